@@ -1,0 +1,132 @@
+"""The OAuth2 client-credentials token (documentation: reference/authentication, how-to/authenticate)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import requests
+from requests.auth import AuthBase
+
+from protime_source.errors import AuthenticationError, UnavailableError
+from protime_source.settings import Settings
+
+EXPIRY_MARGIN = 60
+"""Seconds before its end at which a token is renewed, so that none dies on the way."""
+
+Post = Callable[..., requests.Response]
+"""Sends one form to the token endpoint, and again when the way there fails."""
+
+
+class ClientCredentials(AuthBase):
+    """Puts a bearer token on each request; one token serves all requests and threads.
+
+    dlt's own `OAuth2ClientCredentials` has neither margin nor lock nor an answer to a 401:
+    eight threads fetched eight tokens.
+
+    Args:
+        settings: Where and as whom to ask.
+        scopes: Just the scopes in use, for example `connector-protimeapi-assignments.read`.
+        post: How to post the form; raises `UnavailableError` when nobody answers.
+    """
+
+    def __init__(self, settings: Settings, scopes: Sequence[str], post: Post) -> None:
+        self._settings = settings
+        self._scopes = tuple(scopes)
+        self._post = post
+        self._lock = threading.Lock()
+        self._token = ""
+        self._expires = 0.0
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Signs a request, and watches its answer for a 401."""
+        self._sign(request)
+        request.register_hook("response", self._answered)
+        return request
+
+    def token(self) -> str:
+        """The current token, fetched or renewed when it is due.
+
+        Raises:
+            AuthenticationError: When the credentials or a scope are refused.
+            UnavailableError: When the token endpoint gives no usable answer.
+        """
+        with self._lock:
+            if time.monotonic() >= self._expires:
+                self._fetch()
+            return self._token
+
+    def _sign(self, request: requests.PreparedRequest) -> None:
+        request.headers["Authorization"] = f"Bearer {self.token()}"
+
+    def _answered(self, response: requests.Response, **send_options: Any) -> requests.Response:
+        """Renews the token and sends once more after a 401 (reference/responses)."""
+        if response.status_code != requests.codes.unauthorized:
+            return response
+        self._forget(response.request.headers.get("Authorization", ""))
+        response.close()
+        request = response.request.copy()
+        self._sign(request)
+        again = response.connection.send(request, **send_options)  # type: ignore[attr-defined]
+        again.history.append(response)
+        again.request = request
+        return again  # type: ignore[no-any-return]
+
+    def _forget(self, authorization: str) -> None:
+        """Drops the token that was refused, unless another thread has renewed it already."""
+        with self._lock:
+            if authorization == f"Bearer {self._token}":
+                self._expires = 0.0
+
+    def _fetch(self) -> None:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._settings.client_id,
+            "client_secret": self._settings.client_secret,
+            "scope": " ".join(self._scopes),
+        }
+        asked = time.monotonic()
+        response = self._post(self._settings.token_endpoint, data=form)
+        answer = _read(response)
+        if not response.ok or "access_token" not in answer:
+            raise AuthenticationError(self._refusal(response.status_code, answer))
+        self._check_scopes(answer.get("scope"))
+        self._token = str(answer["access_token"])
+        lifetime = float(answer.get("expires_in", 1800))
+        # A lifetime shorter than the margin must not mean a new token for every request.
+        self._expires = asked + max(lifetime - EXPIRY_MARGIN, lifetime / 2)
+
+    def _refusal(self, status: int, answer: dict[str, Any]) -> str:
+        reason = str(answer.get("error_description") or answer.get("error") or f"status {status}")
+        if answer.get("error") == "invalid_scope":
+            return self._scope_refused(self._scopes, reason)
+        return (
+            f"Protime refuses the credentials of tenant {self._settings.tenant} ({reason})."
+            " Check client_id, client_secret, tenant and environment under"
+            " [sources.protime]."
+        )
+
+    def _check_scopes(self, granted: object) -> None:
+        """A token without the scope would only fail later, and less clearly."""
+        if not isinstance(granted, str) or not granted:
+            return
+        if missing := [scope for scope in self._scopes if scope not in granted.split()]:
+            raise AuthenticationError(self._scope_refused(missing, "not granted"))
+
+    def _scope_refused(self, scopes: Sequence[str], reason: str) -> str:
+        return (
+            f"Protime does not give this client the scope {' '.join(scopes)} ({reason})."
+            " Ask Protime to add it to the client."
+        )
+
+
+def _read(response: requests.Response) -> dict[str, Any]:
+    try:
+        answer = response.json()
+    except requests.JSONDecodeError as error:
+        if response.ok:
+            raise UnavailableError("The token endpoint's answer is not JSON.") from error
+        return {}
+    return answer if isinstance(answer, dict) else {}

@@ -1,0 +1,107 @@
+"""What a delta's events mean for rows that the warehouse holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from protime_source.records import Row
+from protime_source.tables import deleted, live
+
+DELETE = "Delete"
+"""The change type of a deletion; all others carry the record as it is now (reference/delta)."""
+
+
+@dataclass
+class _Seen:
+    """The newest of each kind that was announced for one id."""
+
+    update: Row | None = None
+    delete: Row | None = None
+
+    def add(self, kind: str, row: Row) -> None:
+        """Keeps the event when it is newer than what is kept; order means nothing."""
+        if kind == DELETE:
+            self.delete = _newer(self.delete, row)
+        else:
+            self.update = _newer(self.update, row)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The rows to merge.
+
+    Attributes:
+        updated: Rows that are live now.
+        deleted: Rows that are marked now, with their last-known values.
+    """
+
+    updated: list[Row]
+    deleted: list[Row]
+
+
+class EventLog:
+    """Collects the events of one delta run, in whatever order and however often they come."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, _Seen] = {}
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids that were mentioned."""
+        return list(self._seen)
+
+    def add(self, events: Iterable[tuple[str, Row]]) -> None:
+        """Adds events: change type and row."""
+        for kind, row in events:
+            self._seen.setdefault(row["id"], _Seen()).add(kind, row)
+
+    def apply(self, held: Mapping[int, Row], now: datetime) -> Changes:
+        """Compares the events with what the warehouse holds.
+
+        Args:
+            held: Last-known rows of the mentioned ids, as far as there are any.
+            now: When the events were received (UTC).
+
+        Returns:
+            What to merge. Events older than the row held, deletes of ids never held, and
+            repeated deletes are not in it.
+        """
+        changes = Changes([], [])
+        for id_, seen in self._seen.items():
+            if seen.delete and _reaches(seen.delete, seen.update):
+                if row := _deletion(seen, held.get(id_), now):
+                    changes.deleted.append(row)
+            elif seen.update and _overwrites(seen.update, held.get(id_)):
+                changes.updated.append(live(seen.update, now))
+        return changes
+
+
+def _newer(kept: Row | None, row: Row) -> Row:
+    return row if _reaches(row, kept) else kept or row
+
+
+def _reaches(row: Row, other: Row | None) -> bool:
+    """Whether a row's version is at least the other's; versions compare as text."""
+    return other is None or bool(row["change_version"] >= other["change_version"])
+
+
+def _overwrites(update: Row, held: Row | None) -> bool:
+    """Whether an update is news. At equal versions an announced deletion stands: it came later."""
+    if held is None or not _reaches(update, held):
+        return held is None
+    return not (held["delete_reason"] == "announced" and _reaches(held, update))
+
+
+def _deletion(seen: _Seen, held: Row | None, now: datetime) -> Row | None:
+    """The row to mark: the newest values we know, and whatever the deletion itself carries."""
+    delete = seen.delete
+    if delete is None or held is None or not _reaches(delete, held):
+        return None
+    if held["delete_reason"] == "announced" and _reaches(held, delete):
+        return None
+    newest = held if seen.update is None or _reaches(held, seen.update) else seen.update
+    carried = {name: value for name, value in delete.items() if value is not None}
+    known = {**newest, **carried, "deleted_at": held["deleted_at"], "synced_at": now}
+    return deleted(known, "announced", now)

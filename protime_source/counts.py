@@ -1,0 +1,54 @@
+"""What a run did, counted for people."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+logger = logging.getLogger("protime_source.progress")
+
+SECONDS_BETWEEN_LINES = 5.0
+"""How often a long run says how far it is."""
+
+
+@dataclass
+class Counts:
+    """The counts of one collection in one load.
+
+    Attributes:
+        table: Its table.
+        pages: Answers read.
+        received: Records and events received, repeats included.
+        merged: Rows inserted or updated.
+        marked: Rows marked as deleted, announced or vanished.
+        vanished: Those of them that a resync no longer found.
+        requests: Requests made to the API.
+    """
+
+    table: str
+    pages: int = 0
+    received: int = 0
+    merged: int = 0
+    marked: int = 0
+    vanished: int = 0
+    requests: int = 0
+    _said_at: float = field(default_factory=time.monotonic, repr=False)
+
+    @property
+    def ignored(self) -> int:
+        """Received, but older than what the warehouse holds, repeated, or of an id never held."""
+        return self.received - self.merged - (self.marked - self.vanished)
+
+    def add_page(self, records: int) -> None:
+        """Counts a page, and says now and then how far the run is."""
+        self.pages += 1
+        self.received += records
+        if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
+            self._said_at = time.monotonic()
+            logger.info("%s: %s pages, %s rows so far", self.table, self.pages, self.received)
+
+    def metrics(self) -> dict[str, int]:
+        """The counts by name, for dlt's trace."""
+        names = ("pages", "received", "merged", "marked", "vanished", "ignored", "requests")
+        return {name: getattr(self, name) for name in names}

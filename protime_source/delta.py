@@ -1,0 +1,130 @@
+"""The delta protocol, for any collection: walk, follow, expire.
+
+It knows links and pages, but neither dlt nor the shape of a record. Documentation:
+reference/delta, how-to/track-changes-with-delta, concepts/delta-synchronization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from protime_source.collections import Collection
+from protime_source.errors import ProtocolError
+from protime_source.redaction import redact
+
+LIFETIME = timedelta(hours=72)
+"""A delta lives this long after the last request that used it (reference/delta)."""
+
+T = TypeVar("T")
+
+
+class Getter(Protocol):
+    """What the protocol needs of HTTP: `Transport.get`."""
+
+    def get(self, link: str, decode: Callable[[bytes], T]) -> T:
+        """Gets a link and decodes its body."""
+        ...
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer.
+
+    Attributes:
+        records: The JSON array `value`: records of a walk, or events of a delta.
+        next_link: Where the walk or the answer goes on; `None` on its last page.
+        delta_link: Where the changes after this will be; only on a last page.
+    """
+
+    records: msgspec.Raw
+    next_link: str | None
+    delta_link: str | None
+
+
+class _Answer(msgspec.Struct, gc=False):
+    value: msgspec.Raw = msgspec.Raw(b"[]")
+    nextLink: str | None = None  # noqa: N815  # Protime's spelling
+    deltaLink: str | None = None  # noqa: N815
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+class Delta:
+    """The delta of one collection.
+
+    Args:
+        transport: The way to the API.
+        collection: Which collection.
+    """
+
+    def __init__(self, transport: Getter, collection: Collection) -> None:
+        self._transport = transport
+        self._collection = collection
+
+    def walk(self, start: date) -> Iterator[Page]:
+        """Starts a new delta: all records from `start` on, page by page.
+
+        Protime keeps one active delta per collection: this may end an older one.
+
+        Args:
+            start: First day of the date filter.
+
+        Yields:
+            Pages of plain records; only the last has a `delta_link`.
+
+        Raises:
+            ExpiredError: When a page's link has died meanwhile; the walk has to start anew.
+            ApiError: When there is no usable answer.
+        """
+        return self.follow(self._collection.delta_start(start))
+
+    def follow(self, link: str) -> Iterator[Page]:
+        """Follows a stored link: the rest of a walk, or the changes since the last answer.
+
+        The documentation says a delta answer is one page; a `nextLink` in it is followed all
+        the same. An empty `value` ends nothing, only a missing `nextLink` does, and a last
+        page's `deltaLink` counts even when its `value` is empty.
+
+        Args:
+            link: `nextLink` of an unfinished walk, or `deltaLink`.
+
+        Yields:
+            Pages; the last one has a `delta_link`.
+
+        Raises:
+            ExpiredError: When the link is dead.
+            ApiError: When there is no usable answer.
+        """
+        seen: set[int] = set()
+        following: str | None = link
+        while following is not None:
+            self._check_progress(following, seen)
+            page = self._page(following)
+            following = page.next_link
+            yield page
+
+    def _page(self, link: str) -> Page:
+        answer = self._transport.get(link, _decode)
+        next_link = answer.nextLink or None
+        delta_link = answer.deltaLink or None
+        if next_link is None and delta_link is None:
+            raise ProtocolError(
+                f"Protime ended the {self._collection.name} without a deltaLink; without it no"
+                " later change could be found, so this answer is not used."
+            )
+        return Page(answer.value, next_link, None if next_link else delta_link)
+
+    def _check_progress(self, link: str, seen: set[int]) -> None:
+        """Remembers eight bytes a page, so that a loop of links ends."""
+        if (key := hash(link)) in seen:
+            raise ProtocolError(
+                f"Protime's paging of {self._collection.name} goes in a circle: it led back to"
+                f" {redact(link)}."
+            )
+        seen.add(key)

@@ -1,0 +1,42 @@
+"""Runs a demo tenant in the foreground until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import suppress
+
+from protime_source.demo import DemoServer, DemoTenant
+
+
+def main() -> None:
+    """Serve, print where, and let the data change now and then."""
+    options = _options()
+    with suppress(KeyboardInterrupt):
+        tenant = DemoTenant(rows=options.rows, seed=options.seed)
+        with DemoServer(tenant, port=options.port) as server:
+            for name, value in server.environment().items():
+                print(f"export {name}={value}", flush=True)
+            _live(tenant, options.churn_every, max(1, options.rows // 200))
+
+
+def _live(tenant: DemoTenant, seconds: float, changes: int) -> None:
+    """Make some changes every so many seconds, for ever; none when seconds is 0."""
+    while True:
+        time.sleep(seconds or 3600)
+        tenant.churn(changes if seconds else 0)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m protime_source.demo", description=__doc__)
+    parser.add_argument("--rows", type=int, default=20_000, help="assignments at the start")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the data")
+    parser.add_argument("--port", type=int, default=8123, help="TCP port; 0 takes a free one")
+    parser.add_argument(
+        "--churn-every", type=float, default=30, help="seconds between changes; 0 for none"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

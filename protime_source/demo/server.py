@@ -1,0 +1,166 @@
+"""The tenant over HTTP."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import SHUT_RDWR, socket
+from threading import Lock, Thread
+from types import TracebackType
+from typing import Any, Self
+
+from protime_source.demo.messages import Answer, Call, phrase
+from protime_source.demo.tenant import DemoTenant
+
+_HOST = "127.0.0.1"
+_POLL_SECONDS = 0.01
+_PATIENCE_SECONDS = 5.0
+
+
+class DemoServer:
+    """Serves a tenant on loopback from daemon threads, as a context manager.
+
+    Args:
+        tenant: The tenant; it can be changed while it is served.
+        port: TCP port; 0 takes a free one.
+    """
+
+    def __init__(self, tenant: DemoTenant, *, port: int = 0) -> None:
+        self.tenant = tenant
+        self._server = _Server(tenant, port)
+        self._thread = Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="demo", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        """Start to serve."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End at once, open connections included."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._server.hang_up()
+
+    @property
+    def api_url(self) -> str:
+        """Scheme, host and port of the API."""
+        return f"http://{_HOST}:{self._server.server_port}"
+
+    @property
+    def token_url(self) -> str:
+        """URL of the token endpoint."""
+        return self.api_url + self.tenant.token_path
+
+    def settings(self) -> dict[str, str]:
+        """The source's settings that lead here."""
+        return {
+            "tenant": self.tenant.name,
+            "client_id": self.tenant.client_id,
+            "client_secret": self.tenant.client_secret,
+            "api_url": self.api_url,
+            "token_url": self.token_url,
+        }
+
+    def environment(self) -> dict[str, str]:
+        """The same settings as environment variables for dlt."""
+        return {f"SOURCES__PROTIME__{k.upper()}": v for k, v in self.settings().items()}
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+    def __init__(self, tenant: DemoTenant, port: int) -> None:
+        self.tenant = tenant
+        self._connections: dict[socket, Thread] = {}
+        self._connecting = Lock()
+        super().__init__((_HOST, port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, and remember both."""
+        arguments = (request, client_address)
+        thread = Thread(target=self.process_request_thread, args=arguments, daemon=True)
+        with self._connecting:
+            self._connections[request] = thread
+        thread.start()
+
+    def close_request(self, request: Any) -> None:
+        """Close a connection."""
+        with self._connecting:
+            self._connections.pop(request, None)
+            super().close_request(request)
+
+    def hang_up(self) -> None:
+        """Close the connections that clients keep open, and wait for their threads."""
+        with self._connecting:
+            connections = dict(self._connections)
+            for connection in connections:
+                with suppress(OSError):  # the client may just have gone
+                    connection.shutdown(SHUT_RDWR)
+        for thread in connections.values():
+            thread.join(_PATIENCE_SECONDS)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing when a client has gone away."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        """Read."""
+        self._serve()
+
+    def do_POST(self) -> None:
+        """Create, or ask for a token."""
+        self._serve()
+
+    def do_PUT(self) -> None:
+        """Replace."""
+        self._serve()
+
+    def do_DELETE(self) -> None:
+        """Delete."""
+        self._serve()
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+    def _serve(self) -> None:
+        tenant = self.server.tenant
+        call = self._call()
+        time.sleep(tenant.behaviour.latency)
+        self._send(tenant.answer(call))
+
+    def _call(self) -> Call:
+        path, _, query = self.path.partition("?")
+        headers = {name.title(): value for name, value in self.headers.items()}
+        body = self.rfile.read(int(headers.get("Content-Length", 0)))
+        return Call(self.command, path, query, headers, body)
+
+    def _send(self, answer: Answer) -> None:
+        if answer.status == 0:
+            self.close_connection = True
+            return
+        head = [f"HTTP/1.1 {answer.status} {phrase(answer.status)}"]
+        head += [f"{name}: {value}" for name, value in answer.headers.items()]
+        head += [f"Content-Length: {len(answer.body)}", f"Date: {self.date_time_string()}", "", ""]
+        start, body = "\r\n".join(head).encode(), answer.body
+        if answer.cut:
+            self.close_connection = True
+            start, body = start if body else b"", body[: len(body) // 2]
+        # One write: head and body in two would wait for each other's acknowledgement.
+        self.wfile.write(start + body)

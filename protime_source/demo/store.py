@@ -1,0 +1,124 @@
+"""The records of one collection, and the log of their changes."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from protime_source.demo.messages import encode
+
+Record = dict[str, Any]
+Match = Callable[[Record], bool]
+
+_FIRST_ID = 100_001
+_FIRST_VERSION = 0x0902 << 48
+_VERSION_STEP = 0x1A
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of one record; no `before` is a creation, no `after` a deletion."""
+
+    id: int
+    version: str
+    before: Record | None
+    after: Record | None
+
+
+class Store:
+    """Records by id, each with the changeVersion of its last change.
+
+    The version is 20 upper-case hex characters that compare as strings and grow with every change
+    (page `reference/delta/`). Records are replaced, never altered, so the log can keep them.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
+        loaded = list(rows)
+        # A record's place says nothing of when it was last changed.
+        ages = list(range(1, len(loaded) + 1))
+        Random(len(ages)).shuffle(ages)
+        self.records: dict[int, Record] = {
+            id_: {"changeVersion": _version(age), "id": id_, **row}
+            for id_, age, row in zip(
+                range(_FIRST_ID, _FIRST_ID + len(ages)), ages, loaded, strict=True
+            )
+        }
+        self._ids = list(self.records)
+        self._texts: dict[int, bytes] = {}
+        self._log: list[Event] = []
+        self._loaded = len(ages)
+        self._next_id = _FIRST_ID + len(ages)
+
+    @property
+    def cursor(self) -> int:
+        """The place in the log after the newest event."""
+        return self._loaded + len(self._log)
+
+    def events(self, cursor: int, until: int) -> list[Event]:
+        """The events between two cursors, oldest first."""
+        return self._log[max(cursor - self._loaded, 0) : max(until - self._loaded, 0)]
+
+    def insert(self, fields: Mapping[str, Any]) -> int:
+        """Add a record and return its id."""
+        id_, self._next_id = self._next_id, self._next_id + 1
+        self._ids.append(id_)
+        self._write(id_, fields)
+        return id_
+
+    def replace(self, id_: int, fields: Mapping[str, Any]) -> None:
+        """Give a record other fields; KeyError if there is none."""
+        self._write(id_, fields, self.records[id_])
+
+    def remove(self, id_: int) -> None:
+        """Delete a record; KeyError if there is none."""
+        before = self.records.pop(id_)
+        self._texts.pop(id_, None)
+        self._log.append(Event(id_, _version(self.cursor + 1), before, None))
+        if len(self._ids) > 2 * len(self.records) + 1000:
+            self._ids = list(self.records)
+
+    def pick(self, random: Random) -> int:
+        """The id of some record; there must be one."""
+        while (id_ := random.choice(self._ids)) not in self.records:
+            pass
+        return id_
+
+    def text(self, id_: int) -> bytes:
+        """A record as JSON, kept until the record changes."""
+        text = self._texts.get(id_)
+        if text is None:
+            text = self._texts[id_] = encode(self.records[id_])
+        return text
+
+    def after(self, id_: int, count: int, match: Match) -> list[int]:
+        """The next ids above `id_` whose records match, in id order."""
+        return self._scan(range(bisect_right(self._ids, id_), len(self._ids)), count, match)
+
+    def until(self, id_: int, count: int, match: Match) -> list[int]:
+        """The last ids up to and with `id_` whose records match, in id order."""
+        return self._scan(range(bisect_right(self._ids, id_) - 1, -1, -1), count, match)[::-1]
+
+    def _scan(self, places: range, count: int, match: Match) -> list[int]:
+        found: list[int] = []
+        ids, records = self._ids, self.records
+        for place in places:
+            if len(found) >= count:
+                break
+            record = records.get(ids[place])
+            if record is not None and match(record):
+                found.append(ids[place])
+        return found
+
+    def _write(self, id_: int, fields: Mapping[str, Any], before: Record | None = None) -> None:
+        version = _version(self.cursor + 1)
+        record = {**fields, "changeVersion": version, "id": id_}
+        self.records[id_] = record
+        self._texts.pop(id_, None)
+        self._log.append(Event(id_, version, before, record))
+
+
+def _version(number: int) -> str:
+    return f"{_FIRST_VERSION + number * _VERSION_STEP:020X}"

@@ -1,0 +1,99 @@
+"""Everything that can go wrong, as one tree.
+
+    ProtimeError
+    ├── SettingsError            a setting is missing or wrong; nothing was asked of Protime
+    ├── WarehouseError           the destination cannot hold what was asked of it
+    ├── VanishedRowsError        a resync found suspiciously many rows gone
+    └── ApiError                 Protime, or the way to it
+        ├── AuthenticationError  the token endpoint refused the credentials or a scope
+        ├── UnavailableError     no usable answer, also after waiting and asking again
+        ├── ProtocolError        an answer that breaks the documented protocol
+        └── ResponseError        an error status, with what Protime said
+            ├── BadRequestError      400
+            ├── UnauthorizedError    401, also with a fresh token
+            ├── ForbiddenError       403
+            ├── NotFoundError        404
+            └── ExpiredError         409 or 410: the link is dead, a new walk is needed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ProtimeError(Exception):
+    """Base of all errors of this package. Its text is one line, written for people."""
+
+
+class SettingsError(ProtimeError):
+    """A setting is missing or wrong. Raised before any request."""
+
+
+class WarehouseError(ProtimeError):
+    """The destination cannot be used the way it is configured."""
+
+
+class VanishedRowsError(ProtimeError):
+    """A complete walk did not show more live rows than `max_vanished_share` allows."""
+
+
+class ApiError(ProtimeError):
+    """Protime, or the network on the way to it, did not give what was asked for."""
+
+
+class AuthenticationError(ApiError):
+    """The token endpoint refused the credentials, or a scope."""
+
+
+class UnavailableError(ApiError):
+    """No usable answer: unreachable, rate limited, failing, or a cut or garbled body.
+
+    Attributes:
+        retry_after: Seconds that Protime asked to wait, when it did.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ProtocolError(ApiError):
+    """An answer that is well-formed but breaks the documented protocol."""
+
+
+class ResponseError(ApiError):
+    """An answer with an error status.
+
+    Attributes:
+        status: The HTTP status.
+        code: Protime's error code, empty when the body held none.
+        reasons: Protime's detailed reasons, or the validation errors of a body.
+    """
+
+    def __init__(
+        self, message: str, *, status: int, code: str = "", reasons: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.reasons = tuple(reasons)
+
+
+class BadRequestError(ResponseError):
+    """400: the query or the body is not valid."""
+
+
+class UnauthorizedError(ResponseError):
+    """401, although the token was fresh: the client lacks the scope, or was withdrawn."""
+
+
+class ForbiddenError(ResponseError):
+    """403: the scope is missing, or the tenant does not have the feature."""
+
+
+class NotFoundError(ResponseError):
+    """404: no such record."""
+
+
+class ExpiredError(ResponseError):
+    """409 or 410 on a link: it is no longer valid, and only a new walk leads on."""

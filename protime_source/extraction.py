@@ -1,0 +1,168 @@
+"""One run for one collection: follow the delta, or walk, and hand the rows to dlt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from protime_source.bookmark import Bookmark, Origin, Ticker
+from protime_source.changes import EventLog
+from protime_source.collections import Collection
+from protime_source.counts import Counts
+from protime_source.delta import LIFETIME, Delta
+from protime_source.errors import ExpiredError
+from protime_source.records import RecordDecoder
+from protime_source.settings import Settings
+from protime_source.tables import ROWS_PER_TABLE, TableBuilder
+from protime_source.transport import Transport
+from protime_source.walk import Walk
+from protime_source.warehouse import Warehouse
+
+logger = logging.getLogger(__name__)
+
+MAX_WALKS = 5
+"""Walks begun in one run before it gives up: a link that dies at once will die again."""
+
+
+@dataclass
+class Extraction:
+    """What a run works with, and the run itself.
+
+    Attributes:
+        collection: What is loaded.
+        settings: How.
+        transport: From where.
+        warehouse: Where to.
+        decoder: Decodes its records.
+        builder: Makes Arrow tables of them.
+        state: The resource's state, which dlt commits with the rows.
+        counts: What was done, for people.
+        max_pages: Stop a walk after this many pages, and let the next run go on there.
+    """
+
+    collection: Collection
+    settings: Settings
+    transport: Transport
+    warehouse: Warehouse
+    decoder: RecordDecoder
+    builder: TableBuilder
+    state: MutableMapping[str, Any]
+    counts: Counts
+    max_pages: int | None = None
+    ticker: Ticker = field(default_factory=Ticker, init=False)
+
+    @property
+    def delta(self) -> Delta:
+        """The collection's delta."""
+        return Delta(self.transport, self.collection)
+
+    def tables(self, *, full_resync: bool = False) -> Iterator[pa.Table]:
+        """Does what is due: goes on with a walk, follows the delta, or walks from the start.
+
+        Args:
+            full_resync: Walk from the start, whatever the bookmark says.
+
+        Yields:
+            Tables of rows to merge. When all are taken, the bookmark is written.
+
+        Raises:
+            ProtimeError: When it cannot be done; nothing of it may be loaded then.
+        """
+        bookmark = None if full_resync else self._bookmark()
+        if bookmark is not None and not bookmark.walking:
+            try:
+                yield from self._changes(bookmark)
+                return
+            except ExpiredError as error:
+                self._explain(error, bookmark)
+                bookmark = None
+        yield from self._resync(bookmark)
+
+    def _bookmark(self) -> Bookmark | None:
+        """The bookmark, if it belongs to this tenant, window and warehouse."""
+        bookmark = Bookmark.read(self.state)
+        is_default = self.settings.start_date is None
+        if bookmark is None or not self.warehouse.exists:
+            return None
+        return bookmark if bookmark.is_for(self._origin(), start_is_default=is_default) else None
+
+    def _origin(self) -> Origin:
+        return Origin(
+            f"{self.settings.api_origin} {self.settings.tenant}",
+            self.warehouse.fingerprint,
+            self.settings.window_start().isoformat(),
+        )
+
+    def _changes(self, bookmark: Bookmark) -> Iterator[pa.Table]:
+        """The changes since the last run: requests, rows and bytes are as many as the changes."""
+        events, contact, link = EventLog(), self.ticker.after(), bookmark.link
+        for page in self.delta.follow(bookmark.link):
+            received = self.decoder.events(page.records)
+            events.add(received)
+            self.counts.add_page(len(received))
+            link = page.delta_link or link
+        changes = events.apply(self.warehouse.rows(events.ids), contact)
+        self.counts.merged, self.counts.marked = len(changes.updated), len(changes.deleted)
+        rows = changes.updated + changes.deleted
+        for first in range(0, len(rows), ROWS_PER_TABLE):
+            yield self.builder.rows(rows[first : first + ROWS_PER_TABLE])
+        bookmark.moved(link, walking=False, contact=contact).write(self.state)
+
+    def _resync(self, bookmark: Bookmark | None) -> Iterator[pa.Table]:
+        """Walks until one walk gets through; a walk whose link has died is begun anew."""
+        for _ in range(MAX_WALKS):
+            try:
+                yield from self._walk(bookmark)
+                return
+            except ExpiredError as error:
+                failure = error
+                bookmark = None
+                logger.warning(
+                    "%s: the walk starts anew, its link is no longer valid (status %d).",
+                    self.collection.table,
+                    error.status,
+                )
+        raise failure
+
+    def _walk(self, bookmark: Bookmark | None) -> Iterator[pa.Table]:
+        if bookmark is None:
+            bookmark = self._new_walk()
+            received_at = bookmark.walk_start
+        else:
+            received_at = self.ticker.after(bookmark.walk_start)
+        walk = Walk(self, bookmark, received_at)
+        yield from walk.tables()
+        walk.bookmark.write(self.state)
+
+    def _new_walk(self) -> Bookmark:
+        """A bookmark for a walk from the start."""
+        self.settings.check_window()
+        start, live = self.settings.window_start(), 0
+        newest: datetime | None = None
+        if self.warehouse.exists:
+            live = self.warehouse.live(self.collection.date_column, start)
+            newest = self.warehouse.last_received()
+        started = self.ticker.after(newest).isoformat()
+        link = self.collection.delta_start(start)
+        return Bookmark(self._origin(), link, True, started, live, started)
+
+    def _explain(self, error: ExpiredError, bookmark: Bookmark) -> None:
+        """Says why a walk follows; a delta that died young has probably met a rival."""
+        unused = self.ticker.after() - bookmark.contact
+        rival = (
+            " It should have lived 72 hours: another consumer has probably started a delta on"
+            " this collection, and only one can be active. Give each consumer its own client,"
+            " or stop the other one."
+        )
+        logger.warning(
+            "%s: the delta is gone (status %d) %d hours after its last use; a full walk follows.%s",
+            self.collection.table,
+            error.status,
+            unused.total_seconds() // 3600,
+            rival if unused < LIFETIME else "",
+        )

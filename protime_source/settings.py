@@ -1,0 +1,196 @@
+"""The settings of the source and their checks."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import date
+from typing import Any, ClassVar, Literal, get_args
+from urllib.parse import urlsplit
+
+import pendulum
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigurationException
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.typing import TSecretStrValue
+
+from protime_source.errors import SettingsError
+from protime_source.version import __version__
+
+SECTION = ("sources", "protime")
+"""Where the settings stand in dlt's configuration."""
+
+Environment = Literal["production", "sandbox"]
+Deletes = Literal["mark", "remove"]
+
+_DOMAINS: dict[str, str] = {"production": "myprotime.eu", "sandbox": "myprotimesandbox.eu"}
+_SECRETS = frozenset({"tenant", "client_id", "client_secret"})
+
+
+@configspec
+class Settings(BaseConfiguration):
+    """Everything that can be set, read by dlt from the environment, `.dlt/` files or arguments.
+
+    Attributes:
+        tenant: First label of the customer's myProtime host.
+        client_id: OAuth2 client id, given by Protime.
+        client_secret: OAuth2 client secret, given by Protime.
+        environment: `production` (myprotime.eu) or `sandbox` (myprotimesandbox.eu).
+        company: Named in the mandatory `User-Agent`; the tenant unless set.
+        start_date: First day of the delta's date filter, `YYYY-MM-DD`; unset, 1 January of the
+            previous year.
+        deletes: `mark` keeps a deleted row with its last-known values, `remove` deletes it.
+        max_vanished_share: A resync that would mark a larger share of the live rows in its
+            window (0 to 1) changes nothing and fails.
+        api_url: Scheme, host and port of the API, instead of the one of tenant and environment.
+        token_url: Full URL of the token endpoint, instead of the one of tenant and environment.
+    """
+
+    tenant: str = None  # type: ignore[assignment]  # dlt reads `None` as "required"
+    client_id: TSecretStrValue = None  # type: ignore[assignment]
+    client_secret: TSecretStrValue = None  # type: ignore[assignment]
+    environment: str = "production"
+    company: str | None = None
+    start_date: str | None = None
+    deletes: str = "mark"
+    max_vanished_share: float = 0.5
+    api_url: str | None = None
+    token_url: str | None = None
+
+    __recommended_sections__: ClassVar[tuple[str, ...]] = SECTION
+
+    @classmethod
+    def from_config(cls, **explicit: Any) -> Settings:
+        """Reads and checks the settings.
+
+        Args:
+            **explicit: Settings given in code; they win over the configuration.
+
+        Returns:
+            The settings, complete and checked.
+
+        Raises:
+            SettingsError: When one is missing, unknown or wrong.
+        """
+        if unknown := set(explicit) - set(cls.get_resolvable_fields()):
+            raise SettingsError(f"Unknown setting: {', '.join(sorted(unknown))}.")
+        try:
+            settings = resolve_configuration(
+                cls(), sections=SECTION, explicit_value=explicit or None
+            )
+        except ConfigFieldMissingException as error:
+            raise SettingsError(_missing(error.fields)) from error
+        except ConfigurationException as error:
+            raise SettingsError(f"The settings cannot be read: {first_line(error)}") from error
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Checks what can be checked without a request.
+
+        Raises:
+            SettingsError: When a setting is wrong.
+        """
+        _check_label("tenant", self.tenant)
+        _check_choice("environment", self.environment, get_args(Environment))
+        _check_choice("deletes", self.deletes, get_args(Deletes))
+        if not 0 <= self.max_vanished_share <= 1:
+            raise _wrong("max_vanished_share", self.max_vanished_share, "a number from 0 to 1")
+        for name, url in (("api_url", self.api_url), ("token_url", self.token_url)):
+            if url is not None and not _is_http(url):
+                raise _wrong(name, url, "a URL like https://acme.myprotime.eu")
+        self.window_start()
+
+    @property
+    def api_origin(self) -> str:
+        """Scheme, host and port of the API, without a slash at the end."""
+        url = self.api_url or f"https://{self.tenant}.{_DOMAINS[self.environment]}"
+        return url.rstrip("/")
+
+    @property
+    def token_endpoint(self) -> str:
+        """URL of the token endpoint (documentation: reference/authentication)."""
+        domain = _DOMAINS[self.environment]
+        default = f"https://authentication.{domain}/tenants/{self.tenant}/connect/token"
+        return self.token_url or default
+
+    @property
+    def user_agent(self) -> str:
+        """`ServiceName/Version (Company Name)`, mandatory (documentation: reference/general-specs).
+
+        HTTP headers are ASCII: accents are taken off, what cannot be written is left out.
+        """
+        plain = unicodedata.normalize("NFKD", self.company or self.tenant)
+        company = re.sub(r"[^ -~]|[()]", "", plain).strip() or self.tenant
+        return f"dlt-source-protime/{__version__} ({company})"
+
+    def window_start(self) -> date:
+        """First day of the delta's date filter.
+
+        Raises:
+            SettingsError: When `start_date` is no date.
+        """
+        if self.start_date is None:
+            return earliest_start()
+        try:
+            return date.fromisoformat(str(self.start_date))
+        except ValueError as error:
+            raise _wrong("start_date", self.start_date, "a date like 2026-01-31") from error
+
+    def check_window(self) -> None:
+        """Checks that Protime would start a delta at `start_date`.
+
+        Raises:
+            SettingsError: When it is earlier than 1 January of the previous year.
+        """
+        if (start := self.window_start()) < (earliest := earliest_start()):
+            raise SettingsError(
+                f"start_date {start} is too early: Protime starts a delta no earlier than"
+                f" {earliest}, 1 January of the previous year. Nothing was asked of Protime and"
+                f" nothing was changed. Set start_date to {earliest} or later, or leave it out."
+            )
+
+
+def earliest_start() -> date:
+    """The earliest first day that Protime allows a delta (documentation: reference/delta).
+
+    The documentation names no time zone. Brussels turns the year before UTC does, so a date
+    that is allowed there is allowed in both.
+    """
+    return date(pendulum.now("Europe/Brussels").year - 1, 1, 1)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its kind when it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _missing(fields: list[str]) -> str:
+    variables = ", ".join(f"SOURCES__PROTIME__{field.upper()}" for field in fields)
+    file = "secrets.toml" if _SECRETS & set(fields) else "config.toml"
+    noun = "setting is" if len(fields) == 1 else "settings are"
+    return (
+        f"The {noun} missing: {', '.join(fields)}. Nothing was changed. Set the environment"
+        f" variable {variables}, or put it into .dlt/{file} under [sources.protime]."
+    )
+
+
+def _wrong(name: str, value: object, wanted: str) -> SettingsError:
+    return SettingsError(
+        f"The setting {name} is {value!r}, but must be {wanted}. Nothing was changed."
+    )
+
+
+def _check_label(name: str, value: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", value):
+        raise _wrong(name, value, "the first label of a host: acme of https://acme.myprotime.eu")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise _wrong(name, value, " or ".join(choices))
+
+
+def _is_http(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

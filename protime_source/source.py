@@ -1,0 +1,169 @@
+"""The dlt source."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import dlt
+import pyarrow as pa
+from dlt.common.configuration.providers import CustomLoaderDocProvider
+from dlt.common.schema.typing import TColumnSchema
+from dlt.extract import DltResource
+from dlt.extract.items import DataItemWithMeta
+
+from protime_source.collections import ASSIGNMENTS, Collection
+from protime_source.counts import Counts
+from protime_source.extraction import Extraction
+from protime_source.records import RecordDecoder
+from protime_source.settings import Settings
+from protime_source.tables import TableBuilder
+from protime_source.transport import Transport
+from protime_source.views import ViewKeeper
+from protime_source.warehouse import Warehouse
+
+NAME = "protime"
+
+DUCKDB_FILE = "protime_warehouse.duckdb"
+"""Where the pipeline `protime` loads to when nothing else is said. dlt would say
+`protime.duckdb`, but DuckDB cannot hold a dataset `protime` in a file of that name."""
+
+
+@dlt.source(name=NAME, section=NAME, max_table_nesting=0)
+def protime(
+    *, max_pages: int | None = None, full_resync: bool = False, **settings: Any
+) -> Iterator[DltResource]:
+    """The data of a Protime tenant, kept true by delta.
+
+    The first run loads everything; each later one only what has changed since, deletes
+    included. A run that fails changes nothing.
+
+    Args:
+        max_pages: Stop a walk after this many pages; the next run goes on there. A delta
+            answer is never split.
+        full_resync: Walk from the start, whatever is remembered.
+        **settings: Any of `Settings`, in place of dlt's configuration.
+
+    Yields:
+        The resource `assignments`.
+
+    Raises:
+        SettingsError: When a setting is missing or wrong.
+    """
+    resolved = Settings.from_config(**settings)
+    yield _resource(ASSIGNMENTS, resolved, max_pages, full_resync)
+
+
+def _resource(
+    collection: Collection, settings: Settings, max_pages: int | None, full_resync: bool
+) -> DltResource:
+    return dlt.resource(
+        _extract,
+        name=collection.table,
+        primary_key="id",
+        write_disposition={"disposition": "merge", "strategy": "upsert"},
+        columns=_columns(collection, settings),
+    )(collection, settings, max_pages, full_resync)
+
+
+def _extract(
+    collection: Collection, settings: Settings, max_pages: int | None, full_resync: bool
+) -> Iterator[DataItemWithMeta]:
+    warehouse = Warehouse(dlt.current.pipeline(), collection.table)
+    normalize = dlt.current.source_schema().naming.normalize_identifier
+    decoder = RecordDecoder(collection, normalize)
+    builder = TableBuilder(collection, decoder, warehouse.types)
+    counts = Counts(collection.table)
+    transport = Transport(settings, [collection.read_scope])
+    run = Extraction(
+        collection,
+        settings,
+        transport,
+        warehouse,
+        decoder,
+        builder,
+        dlt.current.resource_state(),
+        counts,
+        max_pages,
+    )
+    try:
+        for table in run.tables(full_resync=full_resync):
+            yield dlt.mark.with_hints(table, _hints(warehouse, builder))
+    finally:
+        transport.close()
+    counts.requests = transport.requests
+    dlt.current.resource_metrics().update(counts.metrics())
+
+
+def _hints(warehouse: Warehouse, builder: TableBuilder) -> Any:
+    """The merge with its filter, which names tables that only the pipeline knows."""
+    json = [name for name, kind in builder.undocumented.items() if kind == "json"]
+    return dlt.mark.make_hints(
+        write_disposition={
+            "disposition": "merge",
+            "strategy": "upsert",
+            "source_filter": warehouse.merge_filter(),
+        },
+        columns={name: {"name": name, "data_type": "json"} for name in json},
+    )
+
+
+def _columns(collection: Collection, settings: Settings) -> dict[str, TColumnSchema]:
+    """dlt's hints. A hint stays in the stored schema, so `hard_delete` is said both ways."""
+    columns: dict[str, TColumnSchema] = {
+        column.name: {
+            "data_type": column.type,
+            "nullable": column.name not in ("id", "change_version"),
+            "description": column.description,
+        }
+        for column in collection.columns
+    }
+    return columns | {
+        "is_deleted": {
+            "data_type": "bool",
+            "nullable": False,
+            "hard_delete": settings.deletes == "remove",
+            "description": "Whether it is gone from Protime; the row keeps its last values.",
+        },
+        "deleted_at": {
+            "data_type": "timestamp",
+            "nullable": True,
+            "description": "When we learnt that it is gone (UTC).",
+        },
+        "delete_reason": {
+            "data_type": "text",
+            "nullable": True,
+            "description": "`announced` by the delta, or `vanished` at a resync.",
+        },
+        "synced_at": {
+            "data_type": "timestamp",
+            "nullable": False,
+            "description": "When the row was last received (UTC).",
+        },
+    }
+
+
+class _TypeDifferenceFilter(logging.Filter):
+    """Drops dlt's warning that JSON text goes into a json column: it is meant to."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keeps all but that."""
+        text = record.getMessage()
+        return not (
+            "when merging arrow schema with dlt schema" in text
+            and f"resource: {ASSIGNMENTS.table}," in text
+        )
+
+
+def _default_configuration() -> dict[str, Any]:
+    """The last place dlt looks at, for the pipeline `protime` alone."""
+    return {NAME: {"destination": {"duckdb": {"credentials": DUCKDB_FILE}}}}
+
+
+def install() -> None:
+    """Makes dlt know this source's defaults and views."""
+    provider = CustomLoaderDocProvider("protime defaults", _default_configuration)
+    dlt.config.register_provider(provider)
+    logging.getLogger("dlt").addFilter(_TypeDifferenceFilter())
+    ViewKeeper(NAME, ASSIGNMENTS).install()

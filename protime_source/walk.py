@@ -1,0 +1,146 @@
+"""One walk over a whole collection, and what it no longer shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from protime_source.bookmark import Bookmark
+from protime_source.delta import Page
+from protime_source.errors import VanishedRowsError
+from protime_source.tables import ROWS_PER_TABLE, deleted
+
+if TYPE_CHECKING:
+    from protime_source.extraction import Extraction
+
+
+class Walk:
+    """A walk, from its start or from where an earlier run stopped.
+
+    It streams; of each row it keeps only the id, as eight bytes.
+
+    Args:
+        run: What it works with.
+        bookmark: Where it begins.
+        received_at: The `synced_at` of its rows (UTC), not before the walk's start.
+
+    Attributes:
+        bookmark: When all tables are taken: where the next run goes on.
+    """
+
+    def __init__(self, run: Extraction, bookmark: Bookmark, received_at: datetime) -> None:
+        self._run = run
+        self.bookmark = bookmark
+        self._received_at = received_at
+        self._seen: list[pa.Array] = []
+        self._stale = 0
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Walks.
+
+        Yields:
+            Tables of live rows; after the last page, of the rows that vanished.
+
+        Raises:
+            ExpiredError: When a link has died.
+            VanishedRowsError: When more rows vanished than the settings allow.
+            ApiError: When there is no usable answer.
+        """
+        waiting: list[pa.Table] = []
+        for page in self._pages():
+            waiting.append(self._run.builder.page(page.records, self._received_at))
+            self._run.counts.add_page(waiting[-1].num_rows)
+            if sum(table.num_rows for table in waiting) >= ROWS_PER_TABLE:
+                yield from self._rows(waiting)
+                waiting = []
+        yield from self._rows(waiting)
+        if not self.bookmark.walking:
+            yield from self._vanished()
+        self._count()
+
+    def _pages(self) -> Iterator[Page]:
+        """Pages up to the last, or to the limit; the bookmark moves along."""
+        limit = self._run.max_pages
+        for number, page in enumerate(self._run.delta.follow(self.bookmark.link), start=1):
+            link = page.delta_link or page.next_link or ""
+            self.bookmark = self.bookmark.moved(
+                link, walking=page.delta_link is None, contact=self._run.ticker.after()
+            )
+            yield page
+            if number == limit and self.bookmark.walking:
+                return
+
+    def _rows(self, pages: list[pa.Table]) -> Iterator[pa.Table]:
+        if pages:
+            table = pa.concat_tables(pages, promote_options="default")
+            ids = table["id"].combine_chunks()
+            self._seen.append(ids)
+            yield from self._without_stale(table, ids)
+
+    def _without_stale(self, table: pa.Table, ids: pa.Array) -> Iterator[pa.Table]:
+        """Keeps what the warehouse holds in a newer version, but notes that the walk saw it.
+
+        A walk may lag behind the delta. Such a row must not be overwritten; it must not count
+        as vanished either when the walk is completed by a later run.
+        """
+        if not self._run.warehouse.exists:
+            yield table
+            return
+        versions = table["change_version"].to_pylist()
+        held = self._run.warehouse.versions(ids.to_pylist())
+        stale = {
+            id_: gone
+            for id_, version in zip(ids.to_pylist(), versions, strict=True)
+            for held_version, gone in (held.get(id_, ("", False)),)
+            if held_version > version
+        }
+        if not stale:
+            yield table
+            return
+        self._stale += len(stale)
+        yield table.filter(pc.invert(pc.is_in(ids, value_set=pa.array(stale, pa.int64()))))
+        kept = self._run.warehouse.rows([id_ for id_, gone in stale.items() if not gone])
+        yield self._run.builder.rows(
+            [{**row, "synced_at": self._received_at} for row in kept.values()]
+        )
+
+    def _vanished(self) -> Iterator[pa.Table]:
+        """The live rows of the window that no page of the complete walk showed."""
+        run, bookmark = self._run, self.bookmark
+        if not run.warehouse.exists:
+            return
+        unseen = run.warehouse.not_received_since(
+            bookmark.walk_start, run.collection.date_column, bookmark.start
+        )
+        gone = unseen.filter(pc.invert(pc.is_in(unseen, value_set=self._all_seen())))
+        self._check_share(len(gone))
+        run.counts.vanished = run.counts.marked = len(gone)
+        for first in range(0, len(gone), ROWS_PER_TABLE):
+            rows = run.warehouse.rows(gone[first : first + ROWS_PER_TABLE].to_pylist())
+            yield run.builder.rows(
+                [deleted(row, "vanished", self._received_at) for row in rows.values()]
+            )
+
+    def _check_share(self, gone: int) -> None:
+        allowed = self._run.settings.max_vanished_share
+        live = max(self.bookmark.live_before, gone)
+        if gone > allowed * live:
+            raise VanishedRowsError(
+                f"{self._run.collection.table}: a complete walk from {self.bookmark.start} on no"
+                f" longer showed {gone} of {live} live rows ({gone / live:.0%}), more than"
+                f" max_vanished_share allows ({allowed:.0%}). No row was marked. If they are"
+                " really gone, run once with SOURCES__PROTIME__MAX_VANISHED_SHARE=1.0; if not,"
+                " ask Protime whether this client may still see everybody."
+            )
+
+    def _all_seen(self) -> pa.Array:
+        return pa.concat_arrays(self._seen) if self._seen else pa.array([], pa.int64())
+
+    def _count(self) -> None:
+        """Counts each id once, however often pages repeat it."""
+        distinct = pc.count_distinct(self._all_seen()).as_py()
+        self._run.counts.merged = distinct - self._stale

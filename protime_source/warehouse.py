@@ -1,0 +1,191 @@
+"""What the destination holds of one table, read while nothing is on its way there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import PurePath
+from typing import Any
+
+import dlt
+import pendulum
+import pyarrow as pa
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.sql_client import SqlClientBase
+
+from protime_source.errors import WarehouseError
+from protime_source.records import JsonText, Row
+
+IDS_PER_QUERY = 20_000
+"""Ids in one `IN` list: far below BigQuery's megabyte of SQL."""
+
+ROW_KEYS: dict[str, str] = {"duckdb": "rowid"}
+"""What tells two staged rows apart, by destination; the destinations that are supported."""
+
+
+class Warehouse:
+    """One table of a pipeline's destination.
+
+    Args:
+        pipeline: The pipeline that loads it.
+        table: Its name.
+
+    Raises:
+        WarehouseError: When the destination cannot be used.
+    """
+
+    def __init__(self, pipeline: dlt.Pipeline, table: str) -> None:
+        self._pipeline = pipeline
+        self._kind = str(pipeline.destination.destination_type).rpartition(".")[2]
+        self.table = table
+        self._check_destination()
+        if pipeline.has_pending_data:
+            raise WarehouseError(
+                "The pipeline has load packages that are not loaded yet, so the table does not"
+                " show where it stands. Load them first: run the pipeline without new data."
+            )
+        with pipeline.sql_client() as client:
+            self.name, self.staging_name = client.get_qualified_table_names(table)
+            self.types = self._read_types(client)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the table is there at all."""
+        return bool(self.types)
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells this destination and dataset from any other, without naming them."""
+        location = self._pipeline.destination_client().config.data_location()
+        identity = f"{self._kind}|{location}|{self._pipeline.dataset_name}"
+        return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+    def merge_filter(self) -> str:
+        """The condition on staged rows that makes dlt's one MERGE statement safe to repeat.
+
+        At once stale guard (never an older version over a newer one), deduplication (also of a
+        staging load that was repeated after a crash), and ghost filter (no delete of an id that
+        was never held). Live rows of a walk that was started anew within the load are older than
+        its newest ones, and left out. An equal version is applied again: it is the same record,
+        or a walk that shows alive what an earlier run had to mark.
+        """
+        key = ROW_KEYS[self._kind]
+        return (
+            f"{key} IN (SELECT k FROM ("
+            f"SELECT s.{key} AS k, s.change_version AS v, s.is_deleted AS gone,"
+            " d.change_version AS held, ROW_NUMBER() OVER (PARTITION BY s.id"
+            " ORDER BY s.change_version DESC, s.is_deleted DESC) AS n"
+            f" FROM {self.staging_name} s LEFT JOIN {self.name} d ON d.id = s.id"
+            f" WHERE s.is_deleted OR s.synced_at = (SELECT MAX(synced_at) FROM {self.staging_name}"
+            " WHERE NOT is_deleted)) candidates WHERE n = 1 AND"
+            " ((held IS NULL AND NOT gone) OR v >= held))"
+        )
+
+    def rows(self, ids: Sequence[int]) -> dict[int, Row]:
+        """The last-known rows of some ids, as the record decoder would give them.
+
+        Args:
+            ids: Ids to look up; those the table does not hold are left out.
+        """
+        columns = list(self.types)
+        select = ", ".join(self._readable(column) for column in columns)
+        return {
+            values[columns.index("id")]: {
+                column: self._plain(column, value)
+                for column, value in zip(columns, values, strict=True)
+            }
+            for chunk in _chunks(ids)
+            for values in self._query(f"SELECT {select} FROM {self.name} WHERE id IN ({chunk})")
+        }
+
+    def versions(self, ids: Sequence[int]) -> dict[int, tuple[str, bool]]:
+        """Version and deletion mark of some ids; those the table does not hold are left out."""
+        return {
+            id_: (version, gone)
+            for chunk in _chunks(ids)
+            for id_, version, gone in self._query(
+                f"SELECT id, change_version, is_deleted FROM {self.name} WHERE id IN ({chunk})"
+            )
+        }
+
+    def live(self, date_column: str, start: date) -> int:
+        """How many live rows there are from a date on."""
+        query = f"SELECT COUNT(*) FROM {self.name} WHERE NOT is_deleted AND {date_column} >= %s"
+        return int(self._query(query, start)[0][0])
+
+    def not_received_since(self, moment: datetime, date_column: str, start: date) -> pa.Array:
+        """Ids of the live rows from a date on that were last received before a moment (UTC)."""
+        found = self._query(
+            f"SELECT id FROM {self.name} WHERE NOT is_deleted AND {date_column} >= %s"
+            " AND synced_at < %s",
+            start,
+            moment,
+        )
+        return pa.array([id_ for (id_,) in found], pa.int64())
+
+    def last_received(self) -> datetime | None:
+        """When the newest row was received (UTC); `None` when the table is empty."""
+        newest = self._query(f"SELECT MAX(synced_at) FROM {self.name}")[0][0]
+        return newest if newest is None else pendulum.instance(newest)
+
+    def _check_destination(self) -> None:
+        if self._kind not in ROW_KEYS:
+            raise WarehouseError(
+                f"The destination {self._kind} is not supported: {', '.join(ROW_KEYS)} are."
+            )
+        if self._kind == "duckdb":
+            check_duckdb_name(
+                self._pipeline.destination_client().config.credentials.database,
+                str(self._pipeline.dataset_name),
+            )
+
+    def _read_types(self, client: SqlClientBase[Any]) -> dict[str, str]:
+        """The table's columns as the destination has them, with dlt's data types."""
+        try:
+            with client.execute_query(f"SELECT * FROM {self.name} WHERE 1 = 0") as cursor:
+                names = [column[0] for column in cursor.description]
+        except DatabaseUndefinedRelation:
+            return {}
+        known = dlt.current.source_schema().tables.get(self.table, {}).get("columns", {})
+        return {name: known.get(name, {}).get("data_type", "text") for name in names}
+
+    def _readable(self, column: str) -> str:
+        return f"CAST({column} AS VARCHAR)" if self.types[column] == "json" else column
+
+    def _plain(self, column: str, value: Any) -> Any:
+        if value is None:
+            return None
+        match self.types[column]:
+            case "json":
+                return JsonText(value)
+            case "date":
+                return value.isoformat()
+        return value
+
+    def _query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Bypasses dlt's `dataset()`: that parses and rewrites every statement."""
+        with self._pipeline.sql_client() as client:
+            return list(client.execute_sql(sql, *parameters) or ())
+
+
+def check_duckdb_name(database: str, dataset: str) -> None:
+    """Refuses a file that DuckDB could not tell from the dataset in it.
+
+    Raises:
+        WarehouseError: When file and dataset share their name: DuckDB calls the database after
+            its file, so that `protime.assignments` could mean two things and it refuses all SQL.
+    """
+    if PurePath(database).stem.lower() == dataset.lower():
+        raise WarehouseError(
+            f"DuckDB cannot hold a dataset {dataset} in a file {PurePath(database).name}: the two"
+            " names must differ. Nothing was changed. Name another file in"
+            " DESTINATION__DUCKDB__CREDENTIALS or under [destination.duckdb] in .dlt/secrets.toml."
+        )
+
+
+def _chunks(ids: Sequence[int]) -> Iterator[str]:
+    for first in range(0, len(ids), IDS_PER_QUERY):
+        yield ", ".join(map(str, ids[first : first + IDS_PER_QUERY]))
+
