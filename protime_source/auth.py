@@ -1,4 +1,4 @@
-"""The OAuth2 client-credentials token (documentation: reference/authentication, how-to/authenticate)."""
+"""The OAuth2 client-credentials token (documentation: reference/authentication)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ClientCredentials(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Signs a request, and watches its answer for a 401."""
         self._sign(request)
-        request.register_hook("response", self._answered)
+        request.register_hook("response", self._answered)  # type: ignore[no-untyped-call]
         return request
 
     def token(self) -> str:
@@ -69,10 +69,10 @@ class ClientCredentials(AuthBase):
         response.close()
         request = response.request.copy()
         self._sign(request)
-        again = response.connection.send(request, **send_options)  # type: ignore[attr-defined]
+        again = response.connection.send(request, **send_options)
         again.history.append(response)
         again.request = request
-        return again  # type: ignore[no-any-return]
+        return again
 
     def _forget(self, authorization: str) -> None:
         """Drops the token that was refused, unless another thread has renewed it already."""

@@ -6,7 +6,8 @@ import logging
 import time
 from dataclasses import dataclass, field
 
-logger = logging.getLogger("protime_source.progress")
+progress = logging.getLogger("protime_source.progress")
+"""Says at INFO how far a run is."""
 
 SECONDS_BETWEEN_LINES = 5.0
 """How often a long run says how far it is."""
@@ -46,7 +47,7 @@ class Counts:
         self.received += records
         if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
             self._said_at = time.monotonic()
-            logger.info("%s: %s pages, %s rows so far", self.table, self.pages, self.received)
+            progress.info("%s: %d pages, %d rows so far", self.table, self.pages, self.received)
 
     def metrics(self) -> dict[str, int]:
         """The counts by name, for dlt's trace."""

@@ -1,44 +1,59 @@
 """Everything that can go wrong, as one tree.
 
-    ProtimeError
-    ├── SettingsError            a setting is missing or wrong; nothing was asked of Protime
-    ├── WarehouseError           the destination cannot hold what was asked of it
-    ├── VanishedRowsError        a resync found suspiciously many rows gone
-    └── ApiError                 Protime, or the way to it
-        ├── AuthenticationError  the token endpoint refused the credentials or a scope
-        ├── UnavailableError     no usable answer, also after waiting and asking again
-        ├── ProtocolError        an answer that breaks the documented protocol
-        └── ResponseError        an error status, with what Protime said
-            ├── BadRequestError      400
-            ├── UnauthorizedError    401, also with a fresh token
-            ├── ForbiddenError       403
-            ├── NotFoundError        404
-            └── ExpiredError         409 or 410: the link is dead, a new walk is needed
+ProtimeError
+├── SettingsError            a setting is missing or wrong; nothing was asked of Protime
+├── WarehouseError           the destination cannot hold what was asked of it
+├── VanishedRowsError        a resync found suspiciously many rows gone
+└── ApiError                 Protime, or the way to it
+    ├── AuthenticationError  the token endpoint refused the credentials or a scope
+    ├── UnavailableError     no usable answer, also after waiting and asking again
+    ├── ProtocolError        an answer that breaks the documented protocol
+    └── ResponseError        an error status, with what Protime said
+        ├── BadRequestError      400
+        ├── UnauthorizedError    401, also with a fresh token
+        ├── ForbiddenError       403
+        ├── NotFoundError        404
+        └── ExpiredError         409 or 410: the link is dead, a new walk is needed
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 
 class ProtimeError(Exception):
-    """Base of all errors of this package. Its text is one line, written for people."""
+    """Base of all errors of this package. Its text is one line, written for people.
+
+    Attributes:
+        exit_code: What the command line answers with.
+    """
+
+    exit_code: ClassVar[int] = 1
 
 
 class SettingsError(ProtimeError):
     """A setting is missing or wrong. Raised before any request."""
 
+    exit_code = 2
+
 
 class WarehouseError(ProtimeError):
     """The destination cannot be used the way it is configured."""
+
+    exit_code = 4
 
 
 class VanishedRowsError(ProtimeError):
     """A complete walk did not show more live rows than `max_vanished_share` allows."""
 
+    exit_code = 5
+
 
 class ApiError(ProtimeError):
     """Protime, or the network on the way to it, did not give what was asked for."""
+
+    exit_code = 3
 
 
 class AuthenticationError(ApiError):

@@ -13,7 +13,7 @@ import pyarrow as pa
 from protime_source.bookmark import Bookmark, Origin, Ticker
 from protime_source.changes import EventLog
 from protime_source.collections import Collection
-from protime_source.counts import Counts
+from protime_source.counts import Counts, progress
 from protime_source.delta import LIFETIME, Delta
 from protime_source.errors import ExpiredError
 from protime_source.records import RecordDecoder
@@ -145,9 +145,10 @@ class Extraction:
         start, live = self.settings.window_start(), 0
         newest: datetime | None = None
         if self.warehouse.exists:
-            live = self.warehouse.live(self.collection.date_column, start)
+            live = self.warehouse.live_from(self.collection.date_column, start)
             newest = self.warehouse.last_received()
         started = self.ticker.after(newest).isoformat()
+        progress.info("%s: a full walk from %s on", self.collection.table, start)
         link = self.collection.delta_start(start)
         return Bookmark(self._origin(), link, True, started, live, started)
 

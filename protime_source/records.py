@@ -178,9 +178,7 @@ def _getter(path: str) -> Callable[[list[Any]], Iterable[Any]]:
     if not dot:
         return lambda records: map(get, records)
     above = attrgetter(_attribute(parent))
-    return lambda records: (
-        None if owner is None else get(owner) for owner in map(above, records)
-    )
+    return lambda records: (None if owner is None else get(owner) for owner in map(above, records))
 
 
 def _plain(raw: msgspec.Raw | None) -> str | None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import dlt
-import pyarrow as pa
 from dlt.common.configuration.providers import CustomLoaderDocProvider
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
@@ -70,9 +69,10 @@ def _resource(
 def _extract(
     collection: Collection, settings: Settings, max_pages: int | None, full_resync: bool
 ) -> Iterator[DataItemWithMeta]:
-    warehouse = Warehouse(dlt.current.pipeline(), collection.table)
-    normalize = dlt.current.source_schema().naming.normalize_identifier
-    decoder = RecordDecoder(collection, normalize)
+    schema = dlt.current.source_schema()
+    columns = schema.tables.get(collection.table, {}).get("columns", {})
+    warehouse = Warehouse(dlt.current.pipeline(), collection.table, columns)
+    decoder = RecordDecoder(collection, schema.naming.normalize_identifier)
     builder = TableBuilder(collection, decoder, warehouse.types)
     counts = Counts(collection.table)
     transport = Transport(settings, [collection.read_scope])
@@ -110,7 +110,7 @@ def _hints(warehouse: Warehouse, builder: TableBuilder) -> Any:
 
 
 def _columns(collection: Collection, settings: Settings) -> dict[str, TColumnSchema]:
-    """dlt's hints. A hint stays in the stored schema, so `hard_delete` is said both ways."""
+    """The hints to dlt. A hint stays in the stored schema, so `hard_delete` is said both ways."""
     columns: dict[str, TColumnSchema] = {
         column.name: {
             "data_type": column.type,

@@ -86,7 +86,8 @@ class Transport:
             ApiError: When there is no usable answer.
         """
         url = absolute(link, self._origin)
-        return self._retrying()(self._get, url, decode)
+        answer: T = self._retrying()(self._get, url, decode)
+        return answer
 
     def send(self, method: str, path: str, body: object = None) -> requests.Response:
         """Sends a change.
@@ -105,7 +106,7 @@ class Transport:
         url = absolute(path, self._origin)
         retrying = self._retrying()
         if method == "POST":
-            retrying = retrying.copy(retry=retry_if_exception_type(_RateLimited))
+            retrying = retrying.copy(retry=retry_if_exception_type(_RateLimitedError))
         return retrying(self._once, method, url, json=body)
 
     def _get(self, url: str, decode: Callable[[bytes], T]) -> T:
@@ -141,7 +142,11 @@ class Transport:
     def _exchange(self, method: str, url: str, **options: Any) -> requests.Response:
         try:
             return self._session.request(
-                method, url, timeout=self._patience.request_timeout, allow_redirects=False, **options
+                method,
+                url,
+                timeout=self._patience.request_timeout,
+                allow_redirects=False,
+                **options,
             )
         except requests.RequestException as error:
             raise UnavailableError(
@@ -167,7 +172,7 @@ class Transport:
         return wait_random_exponential(multiplier=factor, max=longest)(state)
 
 
-class _RateLimited(UnavailableError):
+class _RateLimitedError(UnavailableError):
     """429: the request was not taken."""
 
 
@@ -181,9 +186,12 @@ class _ErrorBody(msgspec.Struct):
 def _raise_if_passing(response: requests.Response, url: str) -> None:
     """Raises what is worth waiting for: 429 and 5xx (documentation: reference/responses)."""
     status = response.status_code
-    if status != http.HTTPStatus.TOO_MANY_REQUESTS and status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
+    if (
+        status != http.HTTPStatus.TOO_MANY_REQUESTS
+        and status < http.HTTPStatus.INTERNAL_SERVER_ERROR
+    ):
         return
-    kind = _RateLimited if status == http.HTTPStatus.TOO_MANY_REQUESTS else UnavailableError
+    kind = _RateLimitedError if status == http.HTTPStatus.TOO_MANY_REQUESTS else UnavailableError
     raise kind(
         f"{_place(url)} answered {_status(status)}, also after waiting and asking again.",
         _retry_after(response.headers.get("Retry-After", "")),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import PurePath
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import dlt
 import pendulum
 import pyarrow as pa
+from dlt.common.schema.typing import TTableSchemaColumns
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase
 
@@ -31,12 +31,13 @@ class Warehouse:
     Args:
         pipeline: The pipeline that loads it.
         table: Its name.
+        columns: dlt's columns of it, as far as its schema has them.
 
     Raises:
         WarehouseError: When the destination cannot be used.
     """
 
-    def __init__(self, pipeline: dlt.Pipeline, table: str) -> None:
+    def __init__(self, pipeline: dlt.Pipeline, table: str, columns: TTableSchemaColumns) -> None:
         self._pipeline = pipeline
         self._kind = str(pipeline.destination.destination_type).rpartition(".")[2]
         self.table = table
@@ -48,7 +49,7 @@ class Warehouse:
             )
         with pipeline.sql_client() as client:
             self.name, self.staging_name = client.get_qualified_table_names(table)
-            self.types = self._read_types(client)
+            self.types = self._read_types(client, columns)
 
     @property
     def exists(self) -> bool:
@@ -110,7 +111,11 @@ class Warehouse:
             )
         }
 
-    def live(self, date_column: str, start: date) -> int:
+    def live(self) -> int:
+        """How many live rows there are."""
+        return int(self._query(f"SELECT COUNT(*) FROM {self.name} WHERE NOT is_deleted")[0][0])
+
+    def live_from(self, date_column: str, start: date) -> int:
         """How many live rows there are from a date on."""
         query = f"SELECT COUNT(*) FROM {self.name} WHERE NOT is_deleted AND {date_column} >= %s"
         return int(self._query(query, start)[0][0])
@@ -136,20 +141,20 @@ class Warehouse:
                 f"The destination {self._kind} is not supported: {', '.join(ROW_KEYS)} are."
             )
         if self._kind == "duckdb":
-            check_duckdb_name(
-                self._pipeline.destination_client().config.credentials.database,
-                str(self._pipeline.dataset_name),
-            )
+            location = self._pipeline.destination_client().config.data_location()
+            check_duckdb_name(str(location), str(self._pipeline.dataset_name))
 
-    def _read_types(self, client: SqlClientBase[Any]) -> dict[str, str]:
+    def _read_types(
+        self, client: SqlClientBase[Any], columns: TTableSchemaColumns
+    ) -> dict[str, str]:
         """The table's columns as the destination has them, with dlt's data types."""
         try:
             with client.execute_query(f"SELECT * FROM {self.name} WHERE 1 = 0") as cursor:
                 names = [column[0] for column in cursor.description]
         except DatabaseUndefinedRelation:
             return {}
-        known = dlt.current.source_schema().tables.get(self.table, {}).get("columns", {})
-        return {name: known.get(name, {}).get("data_type", "text") for name in names}
+        known = {name: column.get("data_type") for name, column in columns.items()}
+        return {name: known.get(name) or "text" for name in names}
 
     def _readable(self, column: str) -> str:
         return f"CAST({column} AS VARCHAR)" if self.types[column] == "json" else column
@@ -167,7 +172,7 @@ class Warehouse:
     def _query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Bypasses dlt's `dataset()`: that parses and rewrites every statement."""
         with self._pipeline.sql_client() as client:
-            return list(client.execute_sql(sql, *parameters) or ())
+            return [tuple(row) for row in client.execute_sql(sql, *parameters) or ()]
 
 
 def check_duckdb_name(database: str, dataset: str) -> None:
@@ -188,4 +193,3 @@ def check_duckdb_name(database: str, dataset: str) -> None:
 def _chunks(ids: Sequence[int]) -> Iterator[str]:
     for first in range(0, len(ids), IDS_PER_QUERY):
         yield ", ".join(map(str, ids[first : first + IDS_PER_QUERY]))
-

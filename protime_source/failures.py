@@ -1,0 +1,101 @@
+"""What an exception of a run means to a person: one line, and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dlt.common.configuration.exceptions import ConfigFieldMissingException
+from dlt.common.exceptions import SignalReceivedException
+from dlt.destinations.exceptions import DestinationConnectionError
+
+from protime_source.errors import ProtimeError, SettingsError, WarehouseError
+from protime_source.redaction import redact
+from protime_source.settings import first_line
+
+INTERRUPTED = 130
+"""The exit code of a run that was stopped by a signal, as shells have it."""
+
+
+_FULL_DISK = "No space is left on the disk. Make room, then run again."
+_SYMPTOMS: tuple[tuple[str, str], ...] = (
+    (r"No space left on device|could not write all bytes|disk is full", _FULL_DISK),
+    (
+        r"Could not set lock on file",
+        "The DuckDB file is open in another program, often a notebook. Close it there (or open it"
+        " with read_only=True only between runs), then run again.",
+    ),
+    (
+        r"Cannot open file .*Permission denied|read-only",
+        "The DuckDB file or its folder cannot be written. Check its permissions.",
+    ),
+    (
+        r"Ambiguous reference to catalog or schema",
+        "DuckDB cannot hold a dataset in a file of the same name. Name another file in"
+        " DESTINATION__DUCKDB__CREDENTIALS.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failure, told.
+
+    Attributes:
+        message: What is wrong and what to do, on one line.
+        exit_code: 2 settings, 3 Protime, 4 destination, 5 too many rows vanished,
+            130 interrupted, 1 anything else.
+    """
+
+    message: str
+    exit_code: int
+
+
+def explain(error: BaseException) -> Failure:
+    """Finds the cause below dlt's wrappings and says it in one line, without secrets.
+
+    Args:
+        error: What a run raised.
+    """
+    chain = list(_causes(error))
+    for cause in chain:
+        if failure := _known(cause):
+            return failure
+    text = redact(" ".join(first_line(chain[-1]).split()))
+    return Failure(f"{type(chain[-1]).__name__}: {text}", 1)
+
+
+def _known(cause: BaseException) -> Failure | None:
+    match cause:
+        case ProtimeError():
+            return Failure(str(cause), cause.exit_code)
+        case KeyboardInterrupt() | SignalReceivedException():
+            return Failure("Stopped on request.", INTERRUPTED)
+        case ConfigFieldMissingException():
+            return Failure(_missing_destination(cause), SettingsError.exit_code)
+        case OSError(errno=errno.ENOSPC):
+            return Failure(_FULL_DISK, WarehouseError.exit_code)
+    for symptom, message in _SYMPTOMS:
+        if re.search(symptom, str(cause)):
+            return Failure(message, WarehouseError.exit_code)
+    if isinstance(cause, DestinationConnectionError):
+        reason = redact(" ".join(first_line(cause).split()))
+        text = f"The destination cannot be reached: {reason}"
+        return Failure(text, WarehouseError.exit_code)
+    return None
+
+
+def _missing_destination(error: ConfigFieldMissingException) -> str:
+    return (
+        f"The destination's configuration lacks {', '.join(error.fields)}. Put it into"
+        " .dlt/secrets.toml under [destination.<type>], or into the environment."
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """From the outside in; an error that says it has no cause keeps what it happened in."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
