@@ -2,9 +2,48 @@
 
 from __future__ import annotations
 
+from protime_source.client import ActivityLevel, Assignment, Client
+from protime_source.errors import (
+    ApiError,
+    AuthenticationError,
+    BadRequestError,
+    ExpiredError,
+    ForbiddenError,
+    NotFoundError,
+    ProtimeError,
+    ProtocolError,
+    ResponseError,
+    SettingsError,
+    UnauthorizedError,
+    UnavailableError,
+    VanishedRowsError,
+    WarehouseError,
+)
+from protime_source.settings import Settings
 from protime_source.source import install, protime
 from protime_source.version import __version__
 
-__all__ = ["__version__", "protime"]
+__all__ = [
+    "ActivityLevel",
+    "ApiError",
+    "Assignment",
+    "AuthenticationError",
+    "BadRequestError",
+    "Client",
+    "ExpiredError",
+    "ForbiddenError",
+    "NotFoundError",
+    "ProtimeError",
+    "ProtocolError",
+    "ResponseError",
+    "Settings",
+    "SettingsError",
+    "UnauthorizedError",
+    "UnavailableError",
+    "VanishedRowsError",
+    "WarehouseError",
+    "__version__",
+    "protime",
+]
 
 install()

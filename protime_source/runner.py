@@ -65,12 +65,13 @@ class Summary:
         )
 
 
-def load(pipeline: dlt.Pipeline, *, full_resync: bool = False) -> Summary:
+def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) -> Summary:
     """Loads what is pending, then what is new, until a walk that was begun is complete.
 
     Args:
         pipeline: Where to.
         full_resync: Begin a new walk, whatever is remembered.
+        **settings: Any of `Settings`, in place of dlt's configuration.
 
     Returns:
         What was done.
@@ -80,10 +81,10 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False) -> Summary:
         SettingsError: When a setting is missing or wrong.
     """
     started, counts = time.monotonic(), Counter[str]()
-    Settings.from_config()
+    Settings.from_config(**settings)
     pending = _load_pending(pipeline)
     while True:
-        pipeline.run(protime(max_pages=PAGES_PER_PACKAGE, full_resync=full_resync))
+        pipeline.run(protime(max_pages=PAGES_PER_PACKAGE, full_resync=full_resync, **settings))
         full_resync = False
         counts.update(_metrics(pipeline, ASSIGNMENTS))
         bookmark = read_bookmark(pipeline, ASSIGNMENTS)

@@ -1,0 +1,49 @@
+"""Every test has a folder, a configuration and a tenant of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protime_source.demo import DemoServer, DemoTenant
+from tests.world import World
+
+WorldFactory = Callable[..., World]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No configuration of the machine's, no waiting, no telemetry."""
+    for name in list(os.environ):
+        if name.startswith(("SOURCES__", "DESTINATION", "RUNTIME__")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+    monkeypatch.setenv("RUNTIME__REQUEST_BACKOFF_FACTOR", "0.01")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorldFactory]:
+    """Makes a tenant with the arguments of `DemoTenant`, and points the source at it."""
+    with ExitStack() as servers:
+
+        def make(**arguments: Any) -> World:
+            tenant = DemoTenant(**{"rows": 300, "page_size": 50, **arguments})
+            server = servers.enter_context(DemoServer(tenant))
+            for name, value in server.environment().items():
+                monkeypatch.setenv(name, value)
+            return World(tenant, server, tmp_path, tmp_path / "warehouse.duckdb")
+
+        yield make
+
+
+@pytest.fixture
+def world(make_world: WorldFactory) -> World:
+    """A tenant of 300 assignments in pages of 50."""
+    return make_world()

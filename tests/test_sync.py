@@ -1,0 +1,35 @@
+"""The table says what Protime says, run after run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import WorldFactory
+from tests.world import World
+
+
+def test_the_first_run_loads_everything(world: World) -> None:
+    world.run()
+    world.check()
+    assert world.requests == 6
+
+
+def test_a_run_without_changes_makes_one_request(world: World) -> None:
+    world.run()
+    before = world.rows()
+    world.tenant.clear_requests()
+    world.run()
+    assert world.requests == 1
+    assert world.rows() == before
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_churn_between_runs(make_world: WorldFactory, seed: int) -> None:
+    world = make_world(rows=2000, page_size=300, seed=seed)
+    world.run()
+    for round_ in range(5):
+        world.tenant.churn(150, seed=100 * seed + round_)
+        world.tenant.clear_requests()
+        world.run()
+        assert world.requests == 1
+        world.check()

@@ -1,0 +1,111 @@
+"""A demo tenant over real HTTP, a DuckDB file, and what must be true between the two."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb
+
+from protime_source import protime
+from protime_source.bookmark import Bookmark
+from protime_source.collections import ASSIGNMENTS
+from protime_source.demo import DemoServer, DemoTenant
+from protime_source.runner import read_bookmark
+
+Row = dict[str, Any]
+
+
+@dataclass
+class World:
+    """Everything a run touches."""
+
+    tenant: DemoTenant
+    server: DemoServer
+    folder: Path
+    database: Path
+
+    def pipeline(self, name: str = "protime", dataset: str = "protime") -> dlt.Pipeline:
+        """A pipeline as after a new start of Python: only its working folder is remembered."""
+        return dlt.pipeline(
+            name,
+            destination=dlt.destinations.duckdb(str(self.database)),
+            dataset_name=dataset,
+            pipelines_dir=str(self.folder / "pipelines"),
+        )
+
+    def run(self, **arguments: Any) -> dlt.Pipeline:
+        """One `pipeline.run(protime())`."""
+        pipeline = self.pipeline()
+        pipeline.run(protime(**arguments))
+        return pipeline
+
+    def bookmark(self) -> Bookmark:
+        """The bookmark that the last run left."""
+        bookmark = read_bookmark(self.pipeline(), ASSIGNMENTS)
+        assert bookmark is not None
+        return bookmark
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Asks the warehouse, with plain DuckDB."""
+        with duckdb.connect(str(self.database), read_only=True) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            return connection.execute(sql).fetchall()
+
+    def rows(self) -> dict[int, Row]:
+        """All rows of the table by id."""
+        with duckdb.connect(str(self.database), read_only=True) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            result = connection.execute("SELECT * FROM protime.assignments ORDER BY id")
+            names = [column[0] for column in result.description or ()]
+            rows = [dict(zip(names, values, strict=True)) for values in result.fetchall()]
+        assert len({row["id"] for row in rows}) == len(rows), "an id is there twice"
+        return {row["id"]: row for row in rows}
+
+    def live(self) -> dict[int, Row]:
+        """The live rows by id."""
+        return {id_: row for id_, row in self.rows().items() if not row["is_deleted"]}
+
+    def check(self) -> None:
+        """The table says what Protime says: live rows equal the tenant's, field by field."""
+        shown = {id_: as_sent(row) for id_, row in self.live().items()}
+        wanted = {id_: as_wanted(record) for id_, record in self.tenant.records.items()}
+        assert shown == wanted
+
+    @property
+    def requests(self) -> int:
+        """API requests since the last `tenant.clear_requests()`, tokens not counted."""
+        return len(self.tenant.api_requests)
+
+
+def as_sent(row: Row) -> Row:
+    """A row of the table as the record that it came from; absent and null are the same."""
+    levels = row["activity_levels"]
+    record = {
+        "id": row["id"],
+        "changeVersion": row["change_version"],
+        "isRejected": row["is_rejected"],
+        "person": {"id": row["person_id"]},
+        "from": _iso(row["from_date"]),
+        "until": _iso(row["until_date"]),
+        "startTimeInMinutes": row["start_time_in_minutes"],
+        "endTimeInMinutes": row["end_time_in_minutes"],
+        "breakDurationInMinutes": row["break_duration_in_minutes"],
+        "comments": row["comments"],
+        "activityLevels": None if levels is None else json.loads(levels),
+    }
+    return {name: value for name, value in record.items() if value is not None}
+
+
+def as_wanted(record: Row) -> Row:
+    """The tenant's record, without the fields that this package does not know."""
+    paths = {column.path.partition(".")[0] for column in ASSIGNMENTS.columns}
+    return {name: value for name, value in record.items() if name in paths and value is not None}
+
+
+def _iso(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
