@@ -32,6 +32,11 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
         "The DuckDB file or its folder cannot be written. Check its permissions.",
     ),
     (
+        r"not a valid DuckDB database file",
+        "The DuckDB file is broken: no DuckDB can read it. Move it away and run again: everything"
+        " is loaded anew, except what was deleted in Protime before.",
+    ),
+    (
         r"Ambiguous reference to catalog or schema",
         "DuckDB cannot hold a dataset in a file of the same name. Name another file in"
         " DESTINATION__DUCKDB__CREDENTIALS.",

@@ -17,7 +17,7 @@ from protime_source.errors import SettingsError
 from protime_source.failures import Failure, explain
 from protime_source.settings import Settings
 from protime_source.source import NAME, protime
-from protime_source.warehouse import Warehouse
+from protime_source.warehouse import Warehouse, prepare
 
 PAGES_PER_PACKAGE = 500
 """Pages of a walk that are loaded at once: what a crash in a long walk can cost."""
@@ -82,6 +82,7 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
     """
     started, counts = time.monotonic(), Counter[str]()
     Settings.from_config(**settings)
+    prepare(pipeline)
     pending = _load_pending(pipeline)
     while True:
         pipeline.run(protime(max_pages=PAGES_PER_PACKAGE, full_resync=full_resync, **settings))

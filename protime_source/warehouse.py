@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import date, datetime
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any
 
 import dlt
+import duckdb
 import pendulum
 import pyarrow as pa
 from dlt.common.schema.typing import TTableSchemaColumns
@@ -39,7 +42,7 @@ class Warehouse:
 
     def __init__(self, pipeline: dlt.Pipeline, table: str, columns: TTableSchemaColumns) -> None:
         self._pipeline = pipeline
-        self._kind = str(pipeline.destination.destination_type).rpartition(".")[2]
+        self._kind = destination_kind(pipeline)
         self.table = table
         self._check_destination()
         if pipeline.has_pending_data:
@@ -142,7 +145,7 @@ class Warehouse:
             )
         if self._kind == "duckdb":
             location = self._pipeline.destination_client().config.data_location()
-            check_duckdb_name(str(location), str(self._pipeline.dataset_name))
+            check_duckdb_name(Path(str(location)), str(self._pipeline.dataset_name))
 
     def _read_types(
         self, client: SqlClientBase[Any], columns: TTableSchemaColumns
@@ -175,16 +178,45 @@ class Warehouse:
             return [tuple(row) for row in client.execute_sql(sql, *parameters) or ()]
 
 
-def check_duckdb_name(database: str, dataset: str) -> None:
+def prepare(pipeline: dlt.Pipeline) -> None:
+    """Creates a DuckDB file that is not there yet, so that it appears whole or not at all.
+
+    A kill while DuckDB creates its file leaves one that it refuses ever after.
+
+    Args:
+        pipeline: The pipeline that will load into it.
+
+    Raises:
+        WarehouseError: When the file's name cannot be used.
+    """
+    if destination_kind(pipeline) != "duckdb":
+        return
+    path = Path(str(pipeline.destination_client().config.data_location()))
+    check_duckdb_name(path, str(pipeline.dataset_name))
+    if path.exists():
+        return
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    duckdb.connect(str(unfinished)).close()
+    with suppress(FileExistsError):
+        path.hardlink_to(unfinished)
+    unfinished.unlink()
+
+
+def destination_kind(pipeline: dlt.Pipeline) -> str:
+    """Dlt's short name of a pipeline's destination: `duckdb`."""
+    return str(pipeline.destination.destination_type).rpartition(".")[2]
+
+
+def check_duckdb_name(database: Path, dataset: str) -> None:
     """Refuses a file that DuckDB could not tell from the dataset in it.
 
     Raises:
         WarehouseError: When file and dataset share their name: DuckDB calls the database after
             its file, so that `protime.assignments` could mean two things and it refuses all SQL.
     """
-    if PurePath(database).stem.lower() == dataset.lower():
+    if database.stem.lower() == dataset.lower():
         raise WarehouseError(
-            f"DuckDB cannot hold a dataset {dataset} in a file {PurePath(database).name}: the two"
+            f"DuckDB cannot hold a dataset {dataset} in a file {database.name}: the two"
             " names must differ. Nothing was changed. Name another file in"
             " DESTINATION__DUCKDB__CREDENTIALS or under [destination.duckdb] in .dlt/secrets.toml."
         )

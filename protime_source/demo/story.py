@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import dlt
 import duckdb
@@ -40,7 +40,7 @@ class Story:
     def __init__(
         self,
         tenant: DemoTenant,
-        settings: Mapping[str, str],
+        settings: Mapping[str, Any],
         pipeline: dlt.Pipeline,
         out: TextIO = sys.stdout,
     ) -> None:
@@ -164,7 +164,7 @@ def main() -> int:
     Returns:
         The exit code: 0 when the warehouse says in the end what the tenant says.
     """
-    # The tenant's clock jumps, ours does not: a warning about a delta that died young would mislead.
+    # The tenant's clock jumps, ours does not: a warning that a delta died young would mislead.
     logging.getLogger("protime_source").setLevel(logging.ERROR)
     FILE.unlink(missing_ok=True)
     FILE.with_suffix(".duckdb.wal").unlink(missing_ok=True)
