@@ -11,10 +11,14 @@ import requests
 from requests.auth import AuthBase
 
 from protime_source.errors import AuthenticationError, UnavailableError
+from protime_source.redaction import redact
 from protime_source.settings import Settings
 
 EXPIRY_MARGIN = 60
 """Seconds before its end at which a token is renewed, so that none dies on the way."""
+
+DOCUMENTED_LIFETIME = 1800.0
+"""Seconds a token lives unless its answer says otherwise (reference/authentication)."""
 
 Post = Callable[..., requests.Response]
 """Sends one form to the token endpoint, and again when the way there fails."""
@@ -90,16 +94,17 @@ class ClientCredentials(AuthBase):
         asked = time.monotonic()
         response = self._post(self._settings.token_endpoint, data=form)
         answer = _read(response)
-        if not response.ok or "access_token" not in answer:
+        if not response.ok or not answer.get("access_token"):
             raise AuthenticationError(self._refusal(response.status_code, answer))
         self._check_scopes(answer.get("scope"))
         self._token = str(answer["access_token"])
-        lifetime = float(answer.get("expires_in", 1800))
+        lifetime = _lifetime(answer.get("expires_in"))
         # A lifetime shorter than the margin must not mean a new token for every request.
         self._expires = asked + max(lifetime - EXPIRY_MARGIN, lifetime / 2)
 
     def _refusal(self, status: int, answer: dict[str, Any]) -> str:
-        reason = str(answer.get("error_description") or answer.get("error") or f"status {status}")
+        said = answer.get("error_description") or answer.get("error") or f"status {status}"
+        reason = redact(" ".join(str(said).split()))
         if answer.get("error") == "invalid_scope":
             return self._scope_refused(self._scopes, reason)
         return (
@@ -120,6 +125,14 @@ class ClientCredentials(AuthBase):
             f"Protime does not give this client the scope {' '.join(scopes)} ({reason})."
             " Ask Protime to add it to the client."
         )
+
+
+def _lifetime(expires_in: object) -> float:
+    """Seconds; half an hour, the documented lifetime, when the answer does not say."""
+    try:
+        return max(0.0, float(str(expires_in)))
+    except ValueError:
+        return DOCUMENTED_LIFETIME
 
 
 def _read(response: requests.Response) -> dict[str, Any]:

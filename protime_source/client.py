@@ -103,7 +103,7 @@ class Assignments:
         """
         response = self._transport.send("POST", ASSIGNMENTS.path, _to_json(assignment))
         location = response.headers.get("Location", "")
-        if not (new := location.rstrip("/").rpartition("/")[2]).isdigit():
+        if not (new := location.rstrip("/").rpartition("/")[2]).isdecimal():
             raise ProtocolError("Protime created the assignment but did not say its id (Location).")
         return int(new)
 
@@ -117,7 +117,10 @@ class Assignments:
         record: dict[str, Any] = self._transport.get(
             _path(id_), msgspec.json.Decoder(dict[str, Any]).decode
         )
-        return _from_json(record)
+        try:
+            return _from_json(record)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProtocolError(f"Assignment {id_} is not as documented: {error!r}.") from error
 
     def update(self, id_: int, assignment: Assignment) -> None:
         """Replaces one as a whole (documentation: reference/collections/assignments/put).

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import dlt
-from dlt.common.configuration.providers import CustomLoaderDocProvider
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
+from protime_source import defaults
 from protime_source.collections import ASSIGNMENTS, Collection
 from protime_source.counts import Counts
 from protime_source.extraction import Extraction
@@ -23,10 +23,6 @@ from protime_source.views import ViewKeeper
 from protime_source.warehouse import Warehouse
 
 NAME = "protime"
-
-DUCKDB_FILE = "protime_warehouse.duckdb"
-"""Where the pipeline `protime` loads to when nothing else is said. dlt would say
-`protime.duckdb`, but DuckDB cannot hold a dataset `protime` in a file of that name."""
 
 
 @dlt.source(name=NAME, section=NAME, max_table_nesting=0)
@@ -156,14 +152,8 @@ class _TypeDifferenceFilter(logging.Filter):
         )
 
 
-def _default_configuration() -> dict[str, Any]:
-    """The last place dlt looks at, for the pipeline `protime` alone."""
-    return {NAME: {"destination": {"duckdb": {"credentials": DUCKDB_FILE}}}}
-
-
 def install() -> None:
     """Makes dlt know this source's defaults and views."""
-    provider = CustomLoaderDocProvider("protime defaults", _default_configuration)
-    dlt.config.register_provider(provider)
+    defaults.install()
     logging.getLogger("dlt").addFilter(_TypeDifferenceFilter())
     ViewKeeper(NAME, ASSIGNMENTS).install()

@@ -12,7 +12,13 @@ import msgspec
 import requests
 from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.specs import RuntimeConfiguration
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+)
 from tenacity.wait import wait_random_exponential
 
 from protime_source.auth import ClientCredentials
@@ -110,19 +116,26 @@ class Transport:
         return retrying(self._once, method, url, json=body)
 
     def _get(self, url: str, decode: Callable[[bytes], T]) -> T:
-        response = self._once("GET", url)
+        content = self._once("GET", url).content
         try:
-            return decode(response.content)
-        except msgspec.DecodeError as error:
-            raise UnavailableError(
-                f"{_place(url)} answered with a body that is cut or not JSON"
-                f" ({len(response.content)} bytes), also after asking again."
+            content.decode()  # msgspec does not look into what it leaves undecoded
+            return decode(content)
+        except msgspec.ValidationError as error:
+            raise ProtocolError(
+                f"{_place(url)} answered with JSON that is not as documented: {error}."
             ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            size = len(content)
+        raise UnavailableError(
+            f"{_place(url)} answered with a body that is cut or not JSON ({size} bytes), also after"
+            " asking again."
+        )
 
     def _once(self, method: str, url: str, **options: Any) -> requests.Response:
         self.requests += 1
         response = self._exchange(method, url, auth=self._auth, **options)
-        if response.is_redirect:
+        self.requests += len(response.history)
+        if 300 <= response.status_code < 400:
             raise ProtocolError(
                 f"{_place(url)} answered with a redirect; it is not followed, since the access"
                 " token would travel with it. Check api_url and tenant."
@@ -137,7 +150,10 @@ class Transport:
             _raise_if_passing(response, url)
             return response
 
-        return self._retrying()(once)
+        try:
+            return self._retrying()(once)
+        except UnavailableError as error:
+            raise _NoTokenError(str(error)) from None
 
     def _exchange(self, method: str, url: str, **options: Any) -> requests.Response:
         try:
@@ -149,16 +165,18 @@ class Transport:
                 **options,
             )
         except requests.RequestException as error:
-            raise UnavailableError(
-                f"{_place(url)} cannot be reached ({_cause(error)}). Check the"
-                " network, tenant, environment and api_url."
-            ) from error
+            cause = _cause(error)
+        # Not raised from the error: its text has the whole URL, and a traceback would show it.
+        raise UnavailableError(
+            f"{_place(url)} cannot be reached ({cause}). Check the network, tenant, environment"
+            " and api_url."
+        )
 
     def _retrying(self) -> Retrying:
         return Retrying(
             stop=stop_after_attempt(self._patience.request_max_attempts),
             wait=self._wait,
-            retry=retry_if_exception_type(UnavailableError),
+            retry=retry_if_exception_type(UnavailableError) & _HAS_TOKEN,
             reraise=True,
         )
 
@@ -174,6 +192,13 @@ class Transport:
 
 class _RateLimitedError(UnavailableError):
     """429: the request was not taken."""
+
+
+class _NoTokenError(UnavailableError):
+    """The token endpoint gave no answer, and was asked often enough."""
+
+
+_HAS_TOKEN = retry_if_not_exception_type(_NoTokenError)
 
 
 class _ErrorBody(msgspec.Struct):
@@ -230,7 +255,7 @@ def _text(value: object) -> str:
 
 def _retry_after(header: str) -> float | None:
     """Seconds to wait; the header may be a number of seconds or a date."""
-    if header.strip().isdigit():
+    if header.strip().isdecimal():
         return float(header)
     try:
         moment = email.utils.parsedate_to_datetime(header)

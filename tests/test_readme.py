@@ -1,0 +1,102 @@
+"""What the README says is true: its code runs, its tables are complete."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protime_source import ProtimeError, Settings
+from protime_source.collections import ASSIGNMENTS
+from protime_source.failures import INTERRUPTED
+from protime_source.records import MARKS
+from tests.world import World
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def first_cells(heading: str) -> set[str]:
+    """What stands in code style in the first column of a section's table."""
+    section = README.split(f"{heading}\n", 1)[1].split("\n#", 1)[0]
+    cells = re.findall(r"^\|(.*?)\|", section, re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_its_python_runs_from_top_to_bottom(world: World) -> None:
+    names: dict[str, Any] = {}
+    for block in blocks("python"):
+        exec(compile(ast.parse(block), "README.md", "exec"), names)  # noqa: S102
+    assert len(names["planned"]) == sum(
+        not record.get("isRejected", False) for record in world.tenant.records.values()
+    )
+    assert names["assignments"].num_rows == 300
+    assert names["new"] not in world.tenant.records
+
+
+def test_the_six_steps_of_the_tutorial_are_six_lines() -> None:
+    tutorial = next(block for block in blocks("python") if "# 6." in block)
+    assert re.findall(r"# (\d)\.", tutorial) == list("123456")
+
+
+def test_its_columns_are_the_tables_columns(world: World) -> None:
+    world.run()
+    columns = {
+        name
+        for (name,) in world.query(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = 'assignments'"
+        )
+    }
+    assert first_cells("### `assignments`: one row per assignment") == columns
+    assert columns == {column.name for column in ASSIGNMENTS.columns} | MARKS
+
+
+def test_its_settings_are_all_settings() -> None:
+    assert first_cells("## Settings") == set(Settings.get_resolvable_fields())
+
+
+def test_its_exit_codes_are_the_exit_codes() -> None:
+    codes = set(map(int, re.findall(r"^\| (\d+) \|", README, re.MULTILINE)))
+    kinds: list[type[ProtimeError]] = [ProtimeError, *ProtimeError.__subclasses__()]
+    assert codes == {kind.exit_code for kind in kinds} | {0, INTERRUPTED}
+
+
+def test_its_rooms_are_all_modules() -> None:
+    package = ROOT / "protime_source"
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py", "version.py"}
+    assert first_cells("## Develop") == modules | {"demo/"}
+
+
+def test_its_files_are_there() -> None:
+    for command in re.findall(r"uv run (\S+\.py)", README):
+        assert (ROOT / command).is_file()
+    for path in re.findall(r"`((?:\.dlt|tests|pipelines)/[\w./]+)`", README):
+        if path != ".dlt/secrets.toml":
+            assert (ROOT / path).exists(), path
+
+
+def test_the_demo_tells_its_story_and_leaves_its_file(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, ROOT / "pipelines" / "demo.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "The table equals the tenant" in told.stdout
+    assert (tmp_path / "protime_demo.duckdb").is_file()
+
+
+@pytest.mark.parametrize("script", ["demo.py", "protime_pipeline.py"])
+def test_the_scripts_only_call_the_package(script: str) -> None:
+    lines = (ROOT / "pipelines" / script).read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 45
