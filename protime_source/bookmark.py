@@ -51,10 +51,16 @@ class Bookmark:
 
     @classmethod
     def read(cls, state: MutableMapping[str, Any]) -> Bookmark | None:
-        """Reads the bookmark from a resource's state; `None` when there is none."""
-        if (stored := state.get(_KEY)) is None:
+        """Reads the bookmark from a resource's state.
+
+        Returns:
+            The bookmark; `None` when there is none, or one that another version has written.
+        """
+        try:
+            stored = state[_KEY]
+            return cls(**{**stored, "origin": Origin(**stored["origin"])})
+        except (KeyError, TypeError):
             return None
-        return cls(**{**stored, "origin": Origin(**stored["origin"])})
 
     def write(self, state: MutableMapping[str, Any]) -> None:
         """Puts the bookmark into the state, which dlt commits in the same package as the rows."""

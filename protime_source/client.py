@@ -120,7 +120,8 @@ class Assignments:
         try:
             return _from_json(record)
         except (KeyError, TypeError, ValueError) as error:
-            raise ProtocolError(f"Assignment {id_} is not as documented: {error!r}.") from error
+            kind = type(error).__name__
+            raise ProtocolError(f"Assignment {id_} is not as documented ({kind}).") from error
 
     def update(self, id_: int, assignment: Assignment) -> None:
         """Replaces one as a whole (documentation: reference/collections/assignments/put).

@@ -6,13 +6,19 @@ import logging
 from types import TracebackType
 from typing import Self, TextIO
 
+import dlt
+
 from protime_source.counts import progress
 
 _PACKAGE = logging.getLogger("protime_source")
+_DLT = logging.getLogger("dlt")
 
 
 class Console(logging.Handler):
     """Shows warnings and progress: progress in place in a terminal, line by line in a log.
+
+    dlt logs each attempt of a job that fails with its whole stack trace. That is kept back, unless
+    somebody asked for dlt's log by setting `runtime.log_level`.
 
     Args:
         stream: Where to, usually standard error.
@@ -23,8 +29,10 @@ class Console(logging.Handler):
         self._stream = stream
         self._in_place = stream.isatty()
         self._open = False
+        self._wants_dlt = dlt.config.get("runtime.log_level") is not None
 
     def __enter__(self) -> Self:
+        _DLT.addFilter(self._of_dlt)
         _PACKAGE.addHandler(self)
         _PACKAGE.setLevel(logging.INFO)
         return self
@@ -36,6 +44,7 @@ class Console(logging.Handler):
         traceback: TracebackType | None,
     ) -> None:
         self._clear()
+        _DLT.removeFilter(self._of_dlt)
         _PACKAGE.removeHandler(self)
         _PACKAGE.setLevel(logging.NOTSET)
 
@@ -55,6 +64,9 @@ class Console(logging.Handler):
         self._clear()
         self._stream.write(f"{text}\n")
         self._stream.flush()
+
+    def _of_dlt(self, _: logging.LogRecord) -> bool:
+        return self._wants_dlt
 
     def _clear(self) -> None:
         if self._open:

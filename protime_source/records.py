@@ -48,6 +48,7 @@ class RecordDecoder:
     def __init__(self, collection: Collection, normalize: Callable[[str], str]) -> None:
         self._collection = collection
         self._normalize = normalize
+        self._paths = {column.path for column in collection.columns}
         self._taken = {column.name for column in collection.columns} | MARKS
         self._record = _struct(collection)
         self._page = msgspec.json.Decoder(list[self._record] | None)  # type: ignore[name-defined]
@@ -69,6 +70,8 @@ class RecordDecoder:
             decoded = self._page.decode(records) or []
         except msgspec.ValidationError:
             return None
+        except msgspec.DecodeError as error:
+            raise self._unreadable() from error
         return {
             column.name: [_plain(value) for value in get(decoded)]
             if column.type == "json"
@@ -82,7 +85,10 @@ class RecordDecoder:
         Raises:
             ProtocolError: When a record has no usable id or changeVersion.
         """
-        decoded = msgspec.json.decode(records, type=list[msgspec.Raw] | None) or []
+        try:
+            decoded = msgspec.json.decode(records, type=list[msgspec.Raw] | None) or []
+        except msgspec.DecodeError as error:
+            raise self._unreadable() from error
         return [self._row(record) for record in decoded]
 
     def events(self, records: msgspec.Raw) -> list[tuple[str, Row]]:
@@ -98,7 +104,7 @@ class RecordDecoder:
         return [(event.changeType, self._row(event.data)) for event in decoded]
 
     def _row(self, record: msgspec.Raw) -> Row:
-        fields = _flatten(record)
+        fields = self._flatten(record)
         row: Row = {}
         for column in self._collection.columns:
             if (raw := fields.pop(column.path, None)) is not None:
@@ -107,12 +113,52 @@ class RecordDecoder:
             if row.get(key) is None:
                 raise ProtocolError(f"A record of {self._collection.name} has no usable {key}.")
         for path, raw in fields.items():
-            if (value := _undocumented(raw)) is not None:
-                row[self._undocumented_name(path)] = value
+            if (value := self._undocumented(raw)) is not None:
+                row[self._undocumented_name(path, row)] = value
         return row
 
+    def _flatten(self, record: msgspec.Raw) -> dict[str, msgspec.Raw]:
+        """Fields by path, undocumented objects opened by one level; arrays stay whole."""
+        fields: dict[str, msgspec.Raw] = {}
+        for name, raw in self._decode_object(record).items():
+            if name not in self._paths and bytes(raw).startswith(b"{"):
+                inner = self._decode_object(raw)
+                fields |= {f"{name}.{leaf}": value for leaf, value in inner.items()}
+            else:
+                fields[name] = raw
+        return fields
+
+    def _decode_object(self, raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+        try:
+            return _raw_fields(raw)
+        except msgspec.DecodeError as error:
+            raise self._unreadable() from error
+
+    def _undocumented(self, raw: msgspec.Raw) -> Any:
+        """A value of a field we do not know: scalars as they are, the rest as JSON text."""
+        text = bytes(raw).decode()
+        if text.startswith(("{", "[")):
+            return JsonText(text)
+        value = self._decode_scalar(raw)
+        return str(value) if isinstance(value, int) and value not in _INT64 else value
+
+    def _decode_scalar(self, raw: msgspec.Raw) -> Any:
+        """The value; a number that no computer holds, as its text."""
+        try:
+            return msgspec.json.decode(raw)
+        except msgspec.ValidationError:
+            return bytes(raw).decode()
+        except msgspec.DecodeError as error:
+            raise self._unreadable() from error
+
+    def _unreadable(self) -> ProtocolError:
+        return ProtocolError(
+            f"A record of {self._collection.name} cannot be read: it is no JSON object, or holds"
+            " text that is not Unicode. Nothing of this run was loaded."
+        )
+
     def _value(self, column: Column, raw: msgspec.Raw) -> Any:
-        value = msgspec.json.decode(raw)
+        value = self._decode_scalar(raw)
         try:
             return None if value is None else _COERCE[column.type](value, raw)
         except (ValueError, TypeError):
@@ -123,9 +169,10 @@ class RecordDecoder:
             )
             return None
 
-    def _undocumented_name(self, path: str) -> str:
-        name = self._normalize(path.replace(".", "_"))
-        if name in self._taken:
+    def _undocumented_name(self, path: str, row: Row) -> str:
+        """A column of its own, also for a field whose name is taken by another."""
+        name = self._normalize(path.replace(".", "_").strip() or "unnamed")
+        while name in self._taken or name in row:
             name = f"protime_{name}"
         self._tell(name, "is a field that Protime's documentation does not have: loaded as it came")
         return name
@@ -186,33 +233,6 @@ def _plain(raw: msgspec.Raw | None) -> str | None:
     return None if raw is None or (text := bytes(raw)) == b"null" else text.decode()
 
 
-def _flatten(record: msgspec.Raw) -> dict[str, msgspec.Raw]:
-    """Fields by path, one level of objects opened: `person.id`; arrays stay whole."""
-    fields: dict[str, msgspec.Raw] = {}
-    for name, raw in _decode_object(record).items():
-        if bytes(raw).startswith(b"{"):
-            inner = _decode_object(raw)
-            fields |= {f"{name}.{leaf}": value for leaf, value in inner.items()}
-        else:
-            fields[name] = raw
-    return fields
-
-
-def _decode_object(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
-    try:
-        return _raw_fields(raw)
-    except msgspec.ValidationError as error:
-        raise ProtocolError("A record is not a JSON object.") from error
-
-
-def _undocumented(raw: msgspec.Raw) -> Any:
-    """A value of a field we do not know: scalars as they are, the rest as JSON text."""
-    value = msgspec.json.decode(raw)
-    if isinstance(value, list | dict):
-        return JsonText(bytes(raw).decode())
-    return str(value) if isinstance(value, int) and value not in _INT64 else value
-
-
 class JsonText(str):
     """Text that is JSON, and belongs into a json column."""
 
@@ -220,9 +240,11 @@ class JsonText(str):
 
 
 def _to_bigint(value: Any, _: msgspec.Raw) -> int:
-    if isinstance(value, bool) or int(value) not in _INT64 or int(value) != float(value):
+    number = int(value)
+    is_whole = isinstance(value, str) or number == value
+    if isinstance(value, bool) or not is_whole or number not in _INT64:
         raise ValueError("not an integer of 64 bits")
-    return int(value)
+    return number
 
 
 def _to_bool(value: Any, _: msgspec.Raw) -> bool:

@@ -58,7 +58,7 @@ class Summary:
         requests = self.counts["requests"]
         noun = "request" if requests == 1 else "requests"
         until = f"{self.bookmark.expires:%Y-%m-%d %H:%M} UTC"
-        first = f" {self.pending} pending package(s) of an earlier run loaded." * bool(self.pending)
+        first = " What an earlier run had left was loaded first." if self.pending else ""
         return (
             f"{requests:,} {noun} in {self.seconds:.1f} s.{first}"
             f" The delta expires {until}, unless a run uses it before."
@@ -129,7 +129,6 @@ def read_bookmark(pipeline: dlt.Pipeline, collection: Collection) -> Bookmark | 
 
 def _load_pending(pipeline: dlt.Pipeline) -> int:
     """Loads what an earlier run left behind: dlt would load it, and then not extract."""
-    pipeline.sync_destination()
     packages = 0
     while pipeline.has_pending_data:
         packages += len(pipeline.list_extracted_load_packages())

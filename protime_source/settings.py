@@ -10,7 +10,11 @@ from urllib.parse import urlsplit
 
 import pendulum
 from dlt.common.configuration import configspec, resolve_configuration
-from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigurationException
+from dlt.common.configuration.exceptions import (
+    ConfigFieldMissingException,
+    ConfigurationException,
+    ConfigValueCannotBeCoercedException,
+)
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
@@ -73,13 +77,19 @@ class Settings(BaseConfiguration):
             SettingsError: When one is missing, unknown or wrong.
         """
         if unknown := set(explicit) - set(cls.get_resolvable_fields()):
-            raise SettingsError(f"Unknown setting: {', '.join(sorted(unknown))}.")
+            known = ", ".join(cls.get_resolvable_fields())
+            raise SettingsError(
+                f"Unknown setting: {', '.join(sorted(unknown))}. Nothing was changed. There are:"
+                f" {known}."
+            )
         try:
             settings = resolve_configuration(
                 cls(), sections=SECTION, explicit_value=explicit or None
             )
         except ConfigFieldMissingException as error:
             raise SettingsError(_missing(error.fields)) from error
+        except ConfigValueCannotBeCoercedException as error:
+            raise _wrong(error.field_name, error.field_value, "a number") from error
         except ConfigurationException as error:
             raise SettingsError(f"The settings cannot be read: {first_line(error)}") from error
         settings.check()
@@ -91,14 +101,20 @@ class Settings(BaseConfiguration):
         Raises:
             SettingsError: When a setting is wrong.
         """
+        for name in ("tenant", "client_id", "client_secret"):
+            if not isinstance(secret := getattr(self, name), str) or not secret.strip():
+                raise SettingsError(_missing([name]))
         _check_label("tenant", self.tenant)
         _check_choice("environment", self.environment, get_args(Environment))
         _check_choice("deletes", self.deletes, get_args(Deletes))
-        if not 0 <= self.max_vanished_share <= 1:
+        if not _is_share(self.max_vanished_share):
             raise _wrong("max_vanished_share", self.max_vanished_share, "a number from 0 to 1")
-        for name, url in (("api_url", self.api_url), ("token_url", self.token_url)):
-            if url is not None and not _is_http(url):
-                raise _wrong(name, url, "a URL like https://acme.myprotime.eu")
+        if self.company is not None and not isinstance(self.company, str):
+            raise _wrong("company", self.company, "text")
+        if self.api_url is not None and not _is_http(self.api_url, path=False):
+            raise _wrong("api_url", self.api_url, "just scheme and host: https://acme.myprotime.eu")
+        if self.token_url is not None and not _is_http(self.token_url, path=True):
+            raise _wrong("token_url", self.token_url, "a URL like https://host/connect/token")
         self.window_start()
 
     @property
@@ -191,6 +207,17 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise _wrong(name, value, " or ".join(choices))
 
 
-def _is_http(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_http(url: object, *, path: bool) -> bool:
+    """Whether it is an HTTP URL without user, password, query and blanks, `path` if wanted."""
+    if not isinstance(url, str) or re.search(r"[\s@?#\\]", url):
+        return False
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return valid and (path or parts.path in ("", "/"))

@@ -104,7 +104,7 @@ class TableBuilder:
     def _undocumented_columns(self, rows: Sequence[Row]) -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = {}
         for index, row in enumerate(rows):
-            for name in row.keys() - set(self.schema.names):
+            for name in sorted(row.keys() - set(self.schema.names)):
                 if (value := row[name]) is not None:
                     column = self._column_for(name, value)
                     found.setdefault(column, [None] * len(rows))[index] = value
@@ -114,7 +114,7 @@ class TableBuilder:
         """The column that can hold the value: where types differ, dlt's variant column."""
         kind = next(kind for python, kind in _KINDS if isinstance(value, python))
         known = self.undocumented.setdefault(name, kind)
-        if kind == known or (kind, known) == ("bigint", "double"):
+        if kind == known or (known == "double" and _is_exact_double(value)):
             return name
         variant = f"{name}__v_{kind}"
         self.undocumented[variant] = kind
@@ -137,6 +137,10 @@ def deleted(row: Row, reason: str, synced_at: datetime) -> Row:
     """
     learnt = row.get("deleted_at") or synced_at
     return {**row, "is_deleted": True, "deleted_at": learnt, "delete_reason": reason}
+
+
+def _is_exact_double(value: object) -> bool:
+    return type(value) is int and int(float(value)) == value
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

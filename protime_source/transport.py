@@ -137,8 +137,8 @@ class Transport:
         self.requests += len(response.history)
         if 300 <= response.status_code < 400:
             raise ProtocolError(
-                f"{_place(url)} answered with a redirect; it is not followed, since the access"
-                " token would travel with it. Check api_url and tenant."
+                f"{_place(url)} answered {_status(response.status_code)}; a redirect is not"
+                " followed, since the access token would travel with it. Check api_url and tenant."
             )
         if not response.ok:
             raise _response_error(response, url)

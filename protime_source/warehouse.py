@@ -53,6 +53,7 @@ class Warehouse:
         with pipeline.sql_client() as client:
             self.name, self.staging_name = client.get_qualified_table_names(table)
             self.types = self._read_types(client, columns)
+            self._select = ", ".join(self._readable(client, name) for name in self.types)
 
     @property
     def exists(self) -> bool:
@@ -94,14 +95,15 @@ class Warehouse:
             ids: Ids to look up; those the table does not hold are left out.
         """
         columns = list(self.types)
-        select = ", ".join(self._readable(column) for column in columns)
         return {
             values[columns.index("id")]: {
                 column: self._plain(column, value)
                 for column, value in zip(columns, values, strict=True)
             }
             for chunk in _chunks(ids)
-            for values in self._query(f"SELECT {select} FROM {self.name} WHERE id IN ({chunk})")
+            for values in self._query(
+                f"SELECT {self._select} FROM {self.name} WHERE id IN ({chunk})"
+            )
         }
 
     def versions(self, ids: Sequence[int]) -> dict[int, tuple[str, bool]]:
@@ -159,8 +161,9 @@ class Warehouse:
         known = {name: column.get("data_type") for name, column in columns.items()}
         return {name: known.get(name) or "text" for name in names}
 
-    def _readable(self, column: str) -> str:
-        return f"CAST({column} AS VARCHAR)" if self.types[column] == "json" else column
+    def _readable(self, client: SqlClientBase[Any], column: str) -> str:
+        name = client.escape_column_name(column)
+        return f"CAST({name} AS VARCHAR)" if self.types[column] == "json" else name
 
     def _plain(self, column: str, value: Any) -> Any:
         if value is None:
