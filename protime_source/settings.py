@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass, field, fields
 from datetime import date
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
+import dlt
 import pendulum
-from dlt.common.configuration import configspec, resolve_configuration
-from dlt.common.configuration.exceptions import (
-    ConfigFieldMissingException,
-    ConfigurationException,
-    ConfigValueCannotBeCoercedException,
-)
-from dlt.common.configuration.specs import BaseConfiguration
-from dlt.common.typing import TSecretStrValue
 
 from protime_source.errors import SettingsError
 from protime_source.version import __version__
 
-SECTION = ("sources", "protime")
+SECTION = "sources.protime"
 """Where the settings stand in dlt's configuration."""
 
 Environment = Literal["production", "sandbox"]
 Deletes = Literal["mark", "remove"]
 
 _DOMAINS: dict[str, str] = {"production": "myprotime.eu", "sandbox": "myprotimesandbox.eu"}
-_SECRETS = frozenset({"tenant", "client_id", "client_secret"})
+REQUIRED = ("tenant", "client_id", "client_secret")
+"""The settings without a default."""
 
 
-@configspec
-class Settings(BaseConfiguration):
-    """Everything that can be set, read by dlt from the environment, `.dlt/` files or arguments.
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set, in the environment, in `.dlt/` files or as arguments.
 
     Attributes:
         tenant: First label of the customer's myProtime host.
@@ -50,9 +45,9 @@ class Settings(BaseConfiguration):
         token_url: Full URL of the token endpoint, instead of the one of tenant and environment.
     """
 
-    tenant: str = None  # type: ignore[assignment]  # dlt reads `None` as "required"
-    client_id: TSecretStrValue = None  # type: ignore[assignment]
-    client_secret: TSecretStrValue = None  # type: ignore[assignment]
+    tenant: str
+    client_id: str = field(repr=False)
+    client_secret: str = field(repr=False)
     environment: str = "production"
     company: str | None = None
     start_date: str | None = None
@@ -61,11 +56,12 @@ class Settings(BaseConfiguration):
     api_url: str | None = None
     token_url: str | None = None
 
-    __recommended_sections__: ClassVar[tuple[str, ...]] = SECTION
-
     @classmethod
     def from_config(cls, **explicit: Any) -> Settings:
         """Reads and checks the settings.
+
+        Only the section `sources.protime` counts. dlt's injection would go on to look for a bare
+        `ENVIRONMENT` or `COMPANY`, which other programs set for other reasons.
 
         Args:
             **explicit: Settings given in code; they win over the configuration.
@@ -76,22 +72,18 @@ class Settings(BaseConfiguration):
         Raises:
             SettingsError: When one is missing, unknown or wrong.
         """
-        if unknown := set(explicit) - set(cls.get_resolvable_fields()):
-            known = ", ".join(cls.get_resolvable_fields())
+        names = [each.name for each in fields(cls)]
+        if unknown := set(explicit) - set(names):
             raise SettingsError(
                 f"Unknown setting: {', '.join(sorted(unknown))}. Nothing was changed. There are:"
-                f" {known}."
+                f" {', '.join(names)}."
             )
-        try:
-            settings = resolve_configuration(
-                cls(), sections=SECTION, explicit_value=explicit or None
-            )
-        except ConfigFieldMissingException as error:
-            raise SettingsError(_missing(error.fields)) from error
-        except ConfigValueCannotBeCoercedException as error:
-            raise _wrong(error.field_name, error.field_value, "a number") from error
-        except ConfigurationException as error:
-            raise SettingsError(f"The settings cannot be read: {first_line(error)}") from error
+        given = {name: value for name, value in explicit.items() if value is not None}
+        found = {name: _configured(name) for name in names if name not in given}
+        values = given | {name: value for name, value in found.items() if value is not None}
+        if missing := [name for name in REQUIRED if not str(values.get(name, "")).strip()]:
+            raise SettingsError(_missing(missing))
+        settings = cls(**values)
         settings.check()
         return settings
 
@@ -101,9 +93,6 @@ class Settings(BaseConfiguration):
         Raises:
             SettingsError: When a setting is wrong.
         """
-        for name in ("tenant", "client_id", "client_secret"):
-            if not isinstance(secret := getattr(self, name), str) or not secret.strip():
-                raise SettingsError(_missing([name]))
         _check_label("tenant", self.tenant)
         _check_choice("environment", self.environment, get_args(Environment))
         _check_choice("deletes", self.deletes, get_args(Deletes))
@@ -181,14 +170,28 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _missing(fields: list[str]) -> str:
-    variables = ", ".join(f"SOURCES__PROTIME__{field.upper()}" for field in fields)
-    file = "secrets.toml" if _SECRETS & set(fields) else "config.toml"
-    noun = "setting is" if len(fields) == 1 else "settings are"
+def _missing(missing: list[str]) -> str:
+    variables = ", ".join(f"SOURCES__PROTIME__{name.upper()}" for name in missing)
+    file = "secrets.toml" if set(REQUIRED) & set(missing) else "config.toml"
+    noun = "setting is" if len(missing) == 1 else "settings are"
     return (
-        f"The {noun} missing: {', '.join(fields)}. Nothing was changed. Set the environment"
+        f"The {noun} missing: {', '.join(missing)}. Nothing was changed. Set the environment"
         f" variable {variables}, or put it into .dlt/{file} under [sources.protime]."
     )
+
+
+def _configured(name: str) -> Any:
+    """A setting from dlt's providers, as the type it has; `None` when nobody set it."""
+    accessor = dlt.secrets if name in ("client_id", "client_secret") else dlt.config
+    value: Any = accessor.get(f"{SECTION}.{name}")
+    if value is None:
+        return None
+    if name != "max_vanished_share":
+        return str(value).strip()
+    try:
+        return float(value)
+    except ValueError as error:
+        raise _wrong(name, value, "a number from 0 to 1") from error
 
 
 def _wrong(name: str, value: object, wanted: str) -> SettingsError:

@@ -142,6 +142,11 @@ class Transport:
             )
         if not response.ok:
             raise _response_error(response, url)
+        if "html" in response.headers.get("Content-Type", ""):
+            raise UnavailableError(
+                f"{_place(url)} answered with a web page in place of Protime's answer, also after"
+                " asking again."
+            )
         return response
 
     def _post_form(self, url: str, data: dict[str, str]) -> requests.Response:
@@ -241,11 +246,11 @@ def _said(body: bytes) -> tuple[str, str, tuple[str, ...]]:
     except msgspec.MsgspecError:
         return "", "", ()
     error = answer.error if isinstance(answer.error, dict) else {}
-    reasons = error.get("reasons") or answer.validationErrors or ()
+    reasons = error.get("reasons") or answer.validationErrors or []
     listed = reasons if isinstance(reasons, list) else [reasons]
     one_line = (" ".join(_text(reason).split()) for reason in listed)
-    message = " ".join(_text(error.get("message", "")).split()).rstrip(".")
-    return _text(error.get("code", "")), message, tuple(filter(None, one_line))
+    message = " ".join(_text(error.get("message") or "").split()).rstrip(".")
+    return _text(error.get("code") or ""), message, tuple(filter(None, one_line))
 
 
 def _text(value: object) -> str:
