@@ -51,7 +51,7 @@ def refusal(**explicit: Any) -> str:
 def test_only_the_tenant_and_its_client_are_needed() -> None:
     settings = read()
     assert {name: getattr(settings, name) for name in GIVEN} == GIVEN
-    assert {name: settings[name] for name in DEFAULTS} == DEFAULTS
+    assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
     assert GIVEN.keys() | DEFAULTS.keys() == OTHERS.keys() == set(settings.get_resolvable_fields())
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,10 +19,25 @@ import duckdb
 from protime_source import protime
 from protime_source.bookmark import Bookmark
 from protime_source.collections import ASSIGNMENTS
-from protime_source.demo import DemoServer, DemoTenant
+from protime_source.demo import DemoServer, DemoTenant, Fault
+from protime_source.demo.messages import Call
 from protime_source.runner import read_bookmark
 
 Row = dict[str, Any]
+SCRIPT = Path(__file__).parents[1] / "pipelines" / "protime_pipeline.py"
+
+
+@dataclass
+class Moment(Fault):
+    """No fault: something that happens in the tenant just before the request it would hit."""
+
+    kind: Any = "status"
+    action: Callable[[], object] = bool
+
+    def hits(self, call: Call) -> bool:
+        if super().hits(call):
+            self.action()
+        return False
 
 
 @dataclass
@@ -43,6 +63,30 @@ class World:
         pipeline = self.pipeline()
         pipeline.run(protime(**arguments))
         return pipeline
+
+    def lose_working_folder(self) -> None:
+        """What a scheduler without a disk of its own does between runs."""
+        shutil.rmtree(self.folder / "pipelines")
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of the command line: it and `run` share working folder and warehouse."""
+        return {
+            **os.environ,
+            "DLT_DATA_DIR": str(self.folder),
+            "DESTINATION__DUCKDB__CREDENTIALS": str(self.database),
+            **more,
+        }
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Starts the command line."""
+        return subprocess.Popen(
+            [sys.executable, str(SCRIPT), *arguments],
+            env=self.environment(**environment),
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def bookmark(self) -> Bookmark:
         """The bookmark that the last run left."""
