@@ -43,6 +43,8 @@ class Extraction:
         state: The resource's state, which dlt commits with the rows.
         counts: What was done, for people.
         max_pages: Stop a walk after this many pages, and let the next run go on there.
+        ticker: Tells the times.
+        valid_since: Live rows received before (UTC) belong to a walk that was begun anew.
     """
 
     collection: Collection
@@ -55,6 +57,7 @@ class Extraction:
     counts: Counts
     max_pages: int | None = None
     ticker: Ticker = field(default_factory=Ticker, init=False)
+    valid_since: datetime | None = field(default=None, init=False)
 
     @property
     def delta(self) -> Delta:
@@ -135,6 +138,7 @@ class Extraction:
             received_at = bookmark.walk_start
         else:
             received_at = self.ticker.after(bookmark.walk_start)
+        self.valid_since = received_at
         walk = Walk(self, bookmark, received_at)
         yield from walk.tables()
         walk.bookmark.write(self.state)

@@ -85,23 +85,26 @@ def _extract(
     )
     try:
         for table in run.tables(full_resync=full_resync):
-            yield dlt.mark.with_hints(table, _hints(warehouse, builder))
+            yield dlt.mark.with_hints(table, _hints(run))
     finally:
         transport.close()
     counts.requests = transport.requests
     dlt.current.resource_metrics().update(counts.metrics())
 
 
-def _hints(warehouse: Warehouse, builder: TableBuilder) -> Any:
-    """The merge with its filter, which names tables that only the pipeline knows."""
-    json = [name for name, kind in builder.undocumented.items() if kind == "json"]
+def _hints(run: Extraction) -> Any:
+    """The merge with its filter, which names tables that only the pipeline knows.
+
+    Columns are left alone unless there are some to add: an empty dict would take away their hints.
+    """
+    json = [name for name, kind in run.builder.undocumented.items() if kind == "json"]
     return dlt.mark.make_hints(
         write_disposition={
             "disposition": "merge",
             "strategy": "upsert",
-            "source_filter": warehouse.merge_filter(),
+            "source_filter": run.warehouse.merge_filter(run.valid_since),
         },
-        columns={name: {"name": name, "data_type": "json"} for name in json},
+        columns={name: {"name": name, "data_type": "json"} for name in json} or None,
     )
 
 

@@ -67,15 +67,19 @@ class Warehouse:
         identity = f"{self._kind}|{location}|{self._pipeline.dataset_name}"
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
-    def merge_filter(self) -> str:
+    def merge_filter(self, since: datetime | None = None) -> str:
         """The condition on staged rows that makes dlt's one MERGE statement safe to repeat.
 
         At once stale guard (never an older version over a newer one), deduplication (also of a
         staging load that was repeated after a crash), and ghost filter (no delete of an id that
-        was never held). Live rows of a walk that was started anew within the load are older than
-        its newest ones, and left out. An equal version is applied again: it is the same record,
-        or a walk that shows alive what an earlier run had to mark.
+        was never held). An equal version is applied again: it is the same record, or a walk that
+        shows alive what an earlier run had to mark.
+
+        Args:
+            since: Live rows received before (UTC) are left out: they come from a walk that was
+                begun anew within the load, and may be gone since.
         """
+        valid = f"s.is_deleted OR s.synced_at >= {_timestamp(since)}" if since else "TRUE"
         key = ROW_KEYS[self._kind]
         return (
             f"{key} IN (SELECT k FROM ("
@@ -83,8 +87,7 @@ class Warehouse:
             " d.change_version AS held, ROW_NUMBER() OVER (PARTITION BY s.id"
             " ORDER BY s.change_version DESC, s.is_deleted DESC) AS n"
             f" FROM {self.staging_name} s LEFT JOIN {self.name} d ON d.id = s.id"
-            f" WHERE s.is_deleted OR s.synced_at = (SELECT MAX(synced_at) FROM {self.staging_name}"
-            " WHERE NOT is_deleted)) candidates WHERE n = 1 AND"
+            f" WHERE {valid}) candidates WHERE n = 1 AND"
             " ((held IS NULL AND NOT gone) OR v >= held))"
         )
 
@@ -223,6 +226,10 @@ def check_duckdb_name(database: Path, dataset: str) -> None:
             " names must differ. Nothing was changed. Name another file in"
             " DESTINATION__DUCKDB__CREDENTIALS or under [destination.duckdb] in .dlt/secrets.toml."
         )
+
+
+def _timestamp(moment: datetime) -> str:
+    return f"CAST('{moment.isoformat()}' AS TIMESTAMP WITH TIME ZONE)"
 
 
 def _chunks(ids: Sequence[int]) -> Iterator[str]:

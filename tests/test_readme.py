@@ -15,11 +15,19 @@ import pytest
 from protime_source import ProtimeError, Settings
 from protime_source.collections import ASSIGNMENTS
 from protime_source.failures import INTERRUPTED
-from protime_source.records import MARKS
 from tests.world import World
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+TYPES = {
+    "bigint": "BIGINT",
+    "bool": "BOOLEAN",
+    "date": "DATE",
+    "json": "JSON",
+    "text": "VARCHAR",
+}
+"""What DuckDB calls the types of the columns."""
 
 
 def blocks(language: str) -> list[str]:
@@ -51,14 +59,22 @@ def test_the_six_steps_of_the_tutorial_are_six_lines() -> None:
 
 def test_its_columns_are_the_tables_columns(world: World) -> None:
     world.run()
-    columns = {
-        name
-        for (name,) in world.query(
-            "SELECT column_name FROM information_schema.columns WHERE table_name = 'assignments'"
+    found = dict(
+        world.query(
+            "SELECT column_name, data_type || CASE is_nullable WHEN 'NO' THEN ' NOT NULL' ELSE ''"
+            " END FROM information_schema.columns WHERE table_name = 'assignments'"
         )
+    )
+    wanted = {column.name: TYPES[column.type] for column in ASSIGNMENTS.columns} | {
+        "is_deleted": "BOOLEAN NOT NULL",
+        "deleted_at": "TIMESTAMP WITH TIME ZONE",
+        "delete_reason": "VARCHAR",
+        "synced_at": "TIMESTAMP WITH TIME ZONE NOT NULL",
+        "id": "BIGINT NOT NULL",
+        "change_version": "VARCHAR NOT NULL",
     }
-    assert first_cells("### `assignments`: one row per assignment") == columns
-    assert columns == {column.name for column in ASSIGNMENTS.columns} | MARKS
+    assert found == wanted
+    assert first_cells("### `assignments`: one row per assignment") == found.keys()
 
 
 def test_its_settings_are_all_settings() -> None:
