@@ -99,7 +99,7 @@ class RecordDecoder:
         """
         try:
             decoded = self._events.decode(records) or []
-        except msgspec.ValidationError as error:
+        except msgspec.DecodeError as error:
             raise ProtocolError(f"A delta event is not as documented: {error}.") from error
         return [(event.changeType, self._row(event.data)) for event in decoded]
 

@@ -52,7 +52,9 @@ def test_only_the_tenant_and_its_client_are_needed() -> None:
     settings = read()
     assert {name: getattr(settings, name) for name in GIVEN} == GIVEN
     assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
-    assert GIVEN.keys() | DEFAULTS.keys() == OTHERS.keys() == set(settings.get_resolvable_fields())
+    assert (
+        GIVEN.keys() | DEFAULTS.keys() == OTHERS.keys() == {each.name for each in fields(settings)}
+    )
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -151,7 +153,8 @@ def test_text_for_a_number_in_the_environment_is_a_wrong_value(
 ) -> None:
     monkeypatch.setenv("SOURCES__PROTIME__MAX_VANISHED_SHARE", "lots")
     assert refusal() == (
-        "The setting max_vanished_share is 'lots', but must be a number from 0 to 1. Nothing was changed."
+        "The setting max_vanished_share is 'lots', but must be a number from 0 to 1. Nothing was"
+        " changed."
     )
 
 

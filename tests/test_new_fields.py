@@ -1,0 +1,192 @@
+"""A field that Protime adds one day arrives as a new column, and is not dropped in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from protime_source.demo import Behaviour
+from tests.conftest import WorldFactory
+from tests.world import World
+
+SECRET = "Vertraulich-4711"
+
+CASES: dict[str, tuple[Any, str, str, Any]] = {
+    "integer": (7, "cost", "BIGINT", 7),
+    "text": (SECRET, "cost", "VARCHAR", SECRET),
+    "bool": (True, "cost", "BOOLEAN", True),
+    "float": (1.5, "cost", "DOUBLE", 1.5),
+    "list": ([1, {"a": SECRET}], "cost", "JSON", '[1,{"a":"Vertraulich-4711"}]'),
+    "object": ({"centreCode": SECRET}, "cost_centre_code", "VARCHAR", SECRET),
+    "deep object": ({"a": {"b": [1]}}, "cost_a", "JSON", '{"b":[1]}'),
+    "huge integer": (2**70, "cost", "VARCHAR", str(2**70)),
+}
+
+
+def _types(world: World) -> dict[str, str]:
+    rows = world.query(
+        "SELECT column_name, data_type FROM duckdb_columns()"
+        " WHERE schema_name = 'protime' AND table_name = 'assignments'"
+    )
+    return dict(rows)
+
+
+def _write(world: World, value: Any, count: int = 4) -> list[int]:
+    """Somebody edits some assignments after Protime has added the field `cost`."""
+    extra = {} if value is None else {"cost": value}
+    world.tenant.behaviour = Behaviour(extra_fields=extra)
+    ids = sorted(world.tenant.records)[:count]
+    for id_ in ids:
+        record = world.tenant.records[id_]
+        kept = {name: record[name] for name in ("person", "from")}
+        world.tenant.update(id_, kept)
+    return ids
+
+
+def _column(world: World, name: str) -> dict[int, Any]:
+    return {i: row[name] for i, row in world.rows().items() if row[name] is not None}
+
+
+def test_the_documented_columns_have_their_types(world: World) -> None:
+    world.run()
+    types = _types(world)
+    assert types == {
+        "id": "BIGINT",
+        "change_version": "VARCHAR",
+        "is_rejected": "BOOLEAN",
+        "person_id": "BIGINT",
+        "from_date": "DATE",
+        "until_date": "DATE",
+        "start_time_in_minutes": "BIGINT",
+        "end_time_in_minutes": "BIGINT",
+        "break_duration_in_minutes": "BIGINT",
+        "comments": "VARCHAR",
+        "activity_levels": "JSON",
+        "is_deleted": "BOOLEAN",
+        "deleted_at": "TIMESTAMP WITH TIME ZONE",
+        "delete_reason": "VARCHAR",
+        "synced_at": "TIMESTAMP WITH TIME ZONE",
+    }
+
+
+def test_just_the_columns_of_the_contract_are_not_null(world: World) -> None:
+    world.run()
+    rows = world.query(
+        "SELECT column_name FROM duckdb_columns() WHERE schema_name = 'protime'"
+        " AND table_name = 'assignments' AND NOT is_nullable"
+    )
+    assert {name for (name,) in rows} == {"id", "change_version", "is_deleted", "synced_at"}
+
+
+@pytest.mark.parametrize("walks", [False, True], ids=["by delta", "by walk"])
+@pytest.mark.parametrize("case", CASES)
+def test_a_new_field_becomes_a_column(
+    world: World, case: str, walks: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    value, column, kind, wanted = CASES[case]
+    world.run()
+    ids = _write(world, value)
+    caplog.clear()
+    world.run(full_resync=walks)
+    world.check()
+    assert _types(world)[column] == kind
+    assert _column(world, column) == dict.fromkeys(ids, wanted)
+    told = [r.getMessage() for r in caplog.records if r.name.startswith("protime_source")]
+    assert len([text for text in told if f"assignments.{column} " in text]) == 1
+    assert SECRET not in caplog.text
+
+
+def test_a_new_field_in_the_first_run(make_world: WorldFactory) -> None:
+    world = make_world(rows=60, behaviour=Behaviour(extra_fields={"cost": 1, "tags": ["a"]}))
+    world.run()
+    world.check()
+    assert set(_column(world, "cost").values()) == {1}
+    assert set(_column(world, "tags").values()) == {'["a"]'}
+    assert _types(world)["tags"] == "JSON"
+
+
+def test_a_known_new_field_stays_in_its_column(world: World) -> None:
+    """Also when the working folder, which knows the column's type, is lost."""
+    world.run()
+    for round_ in range(3):
+        ids = _write(world, [round_])
+        world.lose_working_folder()
+        world.run(full_resync=round_ == 2)
+        assert _column(world, "cost") == dict.fromkeys(ids, f"[{round_}]")
+    world.check()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "variant", "wanted"),
+    [
+        (1, "one", "cost__v_text", "one"),
+        ("one", 1, "cost__v_bigint", 1),
+        (1, 1.5, "cost__v_double", 1.5),
+        (True, 2, "cost__v_bigint", 2),
+        ([1], "one", "cost__v_text", "one"),
+        ("one", [1], "cost__v_json", "[1]"),
+    ],
+)
+@pytest.mark.parametrize("walks", [False, True], ids=["by delta", "by walk"])
+def test_a_value_of_another_type_goes_to_a_column_beside(
+    world: World, first: Any, second: Any, variant: str, wanted: Any, walks: bool
+) -> None:
+    world.run()
+    _write(world, first)
+    world.run()
+    ids = _write(world, second, 2)
+    world.run(full_resync=walks)
+    world.check()
+    assert _column(world, variant) == dict.fromkeys(ids, wanted)
+    assert not set(_column(world, "cost")) & set(ids)
+    assert len(_column(world, "cost")) == 2
+
+
+def test_an_integer_fits_into_a_column_of_floats(world: World) -> None:
+    world.run()
+    _write(world, 1.5)
+    world.run()
+    ids = _write(world, 2)
+    world.run()
+    assert _column(world, "cost") == dict.fromkeys(ids, 2.0)
+    assert "cost__v_bigint" not in _types(world)
+
+
+@pytest.mark.parametrize("value", [7, SECRET, True, 1.5, [1, "a"]])
+def test_deleted_rows_keep_the_new_fields(world: World, value: Any) -> None:
+    world.run()
+    announced, vanished = _write(world, value, 2)
+    world.run()
+    before = _column(world, "cost")
+    world.tenant.delete(announced)
+    world.run()
+    world.tenant.delete(vanished)
+    world.tenant.clock.advance(hours=73)
+    world.run()
+    world.check()
+    assert _column(world, "cost") == before
+    reasons = [world.rows()[id_]["delete_reason"] for id_ in (announced, vanished)]
+    assert reasons == ["announced", "vanished"]
+
+
+def test_a_field_that_goes_again_is_empty_from_then_on(world: World) -> None:
+    world.run()
+    _write(world, 5)
+    world.run()
+    _write(world, None)
+    world.run()
+    world.check()
+    assert _column(world, "cost") == {}
+
+
+def test_a_field_named_like_one_of_our_columns_does_not_touch_it(make_world: WorldFactory) -> None:
+    world = make_world(
+        rows=60, behaviour=Behaviour(extra_fields={"isDeleted": True, "syncedAt": "never"})
+    )
+    world.run()
+    world.check()
+    assert set(_column(world, "protime_is_deleted").values()) == {True}
+    world.tenant.churn(30)
+    world.run()
+    world.check()

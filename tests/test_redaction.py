@@ -1,0 +1,186 @@
+"""No token and no secret in a log or in an error."""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+import pytest
+
+from protime_source import ApiError, Assignment, Client, Settings, UnavailableError
+from protime_source.collections import ASSIGNMENTS
+from protime_source.delta import Delta
+from protime_source.demo import Fault
+from protime_source.redaction import RedactingFilter, redact, redact_http_logs
+from protime_source.transport import Transport
+from tests.world import World
+
+LINK = f"{ASSIGNMENTS.path}?filter=date ge '2026-01-01'&continuationToken=aB+/1=&deltaToken=cD+/2="
+decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@pytest.fixture
+def transport(world: World) -> Iterator[Transport]:
+    """A transport to the tenant that may read."""
+    settings = Settings.from_config(**world.server.settings())
+    opened = Transport(settings, [ASSIGNMENTS.read_scope])
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("/delta?deltaToken=aB+/1==", "/delta?deltaToken=***"),
+        ("/delta?deltaToken=aB%2B%2F1%3D", "/delta?deltaToken=***"),
+        ("?continuationToken=a&deltaToken=b&x=c", "?continuationToken=***&deltaToken=***&x=c"),
+        ("?DELTATOKEN=a", "?DELTATOKEN=***"),
+        ('"GET /d?deltaToken=a HTTP/1.1" 200', '"GET /d?deltaToken=*** HTTP/1.1" 200'),
+        ("url: /d?deltaToken=a (Caused by b)", "url: /d?deltaToken=*** (Caused by b)"),
+        ("client_id=a&client_secret=b&scope=c", "client_id=***&client_secret=***&scope=c"),
+        ("access_token=a.b-c_d", "access_token=***"),
+        ("Authorization: Bearer ey.J0-x_y", "Authorization: Bearer ***"),
+        ("{'authorization': 'bearer ey.J0'}", "{'authorization': 'bearer ***'}"),
+        ("nothing to hide: token", "nothing to hide: token"),
+        ("", ""),
+    ],
+)
+def test_tokens_are_replaced_and_the_rest_is_kept(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
+    assert redact(redacted) == redacted
+
+
+def test_the_filter_redacts_what_is_in_the_arguments() -> None:
+    arguments = ("/d?deltaToken=abc", 200)
+    record = logging.LogRecord("x", logging.DEBUG, "", 1, "GET %s %d", arguments, None)
+    assert RedactingFilter().filter(record)
+    assert record.getMessage() == "GET /d?deltaToken=*** 200"
+
+
+def test_the_filter_is_there_once() -> None:
+    redact_http_logs()
+    redact_http_logs()
+    filters = logging.getLogger("urllib3.connectionpool").filters
+    assert sum(isinstance(each, RedactingFilter) for each in filters) == 1
+
+
+FAULTS: list[dict[str, Any]] = [
+    {"kind": "status", "status": 400},
+    {"kind": "status", "status": 400, "body": '{"error": {"message": "no deltaToken=cD+/2="}}'},
+    {"kind": "status", "status": 400, "body": '{"validationErrors": ["deltaToken=cD+/2="]}'},
+    {"kind": "status", "status": 404},
+    {"kind": "status", "status": 410},
+    {"kind": "status", "status": 418},
+    {"kind": "status", "status": 429, "retry_after": 0},
+    {"kind": "status", "status": 500},
+    {"kind": "status", "status": 200, "body": "[1]"},
+    {"kind": "expired_token"},
+    {"kind": "redirect", "location": "http://elsewhere.invalid/?deltaToken=cD+/2="},
+    {"kind": "drop"},
+    {"kind": "html"},
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_no_error_tells_a_token(world: World, transport: Transport, fault: dict[str, Any]) -> None:
+    world.tenant.faults.append(Fault(**fault, times=99))
+    with pytest.raises(ApiError) as caught:
+        transport.get(LINK, decode)
+    check_silence(world, caught.value)
+
+
+@pytest.mark.parametrize("kind", ["cut", "truncated_json"])
+def test_no_error_of_a_spoilt_page_tells_a_token(
+    world: World, transport: Transport, kind: Any
+) -> None:
+    world.tenant.faults.append(Fault(kind, times=99))
+    with pytest.raises(UnavailableError) as caught:
+        transport.get(f"{ASSIGNMENTS.path}?filter=date ge '2026-01-01'&delta", decode)
+    check_silence(world, caught.value)
+
+
+def test_no_error_of_a_dead_host_tells_a_token(world: World, transport: Transport) -> None:
+    transport.get(f"{ASSIGNMENTS.path}/{next(iter(world.tenant.records))}", decode)
+    world.server.__exit__(None, None, None)
+    with pytest.raises(UnavailableError, match="Connection refused") as caught:
+        transport.get(LINK, decode)
+    check_silence(world, caught.value)
+
+
+def check_silence(world: World, error: ApiError) -> None:
+    """Neither the text nor the whole traceback, which a log may show, holds a secret."""
+    assert len(str(error).splitlines()) == 1
+    shown = "".join(traceback.format_exception(error))
+    secrets = {"aB+/1", "cD+/2", "aB%2B%2F1", "cD%2B%2F2", *secrets_used(world)}
+    assert not [secret for secret in secrets if secret in shown]
+
+
+def secrets_used(world: World) -> set[str]:
+    """Bearer tokens, link tokens encoded and not, and the client's secret."""
+    requests = world.tenant.api_requests
+    bearer = {request.headers["Authorization"].removeprefix("Bearer ") for request in requests}
+    links = {
+        token
+        for request in requests
+        for token in re.findall(r"(?:continuation|delta)Token=([^&]+)", request.query)
+    }
+    return bearer | links | set(map(unquote, links)) | {world.tenant.client_secret}
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Everything that any logger says at DEBUG, those that keep to themselves included."""
+    known = [logging.getLogger(name) for name in [*logging.root.manager.loggerDict, "urllib3"]]
+    alone = [logger for logger in known if not logger.propagate]
+    caplog.set_level(logging.DEBUG)
+    for logger in known:
+        caplog.set_level(logging.DEBUG, logger.name)
+    for logger in alone:
+        logger.addHandler(caplog.handler)
+    yield caplog
+    for logger in alone:
+        logger.removeHandler(caplog.handler)
+
+
+def test_a_walk_and_its_changes_log_no_token(
+    world: World, log: pytest.LogCaptureFixture, transport: Transport
+) -> None:
+    world.tenant.faults.append(Fault("status", status=429, retry_after=0, where="deltaToken"))
+    world.tenant.faults.append(Fault("drop", where="deltaToken", after=2))
+    *_, last = Delta(transport, ASSIGNMENTS).walk(date(date.today().year, 1, 1))
+    assert last.delta_link is not None
+    list(Delta(transport, ASSIGNMENTS).follow(last.delta_link))
+    world.server.__exit__(None, None, None)
+    with pytest.raises(UnavailableError):
+        list(Delta(transport, ASSIGNMENTS).follow(last.delta_link))
+    check_log(world, log, "deltaToken=***", "continuationToken=***")
+
+
+def test_a_load_logs_no_token(world: World, log: pytest.LogCaptureFixture) -> None:
+    world.run()
+    world.tenant.churn(5)
+    world.run()
+    check_log(world, log, "deltaToken=***", "continuationToken=***")
+
+
+def test_single_records_log_no_token(world: World, log: pytest.LogCaptureFixture) -> None:
+    with Client.from_config() as client:
+        id_ = client.assignments.create(Assignment(person_id=1, from_date=date(2026, 3, 10)))
+        world.tenant.revoke_tokens()
+        assignment = client.assignments.get(id_)
+        client.assignments.update(id_, replace(assignment, comments="x"))
+        client.assignments.delete(id_)
+    check_log(world, log, f"{ASSIGNMENTS.path}/{id_}")
+
+
+def check_log(world: World, log: pytest.LogCaptureFixture, *said: str) -> None:
+    """It is not silence that keeps the secrets: what stands beside them was logged."""
+    assert all(text in log.text for text in said)
+    assert not [secret for secret in secrets_used(world) if secret in log.text]

@@ -1,0 +1,289 @@
+"""An expired delta is normal life: one run walks over everything, and marks what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+
+import pendulum
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from protime_source import UnavailableError, VanishedRowsError
+from protime_source.demo import Behaviour, Fault
+from protime_source.failures import explain
+from tests.conftest import WorldFactory
+from tests.world import World
+
+MIDDLE = f"{date.today().year}-02-01"
+BEFORE, INSIDE = f"{date.today().year}-01-15", f"{date.today().year}-03-15"
+MARKS = ("is_deleted", "deleted_at", "delete_reason", "synced_at")
+
+
+def _expire(world: World) -> None:
+    world.tenant.clock.advance(hours=73)
+
+
+def _values(row: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in row.items() if name not in MARKS}
+
+
+def _first(world: World, count: int) -> list[int]:
+    return sorted(world.tenant.records)[:count]
+
+
+def test_an_expired_delta_is_resynced_in_the_same_run(world: World) -> None:
+    world.run()
+    world.tenant.churn(60)
+    _expire(world)
+    world.run()
+    world.check()
+
+
+def test_vanished_rows_keep_their_last_known_values(world: World) -> None:
+    world.run()
+    before = world.rows()
+    gone = _first(world, 20)
+    for id_ in gone:
+        world.tenant.delete(id_)
+    _expire(world)
+    begun = pendulum.now("UTC")
+    world.run()
+    after = world.rows()
+    assert after.keys() == before.keys()
+    for id_ in gone:
+        row = after[id_]
+        assert _values(row) == _values(before[id_])
+        assert (row["is_deleted"], row["delete_reason"]) == (True, "vanished")
+        assert begun <= row["deleted_at"] <= pendulum.now("UTC")
+        assert row["synced_at"] == before[id_]["synced_at"]
+    assert {id_ for id_, row in after.items() if row["is_deleted"]} == set(gone)
+
+
+def test_rows_that_stay_have_no_marks(world: World) -> None:
+    world.run()
+    _expire(world)
+    world.run()
+    marks = {(row["deleted_at"], row["delete_reason"]) for row in world.live().values()}
+    assert marks == {(None, None)}
+    world.check()
+
+
+def test_rows_before_the_window_are_left_alone(make_world: WorldFactory) -> None:
+    """A row that moved before the window is held, and no walk over the window can show it."""
+    world = make_world(behaviour=Behaviour(leaving_window="update"))
+    moved, gone = (
+        world.tenant.create(person={"id": 7}, **{"from": INSIDE}, comments=text) for text in "ab"
+    )
+    world.run(start_date=MIDDLE)
+    world.tenant.update(moved, {"person": {"id": 7}, "from": BEFORE})
+    world.tenant.delete(gone)
+    world.run(start_date=MIDDLE)
+    held = world.rows()[moved]
+    assert held["from_date"] == date.fromisoformat(BEFORE)
+    world.tenant.delete(moved)
+    _expire(world)
+    world.run(start_date=MIDDLE)
+    assert world.rows()[moved] == held
+    assert world.rows()[gone]["delete_reason"] == "announced"
+
+
+def test_a_row_that_comes_back_is_live_again(make_world: WorldFactory) -> None:
+    world = make_world(behaviour=Behaviour(leaving_window="silent"))
+    wanderer = world.tenant.create(person={"id": 7}, **{"from": INSIDE})
+    world.run(start_date=MIDDLE)
+    world.tenant.update(wanderer, {"person": {"id": 7}, "from": BEFORE})
+    _expire(world)
+    world.run(start_date=MIDDLE)
+    assert world.rows()[wanderer]["delete_reason"] == "vanished"
+    world.tenant.update(wanderer, {"person": {"id": 7}, "from": INSIDE, "comments": "back"})
+    world.run(start_date=MIDDLE)
+    row = world.rows()[wanderer]
+    assert (row["is_deleted"], row["deleted_at"], row["delete_reason"]) == (False, None, None)
+    assert row["comments"] == "back"
+
+
+def test_a_row_that_a_later_walk_shows_again_is_live_again(make_world: WorldFactory) -> None:
+    """The version has not moved: the client could not see the person for a while, say."""
+    world = make_world()
+    world.run()
+    before = world.rows()
+    hidden = {id_: world.tenant.records.pop(id_) for id_ in _first(world, 9)}
+    _expire(world)
+    world.run()
+    assert all(world.rows()[id_]["is_deleted"] for id_ in hidden)
+    world.tenant.records.update(hidden)
+    _expire(world)
+    world.run()
+    after = world.rows()
+    assert {id_: {**row, "synced_at": None} for id_, row in after.items()} == {
+        id_: {**row, "synced_at": None} for id_, row in before.items()
+    }
+
+
+def test_a_vanished_row_keeps_when_we_learnt_of_it(world: World) -> None:
+    world.run()
+    (gone,) = _first(world, 1)
+    world.tenant.delete(gone)
+    _expire(world)
+    world.run()
+    learnt = world.rows()[gone]
+    _expire(world)
+    world.run()
+    assert world.rows()[gone] == learnt
+
+
+def test_after_a_resync_the_next_run_is_one_request(world: World) -> None:
+    world.run()
+    _expire(world)
+    world.run()
+    world.tenant.churn(30)
+    world.tenant.clear_requests()
+    world.run()
+    assert world.requests == 1
+    world.check()
+
+
+def _vanish(world: World, share: float) -> None:
+    for id_ in _first(world, int(len(world.tenant.records) * share)):
+        world.tenant.delete(id_)
+    _expire(world)
+
+
+def test_too_many_vanished_rows_change_nothing(world: World) -> None:
+    world.run()
+    before, bookmark = world.rows(), world.bookmark()
+    world.tenant.update(max(world.tenant.records), {"person": {"id": 7}, "from": INSIDE})
+    _vanish(world, 0.6)
+    with pytest.raises(PipelineStepFailed) as caught:
+        world.run()
+    failure = explain(caught.value)
+    assert failure.exit_code == VanishedRowsError.exit_code
+    assert "180 of 300 live rows (60%)" in failure.message
+    assert "max_vanished_share allows (50%)" in failure.message
+    assert "SOURCES__PROTIME__MAX_VANISHED_SHARE=1.0" in failure.message
+    assert world.rows() == before
+    assert world.bookmark() == bookmark
+
+
+@pytest.mark.parametrize(("allowed", "share"), [(1.0, 0.6), (1.0, 1.0), (0.5, 0.5), (0.6, 0.6)])
+def test_the_share_that_is_allowed_is_marked(world: World, allowed: float, share: float) -> None:
+    world.run()
+    _vanish(world, share)
+    world.run(max_vanished_share=allowed)
+    world.check()
+    assert len(world.rows()) == 300
+
+
+def test_the_guard_stays_shut_until_it_is_opened(world: World) -> None:
+    world.run()
+    _vanish(world, 0.6)
+    for _ in range(2):
+        with pytest.raises(PipelineStepFailed):
+            world.run()
+    world.run(max_vanished_share=1.0)
+    world.check()
+
+
+def test_the_guard_may_be_set_to_nothing_at_all(world: World) -> None:
+    world.run()
+    _vanish(world, 1 / 300)
+    with pytest.raises(PipelineStepFailed):
+        world.run(max_vanished_share=0.0)
+    assert len(world.live()) == 300
+
+
+def test_the_guard_looks_at_the_window_only(make_world: WorldFactory) -> None:
+    """Rows before the window are no reason to believe that few of its rows vanished."""
+    world = make_world(behaviour=Behaviour(leaving_window="update"))
+    world.run(start_date=MIDDLE)
+    inside = sorted(world.live())
+    for id_ in inside[: int(len(inside) * 0.8)]:
+        world.tenant.update(id_, {"person": {"id": 7}, "from": BEFORE})
+    world.run(start_date=MIDDLE)
+    for id_ in inside[int(len(inside) * 0.9) :]:
+        world.tenant.delete(id_)
+    world.tenant.delete(inside[int(len(inside) * 0.85)])
+    _expire(world)
+    with pytest.raises(PipelineStepFailed) as caught:
+        world.run(start_date=MIDDLE)
+    assert explain(caught.value).exit_code == VanishedRowsError.exit_code
+
+
+def test_another_consumer_is_named_as_the_probable_cause(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.run()
+    world.tenant.steal_delta()
+    world.tenant.churn(20)
+    world.run()
+    assert "another consumer has probably started a delta" in caplog.text
+    world.check()
+
+
+def test_nobody_is_blamed_for_a_delta_that_died_of_age(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run()
+    now = pendulum.now
+    monkeypatch.setattr(pendulum, "now", lambda zone=None: now(zone).add(hours=73))
+    _expire(world)
+    world.run()
+    assert "73 hours after its last use; a full walk follows." in caplog.text
+    assert "another consumer" not in caplog.text
+
+
+def _unavailable() -> Fault:
+    return Fault("status", status=503, times=99, after=3, where="/assignments?")
+
+
+def _foreign() -> Fault:
+    return Fault("foreign_link", after=3, where="/assignments?")
+
+
+@pytest.mark.parametrize("fault", [_unavailable, _foreign])
+def test_a_walk_that_fails_marks_and_changes_nothing(
+    world: World, fault: Callable[[], Fault]
+) -> None:
+    world.run()
+    before, bookmark = world.rows(), world.bookmark()
+    world.tenant.churn(80)
+    _expire(world)
+    world.tenant.faults.append(fault())
+    with pytest.raises(PipelineStepFailed):
+        world.run()
+    assert world.rows() == before
+    assert world.bookmark() == bookmark
+    world.tenant.faults.clear()
+    world.run()
+    world.check()
+
+
+def test_a_full_resync_on_request(world: World) -> None:
+    """It finds what a delta would never tell."""
+    world.run()
+    lost = _first(world, 5)
+    for id_ in lost:
+        del world.tenant.records[id_]
+    world.tenant.clear_requests()
+    world.run(full_resync=True)
+    assert world.requests == 6
+    assert {world.rows()[id_]["delete_reason"] for id_ in lost} == {"vanished"}
+    world.check()
+    world.tenant.clear_requests()
+    world.run()
+    assert world.requests == 1
+
+
+def test_a_full_resync_that_fails_leaves_the_table_right(world: World) -> None:
+    world.run()
+    before = world.rows()
+    world.tenant.faults.append(_unavailable())
+    with pytest.raises(PipelineStepFailed) as caught:
+        world.run(full_resync=True)
+    assert explain(caught.value).exit_code == UnavailableError.exit_code
+    assert world.rows() == before
+    world.tenant.faults.clear()
+    world.tenant.churn(10)
+    world.run()
+    world.check()

@@ -1,0 +1,283 @@
+"""What is sent again, what is not, and what is said when there is no answer."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+import tenacity.nap
+
+from protime_source import (
+    ApiError,
+    BadRequestError,
+    ExpiredError,
+    ForbiddenError,
+    NotFoundError,
+    ProtocolError,
+    ResponseError,
+    Settings,
+    UnavailableError,
+)
+from protime_source.collections import ASSIGNMENTS
+from protime_source.demo import Fault
+from protime_source.transport import Transport
+from tests.world import World
+
+PATH = ASSIGNMENTS.path
+decode = msgspec.json.Decoder(dict[str, Any]).decode
+NEW = {"person": {"id": 7}, "from": "2026-01-05"}
+PAST = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+
+@pytest.fixture
+def transport(world: World) -> Iterator[Transport]:
+    """A transport to the tenant that may read and write."""
+    settings = Settings.from_config(**world.server.settings())
+    opened = Transport(settings, [ASSIGNMENTS.read_scope, ASSIGNMENTS.write_scope])
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that would have been waited."""
+    waited: list[float] = []
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waited.append))
+    return waited
+
+
+def first(world: World) -> str:
+    return f"{PATH}/{next(iter(world.tenant.records))}"
+
+
+def sent(world: World, method: str = "GET") -> int:
+    return sum(request.method == method for request in world.tenant.api_requests)
+
+
+PASSING: dict[str, dict[str, Any]] = {
+    "429": {"kind": "status", "status": 429},
+    "429 with seconds": {"kind": "status", "status": 429, "retry_after": 0},
+    "429 with a date": {"kind": "status", "status": 429, "retry_after": PAST},
+    "500": {"kind": "status", "status": 500},
+    "502 as a page": {
+        "kind": "status",
+        "status": 502,
+        "body": "<html>",
+        "content_type": "text/html",
+    },
+    "503": {"kind": "status", "status": 503, "retry_after": 0},
+    "504": {"kind": "status", "status": 504, "body": ""},
+    "drop": {"kind": "drop"},
+    "cut": {"kind": "cut"},
+    "truncated": {"kind": "truncated_json"},
+    "html": {"kind": "html"},
+    "empty": {"kind": "status", "status": 200, "body": ""},
+    "not UTF-8": {"kind": "status", "status": 200, "body": b'{"id": 1, "comments": "\xff"}'},
+}
+LASTING: dict[int, type[ApiError]] = {
+    302: ProtocolError,
+    304: ProtocolError,
+    400: BadRequestError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ExpiredError,
+    410: ExpiredError,
+    414: ResponseError,
+    418: ResponseError,
+    422: ResponseError,
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_what_passes_is_asked_again(world: World, transport: Transport, name: str) -> None:
+    world.tenant.faults.append(Fault(**PASSING[name], times=2))
+    assert transport.get(first(world), decode)["id"]
+    assert sent(world) == transport.requests == 3
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_patience_ends_after_five_attempts(world: World, transport: Transport, name: str) -> None:
+    world.tenant.faults.append(Fault(**PASSING[name], times=99))
+    with pytest.raises(UnavailableError):
+        transport.get(first(world), decode)
+    assert sent(world) == 5
+
+
+def test_patience_is_a_setting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "2")
+    own = Transport(Settings.from_config(), [ASSIGNMENTS.read_scope])
+    world.tenant.faults.append(Fault("drop", times=99))
+    with pytest.raises(UnavailableError):
+        own.get(first(world), decode)
+    own.close()
+    assert sent(world) == 2
+
+
+@pytest.mark.parametrize("status", LASTING)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_what_lasts_is_asked_once(
+    world: World, transport: Transport, status: int, method: str
+) -> None:
+    world.tenant.faults.append(Fault("status", status=status, times=99))
+    with pytest.raises(LASTING[status]) as caught:
+        _ = (
+            transport.get(first(world), decode)
+            if method == "GET"
+            else transport.send(method, PATH, NEW)
+        )
+    assert type(caught.value) is LASTING[status]
+    assert sent(world, method) == 1
+    assert str(status) in str(caught.value)
+
+
+def test_a_redirect_is_not_followed(world: World, transport: Transport) -> None:
+    target = f"{world.server.api_url}{first(world)}?followed"
+    world.tenant.faults.append(Fault("redirect", location=target))
+    with pytest.raises(ProtocolError, match="redirect is not followed"):
+        transport.get(first(world), decode)
+    assert sent(world) == 1
+
+
+def test_json_of_another_shape_is_not_asked_for_again(world: World, transport: Transport) -> None:
+    world.tenant.faults.append(Fault("status", status=200, body='["no object"]', times=99))
+    with pytest.raises(ProtocolError, match="not as documented"):
+        transport.get(first(world), decode)
+    assert sent(world) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        (7, 7, 7),
+        ("0", 0, 0),
+        (PAST, 0, 0),
+        (86_400, 300, 300),
+        ("soon", 0, 0.01),
+        ("-5", 0, 0.01),
+        ("1.5", 0, 0.01),
+        ("", 0, 0.01),
+        (None, 0, 0.01),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_it_waits_as_long_as_protime_asks(
+    world: World,
+    transport: Transport,
+    waits: list[float],
+    status: int,
+    header: int | str | None,
+    least: float,
+    most: float,
+) -> None:
+    world.tenant.faults.append(Fault("status", status=status, retry_after=header))
+    transport.get(first(world), decode)
+    assert len(waits) == 1
+    assert least <= waits[0] <= most
+
+
+def test_a_date_to_come_is_waited_for(
+    world: World, transport: Transport, waits: list[float]
+) -> None:
+    date = email.utils.formatdate(time.time() + 200, usegmt=True)
+    world.tenant.faults.append(Fault("status", status=429, retry_after=date))
+    transport.get(first(world), decode)
+    assert 0 < waits[0] <= 200
+
+
+@pytest.mark.parametrize("name", ["500", "502 as a page", "503", "504", "drop", "cut", "html"])
+def test_a_create_is_not_repeated(world: World, transport: Transport, name: str) -> None:
+    before = len(world.tenant.records)
+    world.tenant.faults.append(Fault(**PASSING[name], times=99))
+    with pytest.raises(UnavailableError):
+        transport.send("POST", PATH, NEW)
+    assert sent(world, "POST") == 1
+    assert len(world.tenant.records) == before + (name == "cut")
+
+
+@pytest.mark.parametrize("times", [1, 4, 5])
+def test_a_create_that_was_not_taken_is_repeated(
+    world: World, transport: Transport, times: int
+) -> None:
+    before = len(world.tenant.records)
+    world.tenant.faults.append(Fault("status", status=429, retry_after=0, times=times))
+    if times < 5:
+        transport.send("POST", PATH, NEW)
+    else:
+        with pytest.raises(UnavailableError):
+            transport.send("POST", PATH, NEW)
+    assert sent(world, "POST") == min(times + 1, 5)
+    assert len(world.tenant.records) == before + (times < 5)
+
+
+@pytest.mark.parametrize("name", ["429", "500", "503", "drop", "cut", "html"])
+def test_a_replacement_is_repeated(world: World, transport: Transport, name: str) -> None:
+    world.tenant.faults.append(Fault(**PASSING[name]))
+    transport.send("PUT", first(world), {**NEW, "comments": "twice is once"})
+    assert sent(world, "PUT") == 2
+    assert next(iter(world.tenant.records.values()))["comments"] == "twice is once"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "reasons", "said"),
+    [
+        (
+            '{"error": {"code": "X", "message": "Bad.", "reasons": ["date is missing", "no or"]}}',
+            "X",
+            ("date is missing", "no or"),
+            "Bad; date is missing; no or",
+        ),
+        ('{"error": {"code": "X", "message": "Bad."}}', "X", (), "Bad"),
+        ('{"error": {"code": "X"}}', "X", (), "X"),
+        (
+            '{"validationErrors": [{"field": "from", "message": "is\\nrequired"}, "and more"]}',
+            "",
+            ('{"field":"from","message":"is\\nrequired"}', "and more"),
+            '{"field":"from","message":"is\\nrequired"}; and more',
+        ),
+        (
+            '{"validationErrors": {"from": ["is required"]}}',
+            "",
+            ('{"from":["is required"]}',),
+            '{"from":["is required"]}',
+        ),
+        ('{"error": {"message": "Two\\n lines."}}', "", (), "Two lines"),
+        ('{"error": {"code": null, "message": null}}', "", (), "no reason given"),
+        ('{"error": {"code": 7, "message": 8, "reasons": "one"}}', "7", ("one",), "8; one"),
+        ('{"error": "plain"}', "", (), "no reason given"),
+        ('{"message": "elsewhere"}', "", (), "no reason given"),
+        ("[1]", "", (), "no reason given"),
+        ("<html>Bad request</html>", "", (), "no reason given"),
+        ("", "", (), "no reason given"),
+    ],
+)
+def test_an_error_says_what_protime_said(
+    world: World,
+    transport: Transport,
+    body: str,
+    code: str,
+    reasons: tuple[str, ...],
+    said: str,
+) -> None:
+    world.tenant.faults.append(Fault("status", status=400, body=body))
+    with pytest.raises(BadRequestError) as caught:
+        transport.get(PATH, decode)
+    error = caught.value
+    assert str(error) == f"{world.server.api_url}{PATH} answered 400 Bad Request: {said}."
+    assert (error.status, error.code, error.reasons) == (400, code, reasons)
+
+
+def test_a_status_that_nobody_knows_is_shown_as_it_is(world: World, transport: Transport) -> None:
+    world.tenant.faults.append(Fault("status", status=499))
+    with pytest.raises(ResponseError, match=r"answered 499: Something went wrong\.$"):
+        transport.get(PATH, decode)
+
+
+def test_a_403_says_whom_to_ask(world: World, transport: Transport) -> None:
+    world.tenant.faults.append(Fault("status", status=403))
+    with pytest.raises(ForbiddenError, match="Planning Flex or Shift"):
+        transport.get(PATH, decode)

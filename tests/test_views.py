@@ -1,0 +1,154 @@
+"""`assignments__activity_levels` shows the levels of the table, one row each, at any time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from datetime import date
+from typing import Any
+
+import duckdb
+import pytest
+
+from protime_source import protime
+from protime_source.demo import Behaviour
+from tests.conftest import WorldFactory
+from tests.world import Row, World
+
+VIEW = "assignments__activity_levels"
+TODAY = date.today().isoformat()
+GUID = "550e8400-e29b-41d4-a716-446655440000"
+Levels = Counter[tuple[Any, ...]]
+
+
+def _shown(world: World, where: str = "NOT a.is_deleted") -> Levels:
+    return Counter(
+        world.query(
+            f"SELECT v.assignment_id, v.level, v.activity_definition_id FROM protime.{VIEW} v"
+            f" JOIN protime.assignments a ON a.id = v.assignment_id WHERE {where}"
+        )
+    )
+
+
+def _levels(records: dict[int, Row]) -> Levels:
+    return Counter(
+        (id_, level["level"], level["activityDefinition"]["id"])
+        for id_, record in records.items()
+        for level in record.get("activityLevels", ())
+    )
+
+
+def _check(world: World) -> None:
+    wanted = _levels(world.tenant.records)
+    assert wanted
+    assert _shown(world) == wanted
+
+
+def _execute(world: World, sql: str) -> None:
+    with closing(duckdb.connect(str(world.database))) as connection:
+        connection.execute(sql)
+
+
+def test_the_view_has_just_the_columns_of_the_contract(world: World) -> None:
+    world.run()
+    found = world.query(f"DESCRIBE protime.{VIEW}")
+    assert [column[:2] for column in found] == [
+        ("assignment_id", "BIGINT"),
+        ("level", "BIGINT"),
+        ("activity_definition_id", "VARCHAR"),
+    ]
+
+
+def test_the_view_is_a_view(world: World) -> None:
+    world.run()
+    found = world.query(f"SELECT count(*) FROM duckdb_views() WHERE view_name = '{VIEW}'")
+    assert found == [(1,)]
+
+
+def test_the_view_equals_the_tenants_levels_after_each_run(world: World) -> None:
+    world.run()
+    _check(world)
+    for _ in range(2):
+        world.tenant.churn(100)
+        world.run()
+        _check(world)
+    world.tenant.churn(60)
+    world.tenant.clock.advance(hours=73)
+    world.run()
+    _check(world)
+
+
+def test_levels_that_are_taken_away_disappear(world: World) -> None:
+    id_ = next(i for i, record in world.tenant.records.items() if record.get("activityLevels"))
+    world.run()
+    assert _shown(world, f"a.id = {id_}")
+    world.tenant.update(id_, {"person": {"id": 7}, "from": TODAY, "activityLevels": []})
+    world.run()
+    assert not _shown(world, f"a.id = {id_}")
+    _check(world)
+
+
+def test_deleted_rows_keep_their_levels(world: World) -> None:
+    world.run()
+    gone = {i: world.tenant.records[i] for i in sorted(world.tenant.records)[::20]}
+    for id_ in gone:
+        world.tenant.delete(id_)
+    world.run()
+    assert _levels(gone)
+    assert _shown(world, "a.is_deleted") == _levels(gone)
+
+
+def test_the_same_level_twice_is_there_twice(world: World) -> None:
+    level = {"level": 1, "activityDefinition": {"id": GUID}}
+    fields = {"person": {"id": 7}, "from": TODAY, "activityLevels": [level, level]}
+    id_ = world.tenant.create(fields)
+    world.run()
+    assert _shown(world, f"a.id = {id_}") == {(id_, 1, GUID): 2}
+
+
+@pytest.mark.parametrize("levels", ['"A1"', "{}", "[1, null]", "5"])
+def test_levels_of_another_shape_break_no_query(world: World, levels: str) -> None:
+    world.run()
+    id_ = min(world.tenant.records)
+    _execute(world, f"UPDATE protime.assignments SET activity_levels = '{levels}' WHERE id = {id_}")
+    assert all(row[1:] == (None, None) for row in _shown(world, f"a.id = {id_}"))
+
+
+@pytest.mark.parametrize("has_changes", [False, True])
+def test_a_view_that_was_dropped_is_made_again(world: World, has_changes: bool) -> None:
+    world.run()
+    _execute(world, f"DROP VIEW protime.{VIEW}")
+    world.tenant.churn(20 if has_changes else 0)
+    world.run()
+    _check(world)
+
+
+def test_the_view_exists_in_each_part_of_a_first_walk(world: World) -> None:
+    world.run(max_pages=1)
+    assert sum(_shown(world).values()) > 0
+    world.run()
+    _check(world)
+
+
+def test_the_view_exists_although_there_are_no_rows(make_world: WorldFactory) -> None:
+    world = make_world(rows=0)
+    world.run()
+    world.tenant.churn(20)
+    world.run()
+    _check(world)
+
+
+def test_each_dataset_has_its_own_view(world: World) -> None:
+    world.run()
+    world.pipeline("another", "other").run(protime())
+    assert world.query(f"SELECT count(*) FROM other.{VIEW}") == [
+        (sum(_levels(world.tenant.records).values()),)
+    ]
+
+
+def test_the_view_goes_on_when_the_table_gets_a_column(world: World) -> None:
+    world.run()
+    world.tenant.behaviour = Behaviour(extra_fields={"cost": 1})
+    world.tenant.churn(30)
+    world.run()
+    _check(world)

@@ -1,0 +1,254 @@
+"""A long walk survives: stops, restarts and dying links cost time, never truth."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal
+
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from protime_source.demo import Behaviour, Fault
+from protime_source.errors import ExpiredError
+from protime_source.failures import explain
+from tests.conftest import WorldFactory
+from tests.world import Moment, World
+
+TODAY = date.today().isoformat()
+PAGES = 6
+
+
+def _walk_to_the_end(world: World, max_pages: int) -> int:
+    """Runs until the walk is complete; how many runs it took."""
+    for runs in range(1, 50):
+        world.run(max_pages=max_pages)
+        if not world.bookmark().walking:
+            return runs
+    raise AssertionError("the walk does not end")
+
+
+@pytest.mark.parametrize(("max_pages", "runs"), [(2, 3), (4, 2), (5, 2), (6, 1), (7, 1)])
+def test_a_walk_in_parts_fetches_every_page_once(world: World, max_pages: int, runs: int) -> None:
+    assert _walk_to_the_end(world, max_pages) == runs
+    world.check()
+    assert world.requests == PAGES
+
+
+def test_a_walk_goes_on_where_it_stopped_although_the_working_folder_is_lost(world: World) -> None:
+    world.run(max_pages=2)
+    world.lose_working_folder()
+    world.run(max_pages=2)
+    world.lose_working_folder()
+    world.run()
+    world.check()
+    assert world.requests == PAGES
+
+
+def test_each_part_of_a_walk_is_loaded(world: World) -> None:
+    loaded = []
+    for _ in range(PAGES):
+        world.run(max_pages=1)
+        loaded.append(len(world.rows()))
+    assert loaded == [50, 100, 150, 200, 250, 300]
+    assert world.requests == PAGES
+    world.check()
+
+
+def test_a_delta_answer_is_never_split(make_world: WorldFactory) -> None:
+    world = make_world(behaviour=Behaviour(delta_page_size=5))
+    world.run()
+    world.tenant.churn(60)
+    world.run(max_pages=1)
+    world.check()
+    assert not world.bookmark().walking
+
+
+def test_changes_during_a_walk_in_parts_arrive(make_world: WorldFactory) -> None:
+    world = make_world(rows=400)
+    world.run(max_pages=2)
+    while world.bookmark().walking:
+        world.tenant.churn(30)
+        world.run(max_pages=2)
+    world.run()
+    world.check()
+
+
+@pytest.mark.parametrize("max_pages", [1, 4])
+def test_rows_vanish_only_when_the_last_part_of_a_walk_is_loaded(
+    world: World, max_pages: int
+) -> None:
+    world.run()
+    ids = sorted(world.tenant.records)
+    gone = [*ids[::17], ids[-1]]
+    for id_ in gone:
+        world.tenant.delete(id_)
+    world.tenant.clock.advance(hours=73)
+    world.run(max_pages=max_pages)
+    while world.bookmark().walking:
+        assert len(world.live()) == 300
+        world.run(max_pages=max_pages)
+    world.check()
+    assert {i for i, row in world.rows().items() if row["delete_reason"] == "vanished"} == set(gone)
+
+
+def test_a_vanished_row_is_found_although_an_earlier_part_failed(world: World) -> None:
+    world.run()
+    for id_ in sorted(world.tenant.records)[::10]:
+        world.tenant.delete(id_)
+    world.tenant.clock.advance(hours=73)
+    world.run(max_pages=2)
+    world.tenant.faults.append(Fault("status", status=403, after=1))
+    with pytest.raises(PipelineStepFailed):
+        world.run(max_pages=2)
+    _walk_to_the_end(world, 2)
+    world.check()
+
+
+@pytest.mark.parametrize("status", [409, 410])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_dead_continuation_restarts_the_walk(
+    make_world: WorldFactory, status: Literal[409, 410], lost: bool
+) -> None:
+    world = make_world(behaviour=Behaviour(stale_walk_status=status, continuation_lifetime_hours=1))
+    world.run(max_pages=3)
+    gone = set(sorted(world.live())[::5])
+    for id_ in gone:
+        world.tenant.delete(id_)
+    world.tenant.clock.advance(hours=2)
+    if lost:
+        world.lose_working_folder()
+    world.run(max_pages=4)
+    assert gone <= world.live().keys(), "nothing vanishes before the new walk is complete"
+    _walk_to_the_end(world, 4)
+    world.check()
+
+
+def test_a_delta_that_is_stolen_during_a_walk_in_parts_restarts_it(world: World) -> None:
+    world.run(max_pages=3)
+    world.tenant.churn(50)
+    world.tenant.steal_delta()
+    world.run()
+    world.check()
+
+
+def _kill_link(world: World, after: int) -> None:
+    world.tenant.faults.append(Fault("status", status=409, after=after))
+
+
+def _when(world: World, after: int, *deleted: int) -> None:
+    def delete() -> None:
+        for id_ in deleted:
+            world.tenant.delete(id_)
+
+    world.tenant.faults.append(Moment(after=after, action=delete))
+
+
+@pytest.mark.parametrize("after", [1, 3, 5])
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_rows_of_an_aborted_walk_that_are_deleted_meanwhile_do_not_stay(
+    world: World, after: int, is_loaded: bool
+) -> None:
+    """The link dies in the middle of a run, and what its pages showed is gone by then."""
+    if is_loaded:
+        world.run()
+        world.tenant.clock.advance(hours=73)
+        after += 1
+    shown = sorted(world.tenant.records)
+    _when(world, after, shown[0], shown[7], shown[40])
+    _kill_link(world, after)
+    world.run()
+    world.check()
+    assert not world.tenant.faults
+    world.run()
+    world.check()
+
+
+def test_an_aborted_walk_in_large_tables_leaves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are on their way to the destination when the link dies."""
+    monkeypatch.setattr("protime_source.walk.ROWS_PER_TABLE", 60)
+    world.run(max_pages=1)
+    shown = sorted(world.tenant.records)
+    _when(world, 4, *shown[40:120])
+    _kill_link(world, 4)
+    world.run()
+    world.check()
+
+
+def test_a_new_walk_that_shows_nothing_leaves_nothing_of_the_aborted_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protime_source.walk.ROWS_PER_TABLE", 60)
+    _when(world, 4, *sorted(world.tenant.records))
+    _kill_link(world, 4)
+    world.run()
+    assert world.tenant.records == {}
+    world.check()
+
+
+def test_a_link_that_always_dies_is_given_up(world: World) -> None:
+    world.tenant.faults.append(Fault("status", status=410, times=99, where="continuationToken"))
+    with pytest.raises(PipelineStepFailed) as caught:
+        world.run()
+    assert explain(caught.value).exit_code == ExpiredError.exit_code
+    assert world.requests == 10
+
+
+@pytest.mark.parametrize("max_pages", [None, 2])
+def test_a_walk_that_lags_behind_neither_overwrites_nor_marks(
+    world: World, max_pages: int | None
+) -> None:
+    """The walk shows rows in older versions than the delta has brought already."""
+    world.run()
+    older = dict(world.tenant.records)
+    ids = sorted(older)
+    changed, deleted = ids[5::60], ids[8::60]
+    for id_ in changed:
+        world.tenant.update(id_, {"person": {"id": 9}, "from": TODAY, "comments": "newer"})
+    for id_ in deleted:
+        world.tenant.delete(id_)
+    world.run()
+    newer, before = dict(world.tenant.records), world.rows()
+    _show(world, older)
+    world.tenant.clock.advance(hours=73)
+    world.run(max_pages=max_pages)
+    while world.bookmark().walking:
+        world.run(max_pages=max_pages)
+    after = world.rows()
+    assert {i: after[i]["change_version"] for i in ids} == {
+        i: before[i]["change_version"] for i in ids
+    }
+    assert {i for i in ids if after[i]["is_deleted"]} == set(deleted)
+    _show(world, newer)
+    world.check()
+
+
+def _show(world: World, records: dict[int, dict[str, object]]) -> None:
+    store = world.tenant._store
+    store.records.clear()
+    store.records.update(records)
+    store._texts.clear()
+
+
+def test_a_row_that_changes_pages_during_a_walk_is_there_once(make_world: WorldFactory) -> None:
+    world = make_world(behaviour=Behaviour(page_overlap=10))
+    second_page = sorted(world.tenant.records)[45:50]
+
+    def edit() -> None:
+        for id_ in second_page:
+            world.tenant.update(id_, {"person": {"id": 9}, "from": TODAY})
+
+    world.tenant.faults.append(Moment(after=1, action=edit))
+    world.run()
+    world.check()
+
+
+def test_a_tenant_without_rows_is_followed_from_its_first_row_on(make_world: WorldFactory) -> None:
+    world = make_world(rows=0)
+    world.run()
+    assert world.bookmark().walking is False
+    world.tenant.clear_requests()
+    world.tenant.churn(5)
+    world.run()
+    world.check()
