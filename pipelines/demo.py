@@ -8,9 +8,12 @@ A small Protime runs on this machine, and a pipeline follows it over real HTTP i
 
 from __future__ import annotations
 
+import signal
 import sys
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C just ends the story
+
     from protime_source.demo.story import main
 
     sys.exit(main())

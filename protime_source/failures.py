@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,8 +16,8 @@ from protime_source.errors import ProtimeError, SettingsError, WarehouseError
 from protime_source.redaction import redact
 from protime_source.settings import first_line
 
-INTERRUPTED = 130
-"""The exit code of a run that was stopped by a signal, as shells have it."""
+STOPPED = 128
+"""The exit code of a run stopped by a signal is this and the signal's number, as in shells."""
 
 
 _FULL_DISK = "No space is left on the disk. Make room, then run again."
@@ -51,7 +52,7 @@ class Failure:
     Attributes:
         message: What is wrong and what to do, on one line.
         exit_code: 2 settings, 3 Protime, 4 destination, 5 too many rows vanished,
-            130 interrupted, 1 anything else.
+            130 Ctrl-C, 143 SIGTERM, 1 anything else.
     """
 
     message: str
@@ -76,8 +77,10 @@ def _known(cause: BaseException) -> Failure | None:
     match cause:
         case ProtimeError():
             return Failure(str(cause), cause.exit_code)
-        case KeyboardInterrupt() | SignalReceivedException():
-            return Failure("Stopped on request.", INTERRUPTED)
+        case SignalReceivedException(signal_code=number):
+            return Failure("Stopped on request.", STOPPED + number)
+        case KeyboardInterrupt():
+            return Failure("Stopped on request.", STOPPED + signal.SIGINT)
         case ConfigFieldMissingException():
             return Failure(_missing_destination(cause), SettingsError.exit_code)
         case OSError(errno=errno.ENOSPC):

@@ -248,9 +248,12 @@ def _said(body: bytes) -> tuple[str, str, tuple[str, ...]]:
     error = answer.error if isinstance(answer.error, dict) else {}
     reasons = error.get("reasons") or answer.validationErrors or []
     listed = reasons if isinstance(reasons, list) else [reasons]
-    one_line = (" ".join(_text(reason).split()) for reason in listed)
-    message = " ".join(_text(error.get("message") or "").split()).rstrip(".")
-    return _text(error.get("code") or ""), message, tuple(filter(None, one_line))
+    message, *rest = (_one_line(part) for part in (error.get("message") or "", *listed))
+    return _text(error.get("code") or ""), message, tuple(filter(None, rest))
+
+
+def _one_line(value: object) -> str:
+    return " ".join(_text(value).split()).rstrip(".")
 
 
 def _text(value: object) -> str:

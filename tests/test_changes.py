@@ -113,6 +113,12 @@ def test_a_row_that_vanished_and_is_then_announced_keeps_when_it_was_missed() ->
     assert (row["delete_reason"], row["deleted_at"]) == ("announced", BEFORE)
 
 
+@pytest.mark.parametrize("events", [[delete("D")], [update("C"), delete("D")]])
+def test_a_row_that_came_and_went_between_two_runs_was_gone_all_along(events: list[Event]) -> None:
+    (row,) = apply(events, gone("B")).deleted
+    assert (row["change_version"], row["deleted_at"], row["synced_at"]) == ("D", BEFORE, NOW)
+
+
 def test_a_deletion_wins_over_an_update_of_its_version() -> None:
     changes = apply([update("B"), delete("B")], held("A"))
     assert (changes.updated, len(changes.deleted)) == ([], 1)

@@ -66,6 +66,7 @@ def test_a_link_becomes_a_url_of_ours(link: str, url: str) -> None:
     [
         "https://evil.example/api/x",
         "http://acme.myprotime.eu/api/x",
+        "http://acme.myprotime.eu:443/api/x",
         "https://acme.myprotime.eu:8443/api/x",
         "https://acme.myprotime.eu.evil.example/api/x",
         "https://evilacme.myprotime.eu/api/x",

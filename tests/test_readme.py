@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -14,7 +15,7 @@ import pytest
 
 from protime_source import ProtimeError, Settings
 from protime_source.collections import ASSIGNMENTS
-from protime_source.failures import INTERRUPTED
+from protime_source.failures import STOPPED
 from tests.world import World
 
 ROOT = Path(__file__).parent.parent
@@ -84,7 +85,11 @@ def test_its_settings_are_all_settings() -> None:
 def test_its_exit_codes_are_the_exit_codes() -> None:
     codes = set(map(int, re.findall(r"^\| (\d+) \|", README, re.MULTILINE)))
     kinds: list[type[ProtimeError]] = [ProtimeError, *ProtimeError.__subclasses__()]
-    assert codes == {kind.exit_code for kind in kinds} | {0, INTERRUPTED}
+    assert codes == {kind.exit_code for kind in kinds} | {
+        0,
+        STOPPED + signal.SIGINT,
+        STOPPED + signal.SIGTERM,
+    }
 
 
 def test_its_rooms_are_all_modules() -> None:

@@ -135,6 +135,15 @@ def test_what_lasts_is_asked_once(
     assert str(status) in str(caught.value)
 
 
+def test_text_that_is_not_utf_8_is_seen_also_where_it_is_left_undecoded(
+    world: World, transport: Transport
+) -> None:
+    world.tenant.faults.append(Fault(**PASSING["not UTF-8"]))
+    undecoded = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+    assert "id" in transport.get(first(world), undecoded)
+    assert sent(world) == 2
+
+
 def test_a_redirect_is_not_followed(world: World, transport: Transport) -> None:
     target = f"{world.server.api_url}{first(world)}?followed"
     world.tenant.faults.append(Fault("redirect", location=target))
@@ -265,7 +274,7 @@ def test_an_error_says_what_protime_said(
 ) -> None:
     world.tenant.faults.append(Fault("status", status=400, body=body))
     with pytest.raises(BadRequestError) as caught:
-        transport.get(PATH, decode)
+        transport.get(f"{PATH}?filter=nothing", decode)
     error = caught.value
     assert str(error) == f"{world.server.api_url}{PATH} answered 400 Bad Request: {said}."
     assert (error.status, error.code, error.reasons) == (400, code, reasons)

@@ -133,6 +133,7 @@ def test_the_view_exists_in_each_part_of_a_first_walk(world: World) -> None:
 def test_the_view_exists_although_there_are_no_rows(make_world: WorldFactory) -> None:
     world = make_world(rows=0)
     world.run()
+    assert not _shown(world)
     world.tenant.churn(20)
     world.run()
     _check(world)
