@@ -9,8 +9,8 @@ from datetime import datetime
 from protime_source.records import Row
 from protime_source.tables import deleted, live
 
-DELETE = "Delete"
-"""The change type of a deletion; all others carry the record as it is now (reference/delta)."""
+DELETE = "delete"
+"""In lower case: the documentation's own spelling is not steady elsewhere. The change type of a deletion; all others carry the record as it is now (reference/delta)."""
 
 
 @dataclass
@@ -22,7 +22,7 @@ class _Seen:
 
     def add(self, kind: str, row: Row) -> None:
         """Keeps the event when it is newer than what is kept; order means nothing."""
-        if kind == DELETE:
+        if kind.lower() == DELETE:
             self.delete = _newer(self.delete, row)
         else:
             self.update = _newer(self.update, row)

@@ -29,8 +29,8 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
         " with read_only=True only between runs), then run again.",
     ),
     (
-        r"Cannot open file .*Permission denied|read-only",
-        "The DuckDB file or its folder cannot be written. Check its permissions.",
+        r"Cannot open file|read-only",
+        "The DuckDB file cannot be opened for writing. Check its path and its permissions.",
     ),
     (
         r"not a valid DuckDB database file",

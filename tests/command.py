@@ -1,0 +1,44 @@
+"""The pipeline script as a user runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.world import World
+
+SCRIPT = Path(__file__).parent.parent / "pipelines" / "protime_pipeline.py"
+
+
+def environment(world: World, **more: str) -> dict[str, str]:
+    """The test's own environment, with the world's warehouse."""
+    return {**os.environ, "DESTINATION__DUCKDB__CREDENTIALS": str(world.database), **more}
+
+
+def start(world: World, *arguments: str, **more: str) -> subprocess.Popen[str]:
+    """Starts the script."""
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, *arguments],
+        env=environment(world, **more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(world: World, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Runs the script to its end."""
+    process = start(world, *arguments, **more)
+    out, err = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def reason(run: subprocess.CompletedProcess[str]) -> str:
+    """The one line that says why a run failed; no stack trace, no secret anywhere."""
+    lines = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, run.stderr
+    assert "Traceback" not in run.stderr + run.stdout
+    assert "demo-secret" not in run.stderr + run.stdout
+    return lines[0]

@@ -1,0 +1,272 @@
+"""The pipeline script: what it says, how it ends, and what that means for the table."""
+
+from __future__ import annotations
+
+import io
+import logging
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from protime_source.console import Console
+from protime_source.counts import Counts
+from protime_source.demo import Behaviour, Fault
+from tests.command import reason, run, start
+from tests.conftest import WorldFactory
+from tests.world import World
+
+DEAD = "http://127.0.0.1:9"
+"""A port on which nobody listens."""
+
+
+def test_it_loads_says_what_it_did_and_loads_changes_the_next_time(world: World) -> None:
+    first = run(world)
+    assert first.returncode == 0
+    assert first.stdout.split("\n")[1].split() == ["assignments", "300", "300", "0", "0", "300"]
+    assert "6 requests" in first.stdout
+    world.check()
+    world.tenant.delete(next(iter(world.tenant.records)))
+    second = run(world)
+    assert second.stdout.split("\n")[1].split() == ["assignments", "1", "0", "1", "0", "299"]
+    assert "1 request in" in second.stdout
+    assert second.stderr == ""
+    world.check()
+
+
+def test_a_walk_says_in_a_log_that_it_begins(world: World) -> None:
+    assert run(world).stderr.startswith("assignments: a full walk from ")
+
+
+def test_full_resync_walks_again(world: World) -> None:
+    run(world)
+    world.tenant.clear_requests()
+    assert run(world, "--full-resync").returncode == 0
+    assert world.requests == 6
+    world.check()
+
+
+def test_help_needs_no_settings(world: World) -> None:
+    helped = run(world, "--help")
+    assert helped.returncode == 0
+    assert "--full-resync" in helped.stdout
+
+
+@pytest.mark.parametrize("name", ["tenant", "client_id", "client_secret"])
+def test_a_missing_setting_is_named_with_its_place(world: World, name: str) -> None:
+    variable = f"SOURCES__PROTIME__{name.upper()}"
+    failed = run(world, **{variable: ""})
+    assert failed.returncode == 2
+    said = reason(failed)
+    assert variable in said
+    assert ".dlt/secrets.toml" in said
+    assert world.tenant.requests == []
+
+
+WRONG = {
+    "early": ({"START_DATE": "2001-01-01"}, 2, "too early"),
+    "no date": ({"START_DATE": "soon"}, 2, "start_date is 'soon'"),
+    "environment": ({"ENVIRONMENT": "test"}, 2, "production or sandbox"),
+    "secret": ({"CLIENT_SECRET": "wrong"}, 3, "refuses the credentials"),
+    "host": ({"API_URL": DEAD}, 3, "cannot be reached"),
+    "token host": ({"TOKEN_URL": f"{DEAD}/token"}, 3, "cannot be reached"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_setting_changes_nothing(world: World, case: str) -> None:
+    values, code, words = WRONG[case]
+    world.run()
+    before = world.rows()
+    failed = run(world, **{f"SOURCES__PROTIME__{name}": text for name, text in values.items()})
+    assert failed.returncode == code
+    assert words in reason(failed)
+    assert world.rows() == before
+
+
+TROUBLES = {
+    "scope refused": (Behaviour(granted_scopes=(), unknown_scope="refuse"), "scope"),
+    "scope left out": (Behaviour(granted_scopes=(), unknown_scope="omit"), "scope"),
+    "feature": (Behaviour(feature_disabled=True), "Planning Flex or Shift"),
+}
+
+
+@pytest.mark.parametrize("case", TROUBLES)
+def test_what_protime_refuses_is_said(make_world: WorldFactory, case: str) -> None:
+    behaviour, words = TROUBLES[case]
+    world = make_world(behaviour=behaviour)
+    failed = run(world)
+    assert failed.returncode == 3
+    assert words in reason(failed)
+    world.tenant.behaviour = Behaviour()
+    assert run(world).returncode == 0
+    world.check()
+
+
+FAULTS = {
+    "failing": (Fault("status", status=500, times=99), "500 Internal Server Error"),
+    "no token": (Fault("expired_token", times=99), "401 Unauthorized"),
+    "other host": (Fault("foreign_link", location="http://127.0.0.2:9"), "another host"),
+    "circle": (Fault("loop", times=99), "circle"),
+    "redirect": (Fault("redirect", location="http://127.0.0.2:9/"), "redirect"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_after_a_fault_nothing_is_changed_and_the_next_run_is_right(
+    world: World, case: str
+) -> None:
+    fault, words = FAULTS[case]
+    world.run()
+    before = world.rows()
+    world.tenant.churn(50, seed=1)
+    world.tenant.faults.append(fault)
+    failed = run(world, "--full-resync")
+    assert failed.returncode == 3
+    assert words in reason(failed)
+    assert "Nothing was changed" in reason(failed)
+    assert world.rows() == before
+    world.tenant.faults.clear()
+    assert run(world).returncode == 0
+    world.check()
+
+
+def test_too_many_vanished_rows_change_nothing(world: World) -> None:
+    world.run()
+    for id_ in list(world.tenant.records)[:200]:
+        world.tenant.delete(id_)
+    failed = run(world, "--full-resync")
+    assert failed.returncode == 5
+    assert "200 of 300 live rows (67%)" in reason(failed)
+    assert len(world.live()) == 300
+    assert run(world, "--full-resync", SOURCES__PROTIME__MAX_VANISHED_SHARE="1.0").returncode == 0
+    world.check()
+
+
+def test_a_file_that_a_notebook_holds_is_named(world: World) -> None:
+    world.run()
+    hold = f"import duckdb, sys; c = duckdb.connect({str(world.database)!r}); print(1, flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{hold}; sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as notebook:
+        assert notebook.stdout is not None
+        notebook.stdout.readline()
+        failed = run(world)
+        notebook.communicate()
+    assert failed.returncode == 4
+    assert "open in another program" in reason(failed)
+
+
+def test_a_file_named_like_the_dataset_is_refused(world: World) -> None:
+    world.database = world.folder / "protime.duckdb"
+    failed = run(world)
+    assert failed.returncode == 4
+    assert "names must differ" in reason(failed)
+    assert world.tenant.requests == []
+
+
+def test_an_unknown_destination_is_refused(world: World) -> None:
+    assert run(world, DESTINATION_TYPE="filesystem").returncode != 0
+
+
+def test_a_broken_file_is_named(world: World) -> None:
+    world.database.write_bytes(b"not a database" * 1000)
+    failed = run(world)
+    assert failed.returncode == 4
+    assert "Move it away" in reason(failed)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Path:
+    """A disk of six megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    return folder
+
+
+@pytest.mark.parametrize("holds", ["warehouse", "working folder"])
+def test_a_full_disk(make_world: WorldFactory, small_disk: Path, holds: str) -> None:
+    world = make_world(rows=60_000, page_size=5000)
+    more = {}
+    if holds == "warehouse":
+        world.database = small_disk / "warehouse.duckdb"
+    else:
+        more = {"DLT_DATA_DIR": str(small_disk)}
+        (small_disk / "other").write_bytes(bytes(5_700_000))
+    try:
+        failed = run(world, **more)
+        assert failed.returncode == 4
+        assert "No space is left" in reason(failed)
+        (small_disk / "other").unlink(missing_ok=True)
+        remount = ["mount", "-o", "remount,size=200m", str(small_disk)]
+        subprocess.run(remount, check=True)
+        assert run(world, **more).returncode == 0
+        world.check()
+    finally:
+        subprocess.run(["umount", small_disk], check=True)
+
+
+def test_ctrl_c_during_a_walk(make_world: WorldFactory) -> None:
+    world = make_world(behaviour=Behaviour(latency=0.3))
+    process = start(world)
+    while not world.tenant.api_requests:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    stopped = subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    assert stopped.returncode == 130
+    assert "Stopped on request" in reason(stopped)
+    world.tenant.behaviour = Behaviour()
+    assert run(world).returncode == 0
+    world.check()
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def _long_run(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr("protime_source.counts.SECONDS_BETWEEN_LINES", 0)
+    with Console(stream) as console:
+        counts = Counts("assignments")
+        counts.add_page(1000)
+        counts.add_page(500)
+        logging.getLogger("protime_source.walk").warning("look out")
+        console.line("done")
+    return stream.getvalue()
+
+
+def test_progress_goes_line_by_line_into_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _long_run(io.StringIO(), monkeypatch).splitlines() == [
+        "assignments: 1 pages, 1000 rows so far",
+        "assignments: 2 pages, 1500 rows so far",
+        "warning: look out",
+        "done",
+    ]
+
+
+def test_progress_stays_in_place_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = _long_run(Terminal(), monkeypatch)
+    assert shown.count("\n") == 2
+    assert shown.endswith("\r\x1b[Kwarning: look out\ndone\n")
+
+
+def test_a_file_that_cannot_be_there(world: World) -> None:
+    (world.folder / "file").write_text("")
+    world.database = world.folder / "file" / "warehouse.duckdb"
+    failed = run(world)
+    assert failed.returncode == 4
+    assert "Check its path" in reason(failed)

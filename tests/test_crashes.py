@@ -1,0 +1,76 @@
+"""Killed at any moment, the next run is right."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+
+from protime_source import protime
+from protime_source.demo import Behaviour
+from protime_source.runner import load
+from tests.command import run, start
+from tests.conftest import WorldFactory
+from tests.world import World
+
+MOMENTS = (1.1, 1.4, 1.6, 2.0)
+"""Seconds after the start: from the last imports to the last writes."""
+
+
+def _again(world: World) -> None:
+    finished = run(world)
+    assert finished.returncode == 0, finished.stderr
+    world.check()
+
+
+def _kill_after(world: World, seconds: float) -> None:
+    process = start(world)
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_in_a_first_run_a_delta_or_a_resync(make_world: WorldFactory, moment: float) -> None:
+    world = make_world(rows=4000, page_size=400)
+    _kill_after(world, moment)
+    _again(world)
+    world.tenant.churn(200, seed=1)
+    _kill_after(world, moment)
+    _again(world)
+    world.tenant.churn(200, seed=2)
+    world.tenant.clock.advance(hours=73)
+    _kill_after(world, moment)
+    _again(world)
+
+
+@pytest.mark.parametrize("folder", ["kept", "lost"])
+def test_killed_while_it_waits_for_a_page(make_world: WorldFactory, folder: str) -> None:
+    world = make_world()
+    world.run()
+    world.tenant.churn(50, seed=1)
+    world.tenant.clock.advance(hours=73)
+    world.tenant.clear_requests()
+    world.tenant.behaviour = Behaviour(latency=0.4)
+    for wanted in range(1, 4):
+        process = start(world)
+        while world.requests < 2 * wanted:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        if folder == "lost":
+            shutil.rmtree(world.folder / "dlt", ignore_errors=True)
+    world.tenant.behaviour = Behaviour()
+    _again(world)
+
+
+def test_a_package_left_behind_is_loaded_first_and_then_what_is_new(world: World) -> None:
+    pipeline = world.run()
+    world.tenant.churn(50, seed=1)
+    pipeline.extract(protime())
+    world.tenant.churn(50, seed=2)
+    summary = load(world.pipeline())
+    assert summary.pending == 1
+    assert "left was loaded first" in str(summary)
+    world.check()
