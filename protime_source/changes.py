@@ -10,7 +10,8 @@ from protime_source.records import Row
 from protime_source.tables import deleted, live
 
 DELETE = "delete"
-"""In lower case: the documentation's own spelling is not steady elsewhere. The change type of a deletion; all others carry the record as it is now (reference/delta)."""
+"""The change type of a deletion (reference/delta), compared in lower case: the documentation's
+spelling is not steady elsewhere. All others carry the record as it is now."""
 
 
 @dataclass
