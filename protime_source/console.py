@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from types import TracebackType
 from typing import Self, TextIO
 
 import dlt
@@ -37,12 +36,7 @@ class Console(logging.Handler):
         _PACKAGE.setLevel(logging.INFO)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._clear()
         _DLT.removeFilter(self._of_dlt)
         _PACKAGE.removeHandler(self)
