@@ -66,7 +66,8 @@ def _extract(
     collection: Collection, settings: Settings, max_pages: int | None, full_resync: bool
 ) -> Iterator[DataItemWithMeta]:
     schema = dlt.current.source_schema()
-    columns = schema.tables.get(collection.table, {}).get("columns", {})
+    stored = schema.tables.get(collection.table, {}).get("columns", {})
+    columns = {**_columns(collection, settings), **stored}
     warehouse = Warehouse(dlt.current.pipeline(), collection.table, columns)
     decoder = RecordDecoder(collection, schema.naming.normalize_identifier)
     builder = TableBuilder(collection, decoder, warehouse.types)

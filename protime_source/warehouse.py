@@ -34,7 +34,7 @@ class Warehouse:
     Args:
         pipeline: The pipeline that loads it.
         table: Its name.
-        columns: dlt's columns of it, as far as its schema has them.
+        columns: dlt's columns of it.
 
     Raises:
         WarehouseError: When the destination cannot be used.
@@ -155,14 +155,17 @@ class Warehouse:
     def _read_types(
         self, client: SqlClientBase[Any], columns: TTableSchemaColumns
     ) -> dict[str, str]:
-        """The table's columns as the destination has them, with dlt's data types."""
+        """The table's columns that are ours, with dlt's data types; none when it is not there.
+
+        A column that somebody added by hand is not dlt's: a merge leaves it alone, and so do we.
+        """
         try:
             with client.execute_query(f"SELECT * FROM {self.name} WHERE 1 = 0") as cursor:
                 names = [column[0] for column in cursor.description]
         except DatabaseUndefinedRelation:
             return {}
         known = {name: column.get("data_type") for name, column in columns.items()}
-        return {name: known.get(name) or "text" for name in names}
+        return {name: kind for name in names if (kind := known.get(name)) is not None}
 
     def _readable(self, client: SqlClientBase[Any], column: str) -> str:
         name = client.escape_column_name(column)

@@ -1,0 +1,67 @@
+"""What others do to the warehouse does not lead the source astray."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from protime_source import WarehouseError, protime
+from protime_source.failures import explain
+from tests.world import World
+
+
+def alter(world: World, *statements: str) -> None:
+    with duckdb.connect(str(world.database)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_a_second_pipeline_into_the_same_dataset_walks_and_marks_what_is_gone(world: World) -> None:
+    world.run()
+    for id_ in list(world.tenant.records)[:20]:
+        world.tenant.delete(id_)
+    world.pipeline("another").run(protime())
+    world.check()
+    gone = [row for row in world.rows().values() if row["is_deleted"]]
+    assert {row["delete_reason"] for row in gone} == {"vanished"}
+    assert len(gone) == 20
+    world.tenant.churn(30, seed=1)
+    world.run()
+    world.check()
+
+
+@pytest.mark.parametrize("kind", ["DECIMAL(9, 2)", "DATE", "BLOB", "INTEGER[]"])
+def test_a_column_added_by_hand_is_left_alone(world: World, kind: str) -> None:
+    world.run()
+    first = min(world.tenant.records)
+    alter(
+        world,
+        f"ALTER TABLE protime.assignments ADD COLUMN mine {kind}",
+        f"UPDATE protime.assignments SET mine = TRY_CAST(NULL AS {kind})",
+    )
+    world.tenant.delete(first)
+    world.tenant.churn(20, seed=1)
+    world.run()
+    world.check()
+    assert world.rows()[first]["delete_reason"] == "announced"
+
+
+def test_what_somebody_wrote_into_his_own_column_stays(world: World) -> None:
+    world.run()
+    first = min(world.tenant.records)
+    alter(
+        world,
+        "ALTER TABLE protime.assignments ADD COLUMN price DECIMAL(9, 2)",
+        "UPDATE protime.assignments SET price = 12.50",
+    )
+    world.tenant.delete(first)
+    world.run()
+    assert str(world.rows()[first]["price"]) == "12.50"
+
+
+def test_pending_packages_are_not_read_past(world: World) -> None:
+    pipeline = world.run()
+    pipeline.extract(protime())
+    with pytest.raises(Exception, match="not loaded yet") as caught:
+        pipeline.extract(protime())
+    assert explain(caught.value).exit_code == WarehouseError.exit_code
