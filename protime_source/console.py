@@ -28,7 +28,6 @@ class Console(logging.Handler):
         self._stream = stream
         self._in_place = stream.isatty()
         self._open = False
-        self._wants_dlt = dlt.config.get("runtime.log_level") is not None
 
     def __enter__(self) -> Self:
         _DLT.addFilter(self._of_dlt)
@@ -60,7 +59,7 @@ class Console(logging.Handler):
         self._stream.flush()
 
     def _of_dlt(self, _: logging.LogRecord) -> bool:
-        return self._wants_dlt
+        return dlt.config.get("runtime.log_level") is not None
 
     def _clear(self) -> None:
         if self._open:

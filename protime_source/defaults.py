@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import dlt
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers import ConfigProvider
+from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.pipeline import PipelineContext
 
 PIPELINE = "protime"
@@ -43,5 +45,10 @@ def _is_active() -> bool:
 
 
 def install() -> None:
-    """Makes dlt ask for them."""
-    dlt.config.register_provider(DuckdbFile())
+    """Makes dlt ask for them.
+
+    A `.dlt/` file that cannot be read fails here first; it fails again, and is told, at the first
+    setting that is asked for.
+    """
+    with suppress(TomlProviderReadException):
+        dlt.config.register_provider(DuckdbFile())

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
+from dlt.common.configuration.providers.toml import TomlProviderReadException
+from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
 from dlt.destinations.exceptions import DestinationConnectionError
 
@@ -25,8 +27,8 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
     (r"No space left on device|could not write all bytes|disk is full", _FULL_DISK),
     (
         r"Could not set lock on file",
-        "The DuckDB file is open in another program, often a notebook. Close it there (or open it"
-        " with read_only=True only between runs), then run again.",
+        "The DuckDB file is open in another program, often a notebook. Close it there, then run"
+        " again.",
     ),
     (
         r"Cannot open file|read-only",
@@ -81,18 +83,35 @@ def _known(cause: BaseException) -> Failure | None:
             return Failure("Stopped on request.", STOPPED + number)
         case KeyboardInterrupt():
             return Failure("Stopped on request.", STOPPED + signal.SIGINT)
+        case TomlProviderReadException():
+            return Failure(_unreadable(cause), SettingsError.exit_code)
+        case UnknownDestinationModule():
+            text = "destination_type names no destination of dlt's. Set it to duckdb."
+            return Failure(text, SettingsError.exit_code)
         case ConfigFieldMissingException():
             return Failure(_missing_destination(cause), SettingsError.exit_code)
         case OSError(errno=errno.ENOSPC):
             return Failure(_FULL_DISK, WarehouseError.exit_code)
     for symptom, message in _SYMPTOMS:
         if re.search(symptom, str(cause)):
-            return Failure(message, WarehouseError.exit_code)
+            return Failure(message + _file_in(str(cause)), WarehouseError.exit_code)
     if isinstance(cause, DestinationConnectionError):
         reason = redact(" ".join(first_line(cause).split()))
         text = f"The destination cannot be reached: {reason}"
         return Failure(text, WarehouseError.exit_code)
     return None
+
+
+def _file_in(text: str) -> str:
+    """The file that DuckDB speaks of, if it names one."""
+    named = re.search(r'"(/[^"]*/[^."/][^"/]*)"', text)
+    return f" It is {named[1]}." if named else ""
+
+
+def _unreadable(error: TomlProviderReadException) -> str:
+    """What the parser found, without the places that dlt looked at in vain."""
+    found = str(error).strip().splitlines()[-1].strip()
+    return f"{error.file_name} under .dlt/ cannot be read: {found}. Text needs quotes."
 
 
 def _missing_destination(error: ConfigFieldMissingException) -> str:

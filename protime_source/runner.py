@@ -34,6 +34,7 @@ class Summary:
         seconds: How long it took.
         bookmark: Where the next run goes on.
         pending: Packages of an earlier run that were loaded first.
+        place: The destination, in words.
     """
 
     table: str
@@ -42,6 +43,7 @@ class Summary:
     seconds: float
     bookmark: Bookmark
     pending: int
+    place: str
 
     def __str__(self) -> str:
         """A table to read at a glance."""
@@ -60,7 +62,7 @@ class Summary:
         until = f"{self.bookmark.expires:%Y-%m-%d %H:%M} UTC"
         first = " What an earlier run had left was loaded first." if self.pending else ""
         return (
-            f"{requests:,} {noun} in {self.seconds:.1f} s.{first}"
+            f"{requests:,} {noun} in {self.seconds:.1f} s.{first}\nLoaded into {self.place}."
             f" The delta expires {until}, unless a run uses it before."
         )
 
@@ -94,7 +96,8 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
     columns = pipeline.schemas[NAME].get_table_columns(ASSIGNMENTS.table)
     live = Warehouse(pipeline, ASSIGNMENTS.table, columns).live()
     seconds = time.monotonic() - started
-    return Summary(ASSIGNMENTS.table, counts, live, seconds, bookmark, pending)
+    place = f"{pipeline.destination_client().config.data_location()}, dataset {NAME}"
+    return Summary(ASSIGNMENTS.table, counts, live, seconds, bookmark, pending, place)
 
 
 def main(*, full_resync: bool = False) -> int:

@@ -172,11 +172,12 @@ def first_line(error: BaseException) -> str:
 
 def _missing(missing: list[str]) -> str:
     variables = ", ".join(f"SOURCES__PROTIME__{name.upper()}" for name in missing)
+    these = "variable" if len(missing) == 1 else "variables"
     file = "secrets.toml" if set(REQUIRED) & set(missing) else "config.toml"
     noun = "setting is" if len(missing) == 1 else "settings are"
     return (
         f"The {noun} missing: {', '.join(missing)}. Nothing was changed. Set the environment"
-        f" variable {variables}, or put it into .dlt/{file} under [sources.protime]."
+        f" {these} {variables}, or write to .dlt/{file} in this folder, under [sources.protime]."
     )
 
 

@@ -144,10 +144,7 @@ class Warehouse:
         return newest if newest is None else pendulum.instance(newest)
 
     def _check_destination(self) -> None:
-        if self._kind not in ROW_KEYS:
-            raise WarehouseError(
-                f"The destination {self._kind} is not supported: {', '.join(ROW_KEYS)} are."
-            )
+        check_supported(self._kind)
         if self._kind == "duckdb":
             location = self._pipeline.destination_client().config.data_location()
             check_duckdb_name(Path(str(location)), str(self._pipeline.dataset_name))
@@ -196,14 +193,19 @@ def prepare(pipeline: dlt.Pipeline) -> None:
         pipeline: The pipeline that will load into it.
 
     Raises:
-        WarehouseError: When the file's name cannot be used.
+        WarehouseError: When the destination is not supported, or the file's name cannot be used.
     """
-    if destination_kind(pipeline) != "duckdb":
+    check_supported(kind := destination_kind(pipeline))
+    if kind != "duckdb":
         return
     path = Path(str(pipeline.destination_client().config.data_location()))
     check_duckdb_name(path, str(pipeline.dataset_name))
     if path.exists():
         return
+    if not path.parent.is_dir():
+        raise WarehouseError(
+            f"The DuckDB file {path} cannot be created: there is no such folder. Check its path."
+        )
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     duckdb.connect(str(unfinished)).close()
     with suppress(FileExistsError):
@@ -216,6 +218,18 @@ def destination_kind(pipeline: dlt.Pipeline) -> str:
     return str(pipeline.destination.destination_type).rpartition(".")[2]
 
 
+def check_supported(kind: str) -> None:
+    """Refuses what nobody has tried.
+
+    Raises:
+        WarehouseError: When the destination is not one of `ROW_KEYS`.
+    """
+    if kind not in ROW_KEYS:
+        raise WarehouseError(
+            f"The destination {kind} is not supported, only {', '.join(ROW_KEYS)}."
+        )
+
+
 def check_duckdb_name(database: Path, dataset: str) -> None:
     """Refuses a file that DuckDB could not tell from the dataset in it.
 
@@ -226,7 +240,7 @@ def check_duckdb_name(database: Path, dataset: str) -> None:
     if database.stem.lower() == dataset.lower():
         raise WarehouseError(
             f"DuckDB cannot hold a dataset {dataset} in a file {database.name}: the two"
-            " names must differ. Nothing was changed. Name another file in"
+            " names must differ. Name another file in"
             " DESTINATION__DUCKDB__CREDENTIALS or under [destination.duckdb] in .dlt/secrets.toml."
         )
 

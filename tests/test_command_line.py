@@ -170,8 +170,23 @@ def test_a_file_named_like_the_dataset_is_refused(world: World) -> None:
     assert world.tenant.requests == []
 
 
-def test_an_unknown_destination_is_refused(world: World) -> None:
-    assert run(world, DESTINATION_TYPE="filesystem").returncode != 0
+@pytest.mark.parametrize(
+    ("destination", "words"),
+    [("nonsense", "names no destination"), ("postgres", "is not supported, only duckdb")],
+)
+def test_another_destination_is_refused(world: World, destination: str, words: str) -> None:
+    failed = run(world, DESTINATION_TYPE=destination)
+    assert failed.returncode in (2, 4)
+    assert words in reason(failed)
+    assert world.tenant.requests == []
+
+
+def test_a_settings_file_that_cannot_be_read_is_named(world: World) -> None:
+    (world.folder / ".dlt").mkdir()
+    (world.folder / ".dlt" / "secrets.toml").write_text("[sources.protime]\nclient_id = abc\n")
+    failed = run(world)
+    assert failed.returncode == 2
+    assert "secrets.toml under .dlt/ cannot be read" in reason(failed)
 
 
 def test_a_broken_file_is_named(world: World) -> None:
@@ -210,6 +225,26 @@ def test_a_full_disk(make_world: WorldFactory, small_disk: Path, holds: str) -> 
         (small_disk / "other").unlink(missing_ok=True)
         remount = ["mount", "-o", "remount,size=200m", str(small_disk)]
         subprocess.run(remount, check=True)
+        assert run(world, **more).returncode == 0
+        world.check()
+    finally:
+        subprocess.run(["umount", small_disk], check=True)
+
+
+@pytest.mark.parametrize("holds", ["warehouse", "working folder"])
+def test_a_disk_that_cannot_be_written(world: World, small_disk: Path, holds: str) -> None:
+    more = {}
+    if holds == "warehouse":
+        world.database = small_disk / "warehouse.duckdb"
+    else:
+        more = {"DLT_DATA_DIR": str(small_disk)}
+    try:
+        remount = ["mount", "-o", "remount,size=200m,ro", str(small_disk)]
+        subprocess.run(remount, check=True)
+        failed = run(world, **more)
+        assert failed.returncode != 0
+        reason(failed)
+        subprocess.run([*remount[:2], "remount,size=200m,rw", str(small_disk)], check=True)
         assert run(world, **more).returncode == 0
         world.check()
     finally:

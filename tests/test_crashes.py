@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
+import signal
+import subprocess
 import time
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from protime_source import protime
 from protime_source.demo import Behaviour
 from protime_source.runner import load
-from tests.command import run, start
+from tests.command import reason, run, start
 from tests.conftest import WorldFactory
 from tests.world import World
 
@@ -74,3 +77,64 @@ def test_a_package_left_behind_is_loaded_first_and_then_what_is_new(world: World
     assert summary.pending == 1
     assert "left was loaded first" in str(summary)
     world.check()
+
+
+STOPS = [
+    (signal.SIGINT, "normalize/extracted/*"),
+    (signal.SIGTERM, "load/normalized/*"),
+    (signal.SIGINT, "load/normalized/*/started_jobs/*"),
+]
+"""Signals, and the files of dlt's working folder that appear when a step has begun."""
+
+
+@pytest.mark.parametrize(("number", "step"), STOPS)
+def test_stopped_while_it_loads(
+    make_world: WorldFactory, step: str, number: signal.Signals
+) -> None:
+    world = make_world(rows=20_000, page_size=2000)
+    process = start(world)
+    while process.poll() is None and not _has_begun(world, step):
+        time.sleep(0.002)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    stopped = subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    if stopped.returncode:
+        assert stopped.returncode == 128 + number
+        assert "Stopped on request" in reason(stopped)
+    _again(world)
+
+
+def _has_begun(world: World, step: str) -> bool:
+    return any((world.folder / "dlt" / "pipelines" / "protime").glob(step))
+
+
+@pytest.mark.parametrize("kilobytes", [1, 100, 1000])
+def test_a_limit_on_the_size_of_files(make_world: WorldFactory, kilobytes: int) -> None:
+    """Writing fails wherever the file that grows past it happens to be."""
+    world = make_world(rows=20_000, page_size=2000)
+    process = start(world)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (kilobytes * 1024,) * 2)
+    out, err = process.communicate(timeout=60)
+    failed = subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    assert failed.returncode != 0
+    assert "File too large" in reason(failed)
+    _again(world)
+
+
+def test_a_package_that_the_working_folder_has_not_noted_is_not_fetched_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A kill after the package is complete, and before dlt writes its own state beside it."""
+    world.run()
+    world.tenant.churn(30)
+    world.tenant.clock.advance(hours=73)
+    noted = world.folder / "pipelines" / "protime" / "state.json"
+    before = noted.read_bytes()
+    world.pipeline().extract(protime())
+    noted.write_bytes(before)
+    world.tenant.clear_requests()
+    caplog.clear()
+    load(world.pipeline())
+    world.check()
+    assert world.requests == 1
+    assert "another consumer" not in caplog.text

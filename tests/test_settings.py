@@ -80,7 +80,7 @@ def test_what_code_gives_wins_over_the_environment(
 def test_a_required_setting_that_is_missing_or_empty_is_named(name: str, empty: str | None) -> None:
     assert refusal(**{name: empty}) == (
         f"The setting is missing: {name}. Nothing was changed. Set the environment variable"
-        f" SOURCES__PROTIME__{name.upper()}, or put it into .dlt/secrets.toml under"
+        f" SOURCES__PROTIME__{name.upper()}, or write to .dlt/secrets.toml in this folder, under"
         " [sources.protime]."
     )
 
@@ -96,8 +96,8 @@ def test_all_missing_settings_are_named_at_once() -> None:
         Settings.from_config()
     assert str(caught.value) == (
         "The settings are missing: tenant, client_id, client_secret. Nothing was changed. Set the"
-        " environment variable SOURCES__PROTIME__TENANT, SOURCES__PROTIME__CLIENT_ID,"
-        " SOURCES__PROTIME__CLIENT_SECRET, or put it into .dlt/secrets.toml under"
+        " environment variables SOURCES__PROTIME__TENANT, SOURCES__PROTIME__CLIENT_ID,"
+        " SOURCES__PROTIME__CLIENT_SECRET, or write to .dlt/secrets.toml in this folder, under"
         " [sources.protime]."
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from contextlib import suppress
 
@@ -12,11 +13,19 @@ from protime_source.demo import DemoServer, DemoTenant
 def main() -> None:
     """Serve, print where, and let the data change now and then."""
     options = _options()
+    try:
+        _serve(options)
+    except (OSError, OverflowError) as error:
+        sys.exit(f"error: port {options.port} cannot be used ({error}). Take another, or --port 0.")
+
+
+def _serve(options: argparse.Namespace) -> None:
     with suppress(KeyboardInterrupt):
         tenant = DemoTenant(rows=options.rows, seed=options.seed)
         with DemoServer(tenant, port=options.port) as server:
             for name, value in server.environment().items():
                 print(f"export {name}={value}", flush=True)
+            print("# A tenant is running here until Ctrl-C.", flush=True)
             _live(tenant, options.churn_every, max(1, options.rows // 200))
 
 

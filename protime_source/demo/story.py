@@ -62,7 +62,7 @@ class Story:
         is_true = self._check()
         self._say(
             "\nThat was the main job. What you saw is in " + str(FILE) + ":",
-            f"  python -c \"import duckdb; duckdb.connect('{FILE}').sql("
+            f"  uv run python -c \"import duckdb; duckdb.connect('{FILE}').sql("
             "'FROM protime.assignments').show()\"",
             "With an account at Protime, pipelines/protime_pipeline.py does the same: README.md.",
         )
