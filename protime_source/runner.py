@@ -137,6 +137,9 @@ def _load_pending(pipeline: dlt.Pipeline) -> int:
         packages += len(pipeline.list_extracted_load_packages())
         packages += len(pipeline.list_normalized_load_packages())
         pipeline.run()
+    if packages:
+        # A kill between package and state leaves the working folder's state behind the package's.
+        pipeline.sync_destination()
     return packages
 
 
