@@ -13,11 +13,12 @@ import dlt
 from protime_source.bookmark import Bookmark
 from protime_source.collections import ASSIGNMENTS, Collection
 from protime_source.console import Console
+from protime_source.dialects import dialect_of
 from protime_source.errors import SettingsError
 from protime_source.failures import Failure, explain
 from protime_source.settings import Settings
 from protime_source.source import NAME, protime
-from protime_source.warehouse import Warehouse, prepare
+from protime_source.warehouse import Warehouse
 
 PAGES_PER_PACKAGE = 500
 """Pages of a walk that are loaded at once: what a crash in a long walk can cost."""
@@ -84,7 +85,7 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
     """
     started, counts = time.monotonic(), Counter[str]()
     Settings.from_config(**settings)
-    prepare(pipeline)
+    dialect_of(pipeline).prepare(pipeline)
     pending = _load_pending(pipeline)
     while True:
         pipeline.run(protime(max_pages=PAGES_PER_PACKAGE, full_resync=full_resync, **settings))

@@ -19,7 +19,7 @@ from protime_source.records import RecordDecoder
 from protime_source.settings import Settings
 from protime_source.tables import TableBuilder
 from protime_source.transport import Transport
-from protime_source.views import ViewKeeper
+from protime_source.views import ViewKeeper, drop_views
 from protime_source.warehouse import Warehouse
 
 NAME = "protime"
@@ -59,6 +59,7 @@ def _resource(
         primary_key="id",
         write_disposition={"disposition": "merge", "strategy": "upsert"},
         columns=_columns(collection, settings),
+        file_format="parquet",
     )(collection, settings, max_pages, full_resync)
 
 
@@ -68,9 +69,12 @@ def _extract(
     schema = dlt.current.source_schema()
     stored = schema.tables.get(collection.table, {}).get("columns", {})
     columns = {**_columns(collection, settings), **stored}
-    warehouse = Warehouse(dlt.current.pipeline(), collection.table, columns)
+    pipeline, refresh = dlt.current.pipeline(), _refresh()
+    warehouse = Warehouse(pipeline, collection.table, columns, is_emptied=refresh is not None)
+    if refresh in ("drop_sources", "drop_resources"):
+        drop_views(pipeline, collection)
     decoder = RecordDecoder(collection, schema.naming.normalize_identifier)
-    builder = TableBuilder(collection, decoder, warehouse.types)
+    builder = TableBuilder(collection, decoder, warehouse.types, warehouse.dialect.json_type)
     counts = Counts(collection.table)
     transport = Transport(settings, [collection.read_scope])
     run = Extraction(
@@ -93,20 +97,36 @@ def _extract(
     dlt.current.resource_metrics().update(counts.metrics())
 
 
+def _refresh() -> str | None:
+    """Dlt's `refresh` mode of this run: its load drops or empties the table before the merge."""
+    mode: str | None = dlt.current.load_package_state()["state"].get("refresh")
+    return mode
+
+
 def _hints(run: Extraction) -> Any:
-    """The merge with its filter, which names tables that only the pipeline knows.
+    """What only the pipeline's destination tells: the merge filter, and how JSON is kept.
 
     Columns are left alone unless there are some to add: an empty dict would take away their hints.
     """
-    json = [name for name, kind in run.builder.undocumented.items() if kind == "json"]
+    columns = _json_columns(run)
     return dlt.mark.make_hints(
         write_disposition={
             "disposition": "merge",
             "strategy": "upsert",
             "source_filter": run.warehouse.merge_filter(run.valid_since),
         },
-        columns={name: {"name": name, "data_type": "json"} for name in json} or None,
+        columns=columns or None,
+        additional_table_hints=run.warehouse.dialect.table_hints,
     )
+
+
+def _json_columns(run: Extraction) -> dict[str, TColumnSchema]:
+    """Columns that Arrow's types do not tell, or that this destination keeps in its own way."""
+    kind, undocumented = run.warehouse.dialect.json_type, run.builder.undocumented
+    names = [name for name, found in undocumented.items() if found == kind == "json"]
+    if kind != "json":
+        names += [column.name for column in run.collection.columns if column.type == "json"]
+    return {name: {"name": name, "data_type": kind} for name in names}
 
 
 def _columns(collection: Collection, settings: Settings) -> dict[str, TColumnSchema]:

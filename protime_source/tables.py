@@ -43,15 +43,21 @@ class TableBuilder:
         collection: Whose rows.
         decoder: Decodes its pages.
         undocumented: dlt data types of the columns that the warehouse has beyond the documented.
+        json_type: dlt's data type for JSON at the destination.
 
     Attributes:
         undocumented: The same, with what was met since.
     """
 
     def __init__(
-        self, collection: Collection, decoder: RecordDecoder, undocumented: Mapping[str, str]
+        self,
+        collection: Collection,
+        decoder: RecordDecoder,
+        undocumented: Mapping[str, str],
+        json_type: str = "json",
     ) -> None:
         self._decoder = decoder
+        self._kinds = {python: json_type if kind == "json" else kind for python, kind in _KINDS}
         self.undocumented = dict(undocumented)
         documented = [
             pa.field(column.name, _ARROW[column.type], column.name not in _NOT_NULL)
@@ -112,7 +118,7 @@ class TableBuilder:
 
     def _column_for(self, name: str, value: object) -> str:
         """The column that can hold the value: where types differ, dlt's variant column."""
-        kind = next(kind for python, kind in _KINDS if isinstance(value, python))
+        kind = next(kind for python, kind in self._kinds.items() if isinstance(value, python))
         known = self.undocumented.setdefault(name, kind)
         if kind == known or (known == "double" and _is_exact_double(value)):
             return name

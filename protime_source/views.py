@@ -7,17 +7,14 @@ from typing import Any
 
 import dlt
 from dlt.common.pipeline import SupportsPipeline
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
-from dlt.destinations.sql_client import SqlClientBase
 from dlt.pipeline import trace
 
-from protime_source.collections import Collection, ColumnType, LevelsView
-
-_TYPES: dict[ColumnType, str] = {"bigint": "BIGINT", "text": "VARCHAR"}
+from protime_source.collections import Collection
+from protime_source.dialects import dialect_of
 
 
 def ensure_views(pipeline: dlt.Pipeline, collection: Collection) -> None:
-    """Creates the views of a collection that are not there yet.
+    """Creates what belongs to a loaded table and is not there yet: its index and its views.
 
     Args:
         pipeline: The pipeline that has loaded the collection's table.
@@ -26,32 +23,30 @@ def ensure_views(pipeline: dlt.Pipeline, collection: Collection) -> None:
     Raises:
         DestinationTerminalException: When the destination refuses.
     """
+    dialect = dialect_of(pipeline)
     with pipeline.sql_client() as client:
+        qualified = client.make_qualified_table_name
+        table = qualified(collection.table)
+        for statement in dialect.after_load(table, f"{collection.table}__id"):
+            client.execute_sql(statement)
         for view in collection.views:
-            if not _exists(client, view.name):
-                client.execute_sql(_create(client, collection, view))
+            name = qualified(view.name)
+            client.execute_sql(dialect.create_view(name, table, view, client.escape_column_name))
 
 
-def _exists(client: SqlClientBase[Any], view: str) -> bool:
-    try:
-        client.execute_sql(f"SELECT 1 FROM {client.make_qualified_table_name(view)} WHERE 1 = 0")
-    except DatabaseUndefinedRelation:
-        return False
-    return True
+def drop_views(pipeline: dlt.Pipeline, collection: Collection) -> None:
+    """Drops a collection's views: Postgres drops no table below a view.
 
-
-def _create(client: SqlClientBase[Any], collection: Collection, view: LevelsView) -> str:
-    """Every column gets its `AS`: `level` is a keyword to DuckDB."""
-    columns = ", ".join(
-        f"CAST(l.entry ->> '$.{path}' AS {_TYPES[kind]}) AS {client.escape_column_name(name)}"
-        for name, path, kind in view.columns
-    )
-    table = client.make_qualified_table_name(collection.table)
-    return (
-        f"CREATE OR REPLACE VIEW {client.make_qualified_table_name(view.name)} AS"
-        f" SELECT t.id AS {view.key}, {columns} FROM {table} t,"
-        f" LATERAL (SELECT UNNEST(TRY_CAST(t.{view.column} AS JSON[])) AS entry) l"
-    )
+    Args:
+        pipeline: The pipeline whose load is about to drop the collection's table.
+        collection: Whose views.
+    """
+    with pipeline.sql_client() as client:
+        if client.has_dataset():
+            for view in collection.views:
+                client.execute_sql(
+                    f"DROP VIEW IF EXISTS {client.make_qualified_table_name(view.name)}"
+                )
 
 
 class ViewKeeper(ModuleType):

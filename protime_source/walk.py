@@ -52,7 +52,7 @@ class Walk:
         """
         waiting: list[pa.Table] = []
         for page in self._pages():
-            waiting.append(self._run.builder.page(page.records, self._received_at))
+            waiting.append(self._page(page))
             self._run.counts.add_page(waiting[-1].num_rows)
             if sum(table.num_rows for table in waiting) >= ROWS_PER_TABLE:
                 yield from self._rows(waiting)
@@ -73,6 +73,17 @@ class Walk:
             yield page
             if number == limit and self.bookmark.walking:
                 return
+
+    def _page(self, page: Page) -> pa.Table:
+        """A page's rows: each page has a time of its own, and each id is there once.
+
+        So all staged rows differ, by which BigQuery tells them apart.
+        """
+        table = self._run.builder.page(page.records, self._run.ticker.after(self._received_at))
+        if pc.count_distinct(table["id"]).as_py() == table.num_rows:
+            return table
+        newest = {id_: n for n, id_ in _by_version(table)}
+        return table.take(sorted(newest.values()))
 
     def _rows(self, pages: list[pa.Table]) -> Iterator[pa.Table]:
         if pages:
@@ -105,7 +116,7 @@ class Walk:
         yield table.filter(pc.invert(pc.is_in(ids, value_set=pa.array(stale, pa.int64()))))
         kept = self._run.warehouse.rows([id_ for id_, gone in stale.items() if not gone])
         yield self._run.builder.rows(
-            [{**row, "synced_at": self._received_at} for row in kept.values()]
+            [{**row, "synced_at": self._run.ticker.after()} for row in kept.values()]
         )
 
     def _vanished(self) -> Iterator[pa.Table]:
@@ -144,3 +155,9 @@ class Walk:
         """Counts each id once, however often pages repeat it."""
         distinct = pc.count_distinct(self._all_seen()).as_py()
         self._run.counts.merged = distinct - self._stale
+
+
+def _by_version(table: pa.Table) -> list[tuple[int, int]]:
+    """Positions and ids, the newest version of each id last."""
+    versions, ids = table["change_version"].to_pylist(), table["id"].to_pylist()
+    return sorted(enumerate(ids), key=lambda item: versions[item[0]])

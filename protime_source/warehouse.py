@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import dlt
-import duckdb
 import pendulum
 import pyarrow as pa
 from dlt.common.schema.typing import TTableSchemaColumns
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase
 
+from protime_source.dialects import dialect_of
 from protime_source.errors import WarehouseError
 from protime_source.records import JsonText, Row
 
 IDS_PER_QUERY = 20_000
 """Ids in one `IN` list: far below BigQuery's megabyte of SQL."""
-
-ROW_KEYS: dict[str, str] = {"duckdb": "rowid"}
-"""What tells two staged rows apart, by destination; the destinations that are supported."""
 
 
 class Warehouse:
@@ -35,16 +29,24 @@ class Warehouse:
         pipeline: The pipeline that loads it.
         table: Its name.
         columns: dlt's columns of it.
+        is_emptied: Whether the load to come empties it first.
 
     Raises:
         WarehouseError: When the destination cannot be used.
     """
 
-    def __init__(self, pipeline: dlt.Pipeline, table: str, columns: TTableSchemaColumns) -> None:
+    def __init__(
+        self,
+        pipeline: dlt.Pipeline,
+        table: str,
+        columns: TTableSchemaColumns,
+        *,
+        is_emptied: bool = False,
+    ) -> None:
         self._pipeline = pipeline
-        self._kind = destination_kind(pipeline)
+        self._is_emptied = is_emptied
+        self.dialect = dialect_of(pipeline)
         self.table = table
-        self._check_destination()
         if pipeline.has_pending_data:
             raise WarehouseError(
                 "The pipeline has load packages that are not loaded yet, so the table does not"
@@ -57,14 +59,15 @@ class Warehouse:
 
     @property
     def exists(self) -> bool:
-        """Whether the table is there at all."""
-        return bool(self.types)
+        """Whether the table is there, and stays."""
+        return bool(self.types) and not self._is_emptied
 
     @property
     def fingerprint(self) -> str:
         """Tells this destination and dataset from any other, without naming them."""
-        location = self._pipeline.destination_client().config.data_location()
-        identity = f"{self._kind}|{location}|{self._pipeline.dataset_name}"
+        config = self._pipeline.destination_client().config
+        place = f"{self.dialect.name}|{config.data_location()}|{config.fingerprint()}"
+        identity = f"{place}|{self._pipeline.dataset_name}"
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     def merge_filter(self, since: datetime | None = None) -> str:
@@ -79,13 +82,15 @@ class Warehouse:
             since: Live rows received before (UTC) are left out: they come from a walk that was
                 begun anew within the load, and may be gone since.
         """
-        valid = f"s.is_deleted OR s.synced_at >= {_timestamp(since)}" if since else "TRUE"
-        key = ROW_KEYS[self._kind]
+        key, version = self.dialect.row_key, self.dialect.version
+        valid = (
+            f"s.is_deleted OR s.synced_at >= {self.dialect.timestamp(since)}" if since else "TRUE"
+        )
         return (
-            f"{key} IN (SELECT k FROM ("
-            f"SELECT s.{key} AS k, s.change_version AS v, s.is_deleted AS gone,"
-            " d.change_version AS held, ROW_NUMBER() OVER (PARTITION BY s.id"
-            " ORDER BY s.change_version DESC, s.is_deleted DESC) AS n"
+            f"{key(self.staging_name)} IN (SELECT k FROM ("
+            f"SELECT {key('s')} AS k, {version('s')} AS v, s.is_deleted AS gone,"
+            f" {version('d')} AS held, ROW_NUMBER() OVER (PARTITION BY s.id"
+            f" ORDER BY {version('s')} DESC, s.is_deleted DESC, s.synced_at DESC) AS n"
             f" FROM {self.staging_name} s LEFT JOIN {self.name} d ON d.id = s.id"
             f" WHERE {valid}) candidates WHERE n = 1 AND"
             " ((held IS NULL AND NOT gone) OR v >= held))"
@@ -143,12 +148,6 @@ class Warehouse:
         newest = self._query(f"SELECT MAX(synced_at) FROM {self.name}")[0][0]
         return newest if newest is None else pendulum.instance(newest)
 
-    def _check_destination(self) -> None:
-        check_supported(self._kind)
-        if self._kind == "duckdb":
-            location = self._pipeline.destination_client().config.data_location()
-            check_duckdb_name(Path(str(location)), str(self._pipeline.dataset_name))
-
     def _read_types(
         self, client: SqlClientBase[Any], columns: TTableSchemaColumns
     ) -> dict[str, str]:
@@ -166,7 +165,7 @@ class Warehouse:
 
     def _readable(self, client: SqlClientBase[Any], column: str) -> str:
         name = client.escape_column_name(column)
-        return f"CAST({name} AS VARCHAR)" if self.types[column] == "json" else name
+        return self.dialect.json_text(name) if self.types[column] == "json" else name
 
     def _plain(self, column: str, value: Any) -> Any:
         if value is None:
@@ -182,71 +181,6 @@ class Warehouse:
         """Bypasses dlt's `dataset()`: that parses and rewrites every statement."""
         with self._pipeline.sql_client() as client:
             return [tuple(row) for row in client.execute_sql(sql, *parameters) or ()]
-
-
-def prepare(pipeline: dlt.Pipeline) -> None:
-    """Creates a DuckDB file that is not there yet, so that it appears whole or not at all.
-
-    A kill while DuckDB creates its file leaves one that it refuses ever after.
-
-    Args:
-        pipeline: The pipeline that will load into it.
-
-    Raises:
-        WarehouseError: When the destination is not supported, or the file's name cannot be used.
-    """
-    check_supported(kind := destination_kind(pipeline))
-    if kind != "duckdb":
-        return
-    path = Path(str(pipeline.destination_client().config.data_location()))
-    check_duckdb_name(path, str(pipeline.dataset_name))
-    if path.exists():
-        return
-    if not path.parent.is_dir():
-        raise WarehouseError(
-            f"The DuckDB file {path} cannot be created: there is no such folder. Check its path."
-        )
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    duckdb.connect(str(unfinished)).close()
-    with suppress(FileExistsError):
-        path.hardlink_to(unfinished)
-    unfinished.unlink()
-
-
-def destination_kind(pipeline: dlt.Pipeline) -> str:
-    """Dlt's short name of a pipeline's destination: `duckdb`."""
-    return str(pipeline.destination.destination_type).rpartition(".")[2]
-
-
-def check_supported(kind: str) -> None:
-    """Refuses what nobody has tried.
-
-    Raises:
-        WarehouseError: When the destination is not one of `ROW_KEYS`.
-    """
-    if kind not in ROW_KEYS:
-        raise WarehouseError(
-            f"The destination {kind} is not supported, only {', '.join(ROW_KEYS)}."
-        )
-
-
-def check_duckdb_name(database: Path, dataset: str) -> None:
-    """Refuses a file that DuckDB could not tell from the dataset in it.
-
-    Raises:
-        WarehouseError: When file and dataset share their name: DuckDB calls the database after
-            its file, so that `protime.assignments` could mean two things and it refuses all SQL.
-    """
-    if database.stem.lower() == dataset.lower():
-        raise WarehouseError(
-            f"DuckDB cannot hold a dataset {dataset} in a file {database.name}: the two"
-            " names must differ. Name another file in"
-            " DESTINATION__DUCKDB__CREDENTIALS or under [destination.duckdb] in .dlt/secrets.toml."
-        )
-
-
-def _timestamp(moment: datetime) -> str:
-    return f"CAST('{moment.isoformat()}' AS TIMESTAMP WITH TIME ZONE)"
 
 
 def _chunks(ids: Sequence[int]) -> Iterator[str]:

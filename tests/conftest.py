@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from protime_source.demo import DemoServer, DemoTenant
+from tests.engines import BigQueryEngine, DuckDBEngine, Engine, PostgresEngine
+from tests.servers.bigquery import BigQueryServer
+from tests.servers.postgres import PostgresServer
 from tests.world import World
 
 WorldFactory = Callable[..., World]
@@ -28,8 +31,40 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One for all tests of a worker."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bigquery_server() -> Iterator[BigQueryServer]:
+    """One for all tests of a worker."""
+    with BigQueryServer() as server:
+        yield server
+
+
 @pytest.fixture
-def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorldFactory]:
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    """DuckDB, unless the test is parametrised over engines."""
+    match getattr(request, "param", "duckdb"):
+        case "postgres":
+            server = request.getfixturevalue("postgres_server")
+            return PostgresEngine(server.create_database())
+        case "bigquery":
+            emulator = request.getfixturevalue("bigquery_server")
+            monkeypatch = request.getfixturevalue("monkeypatch")
+            for name, value in emulator.environment().items():
+                monkeypatch.setenv(name, value)
+            return BigQueryEngine(emulator, emulator.new_dataset())
+    return DuckDBEngine(tmp_path / "warehouse.duckdb")
+
+
+@pytest.fixture
+def make_world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine
+) -> Iterator[WorldFactory]:
     """Makes a tenant with the arguments of `DemoTenant`, and points the source at it."""
     with ExitStack() as servers:
 
@@ -38,7 +73,7 @@ def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worl
             server = servers.enter_context(DemoServer(tenant))
             for name, value in server.environment().items():
                 monkeypatch.setenv(name, value)
-            return World(tenant, server, tmp_path, tmp_path / "warehouse.duckdb")
+            return World(tenant, server, tmp_path, engine)
 
         yield make
 

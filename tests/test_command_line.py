@@ -172,7 +172,10 @@ def test_a_file_named_like_the_dataset_is_refused(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("destination", "words"),
-    [("nonsense", "names no destination"), ("postgres", "is not supported, only duckdb")],
+    [
+        ("nonsense", "names no destination"),
+        ("filesystem", "is not supported, only duckdb, postgres, bigquery"),
+    ],
 )
 def test_another_destination_is_refused(world: World, destination: str, words: str) -> None:
     failed = run(world, DESTINATION_TYPE=destination)

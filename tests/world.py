@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-import duckdb
 
 from protime_source import protime
 from protime_source.bookmark import Bookmark
@@ -22,6 +21,7 @@ from protime_source.collections import ASSIGNMENTS
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.demo.messages import Call
 from protime_source.runner import read_bookmark
+from tests.engines import DuckDBEngine, Engine
 
 Row = dict[str, Any]
 SCRIPT = Path(__file__).parents[1] / "pipelines" / "protime_pipeline.py"
@@ -47,14 +47,29 @@ class World:
     tenant: DemoTenant
     server: DemoServer
     folder: Path
-    database: Path
+    engine: Engine
 
-    def pipeline(self, name: str = "protime", dataset: str = "protime") -> dlt.Pipeline:
+    @property
+    def database(self) -> Path:
+        """The file, when it is DuckDB's."""
+        assert isinstance(self.engine, DuckDBEngine)
+        return self.engine.database
+
+    @database.setter
+    def database(self, path: Path) -> None:
+        self.engine = DuckDBEngine(path)
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name."""
+        return self.engine.dataset
+
+    def pipeline(self, name: str = "protime", dataset: str | None = None) -> dlt.Pipeline:
         """A pipeline as after a new start of Python: only its working folder is remembered."""
         return dlt.pipeline(
             name,
-            destination=dlt.destinations.duckdb(str(self.database)),
-            dataset_name=dataset,
+            destination=self.engine.destination(),
+            dataset_name=dataset or self.dataset,
             pipelines_dir=str(self.folder / "pipelines"),
         )
 
@@ -73,7 +88,7 @@ class World:
         return {
             **os.environ,
             "DLT_DATA_DIR": str(self.folder),
-            "DESTINATION__DUCKDB__CREDENTIALS": str(self.database),
+            **self.engine.environment(),
             **more,
         }
 
@@ -95,18 +110,13 @@ class World:
         return bookmark
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Asks the warehouse, with plain DuckDB."""
-        with duckdb.connect(str(self.database), read_only=True) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            return connection.execute(sql).fetchall()
+        """Asks the warehouse, with the engine's own client."""
+        return self.engine.query(sql)
 
-    def rows(self) -> dict[int, Row]:
+    def rows(self, table: str = "assignments") -> dict[int, Row]:
         """All rows of the table by id."""
-        with duckdb.connect(str(self.database), read_only=True) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            result = connection.execute("SELECT * FROM protime.assignments ORDER BY id")
-            names = [column[0] for column in result.description or ()]
-            rows = [dict(zip(names, values, strict=True)) for values in result.fetchall()]
+        names, found = self.engine.ask(f"SELECT * FROM {self.dataset}.{table} ORDER BY id")
+        rows = [dict(zip(names, values, strict=True)) for values in found]
         assert len({row["id"] for row in rows}) == len(rows), "an id is there twice"
         return {row["id"]: row for row in rows}
 

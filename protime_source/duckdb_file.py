@@ -1,0 +1,54 @@
+"""DuckDB's file: its name, and how it comes into being."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import dlt
+import duckdb
+
+from protime_source.errors import WarehouseError
+
+
+def check_name(pipeline: dlt.Pipeline) -> None:
+    """Refuses a file that DuckDB could not tell from the dataset in it.
+
+    Raises:
+        WarehouseError: When file and dataset share their name: DuckDB calls the database after
+            its file, so that `protime.assignments` could mean two things and it refuses all SQL.
+    """
+    path, dataset = _path(pipeline), str(pipeline.dataset_name)
+    if path.stem.lower() == dataset.lower():
+        raise WarehouseError(
+            f"DuckDB cannot hold a dataset {dataset} in a file {path.name}: the two"
+            " names must differ. Name another file in"
+            " DESTINATION__DUCKDB__CREDENTIALS or under [destination.duckdb] in .dlt/secrets.toml."
+        )
+
+
+def create(pipeline: dlt.Pipeline) -> None:
+    """Creates a file that is not there yet, so that it appears whole or not at all.
+
+    A kill while DuckDB creates its file leaves one that it refuses ever after.
+
+    Raises:
+        WarehouseError: When it cannot be there.
+    """
+    path = _path(pipeline)
+    if path.exists():
+        return
+    if not path.parent.is_dir():
+        raise WarehouseError(
+            f"The DuckDB file {path} cannot be created: there is no such folder. Check its path."
+        )
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    duckdb.connect(str(unfinished)).close()
+    with suppress(FileExistsError):
+        path.hardlink_to(unfinished)
+    unfinished.unlink()
+
+
+def _path(pipeline: dlt.Pipeline) -> Path:
+    return Path(str(pipeline.destination_client().config.data_location()))

@@ -1,0 +1,121 @@
+"""The three engines that the source loads into, as the tests use them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import dlt
+import duckdb
+import psycopg2  # type: ignore[import-untyped]
+import pytest
+from dlt.common.destination import Destination
+from psycopg2.extras import register_default_json  # type: ignore[import-untyped]
+
+from tests.servers.bigquery import BigQueryServer
+
+ENGINES = ("duckdb", "postgres", "bigquery")
+
+every_engine = pytest.mark.parametrize("engine", ENGINES, indirect=True)
+"""For the rules that must hold anywhere. A run on BigQuery takes seconds: its jobs are polled."""
+
+sql_engines = pytest.mark.parametrize("engine", ENGINES[:2], indirect=True)
+"""For the many ways in which a rule can be tried."""
+
+Result = tuple[list[str], list[tuple[Any, ...]]]
+
+
+class Engine(ABC):
+    """A warehouse of one test's own."""
+
+    name: ClassVar[str]
+    dataset = "protime"
+
+    @abstractmethod
+    def destination(self) -> Destination[Any, Any]:
+        """Dlt's destination."""
+
+    @abstractmethod
+    def environment(self) -> dict[str, str]:
+        """What leads the command line there."""
+
+    @abstractmethod
+    def ask(self, sql: str) -> Result:
+        """Runs a statement with the engine's own client: names of columns, and rows."""
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows that a statement gives."""
+        return self.ask(sql)[1]
+
+
+@dataclass
+class DuckDBEngine(Engine):
+    """A file."""
+
+    name = "duckdb"
+    database: Path
+
+    def destination(self) -> Destination[Any, Any]:
+        return dlt.destinations.duckdb(str(self.database))
+
+    def environment(self) -> dict[str, str]:
+        return {"DESTINATION__DUCKDB__CREDENTIALS": str(self.database)}
+
+    def ask(self, sql: str) -> Result:
+        with duckdb.connect(str(self.database)) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            result = connection.execute(sql)
+            return [column[0] for column in result.description or ()], result.fetchall()
+
+
+@dataclass
+class PostgresEngine(Engine):
+    """A database on the worker's server."""
+
+    name = "postgres"
+    url: str
+
+    def destination(self) -> Destination[Any, Any]:
+        return dlt.destinations.postgres(self.url)
+
+    def environment(self) -> dict[str, str]:
+        return {"DESTINATION_TYPE": "postgres", "DESTINATION__POSTGRES__CREDENTIALS": self.url}
+
+    def ask(self, sql: str) -> Result:
+        with self._connection() as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            names = [column.name for column in cursor.description or ()]
+            return names, list(cursor.fetchall()) if names else []
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        connection = psycopg2.connect(self.url)
+        try:
+            connection.autocommit = True
+            register_default_json(connection, loads=str)
+            yield connection
+        finally:
+            connection.close()
+
+
+@dataclass
+class BigQueryEngine(Engine):
+    """A dataset in the worker's emulator; its environment is set for the whole test."""
+
+    name = "bigquery"
+    server: BigQueryServer
+    dataset: str
+
+    def destination(self) -> Destination[Any, Any]:
+        return dlt.destinations.bigquery()
+
+    def environment(self) -> dict[str, str]:
+        return {"DESTINATION_TYPE": "bigquery", **self.server.environment()}
+
+    def ask(self, sql: str) -> Result:
+        rows = self.server.client().query_and_wait(sql)
+        return [field.name for field in rows.schema], [row.values() for row in rows]

@@ -1,0 +1,237 @@
+"""The rules that make the table trustworthy, on each of the three engines."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from protime_source import VanishedRowsError, protime
+from protime_source.demo import Behaviour, Fault
+from protime_source.failures import explain
+from tests.conftest import WorldFactory
+from tests.engines import every_engine
+from tests.world import World
+
+pytestmark = every_engine
+TODAY = date.today().isoformat()
+PERSON = {"person": {"id": 7}, "from": TODAY}
+
+
+def _first(world: World, count: int) -> list[int]:
+    return sorted(world.tenant.records)[:count]
+
+
+def _timeless(world: World) -> dict[int, dict[str, object]]:
+    return {id_: {**row, "synced_at": None} for id_, row in world.rows().items()}
+
+
+def _levels(world: World) -> list[tuple[object, ...]]:
+    view = f"{world.dataset}.assignments__activity_levels"
+    found = world.query(f"SELECT assignment_id, level, activity_definition_id FROM {view}")
+    return sorted(found, key=str)
+
+
+def _wanted_levels(world: World) -> list[tuple[object, ...]]:
+    return sorted(
+        (
+            (id_, level["level"], level["activityDefinition"]["id"])
+            for id_, record in world.tenant.records.items()
+            for level in record.get("activityLevels", ())
+        ),
+        key=str,
+    )
+
+
+def test_a_first_load_then_changes_then_nothing(world: World) -> None:
+    world.run()
+    world.check()
+    assert _levels(world) == _wanted_levels(world)
+    world.tenant.churn(60)
+    world.tenant.clear_requests()
+    world.run()
+    world.check()
+    before = world.rows()
+    world.run()
+    assert world.requests == 2
+    assert world.rows() == before
+
+
+def test_old_events_and_repeated_ones_change_nothing(world: World) -> None:
+    """Replayed from the link of an earlier run, as after a lost working folder."""
+    world.run()
+    old = world.bookmark()
+    world.tenant.churn(60)
+    world.run()
+    before = _timeless(world)
+    with world.pipeline().managed_state() as state:
+        resource = state["sources"]["protime"]["resources"]["assignments"]
+        resource["bookmark"]["link"] = old.link
+    world.run()
+    assert _timeless(world) == before
+
+
+def test_a_walk_that_repeats_rows_in_other_versions(make_world: WorldFactory) -> None:
+    world = make_world(behaviour=Behaviour(page_overlap=20))
+    world.run()
+    world.check()
+    world.tenant.clock.advance(hours=73)
+    world.tenant.churn(50)
+    world.run()
+    world.check()
+
+
+def test_deletes_keep_the_last_values_and_a_return_revives(make_world: WorldFactory) -> None:
+    """A row leaves the window, which the delta announces as a delete, and returns."""
+    world = make_world(rows=60)
+    start, before = f"{date.today().year}-02-01", f"{date.today().year}-01-15"
+    wanderer = world.tenant.create({**PERSON, "comments": "kept"})
+    world.run(start_date=start)
+    world.tenant.update(wanderer, {**PERSON, "from": before})
+    world.run(start_date=start)
+    row = world.rows()[wanderer]
+    assert (row["is_deleted"], row["delete_reason"], row["comments"]) == (True, "announced", "kept")
+    assert row["deleted_at"] is not None
+    world.tenant.update(wanderer, {**PERSON, "comments": "back"})
+    world.run(start_date=start)
+    row = world.rows()[wanderer]
+    assert (row["is_deleted"], row["delete_reason"], row["deleted_at"]) == (False, None, None)
+    assert row["comments"] == "back"
+
+
+def test_a_delete_of_an_id_never_held_is_ignored(make_world: WorldFactory) -> None:
+    world = make_world(behaviour=Behaviour(events="all"))
+    world.run()
+    before = world.rows()
+    world.tenant.delete(world.tenant.create(PERSON))
+    world.run()
+    assert world.rows() == before
+
+
+def test_removing_in_place_of_marking(world: World) -> None:
+    world.run(deletes="remove")
+    for id_ in _first(world, 9):
+        world.tenant.delete(id_)
+    world.run(deletes="remove")
+    assert world.rows() == world.live()
+    world.check()
+    gone = _first(world, 5)
+    for id_ in gone:
+        world.tenant.delete(id_)
+    world.run()
+    assert {id_ for id_, row in world.rows().items() if row["is_deleted"]} == set(gone)
+
+
+def test_an_expired_delta_marks_what_vanished(world: World) -> None:
+    world.run()
+    gone = _first(world, 20)
+    for id_ in gone:
+        world.tenant.delete(id_)
+    world.tenant.churn(20)
+    world.tenant.clock.advance(hours=73)
+    world.run()
+    world.check()
+    assert all(world.rows()[id_]["delete_reason"] == "vanished" for id_ in gone)
+
+
+def test_too_many_vanished_rows_change_nothing(world: World) -> None:
+    world.run()
+    before = world.rows()
+    for id_ in _first(world, 200):
+        world.tenant.delete(id_)
+    world.tenant.clock.advance(hours=73)
+    with pytest.raises(PipelineStepFailed) as caught:
+        world.run()
+    assert explain(caught.value).exit_code == VanishedRowsError.exit_code
+    assert world.rows() == before
+
+
+def test_a_walk_in_parts_with_changes_a_lost_folder_and_a_dead_link(world: World) -> None:
+    world.run(max_pages=2)
+    world.tenant.churn(30)
+    world.lose_working_folder()
+    world.run(max_pages=2)
+    world.tenant.faults.append(Fault("status", status=409))
+    world.tenant.churn(30)
+    world.run()
+    world.run()
+    world.check()
+
+
+def test_a_failing_run_changes_nothing(world: World) -> None:
+    world.run()
+    before, bookmark = world.rows(), world.bookmark()
+    world.tenant.churn(30)
+    world.tenant.faults.append(Fault("status", status=403))
+    with pytest.raises(PipelineStepFailed):
+        world.run()
+    assert (world.rows(), world.bookmark()) == (before, bookmark)
+    world.run()
+    world.check()
+
+
+def test_a_column_that_protime_adds(world: World) -> None:
+    world.run()
+    extra = {"costCentre": {"code": "A1"}, "tags": ["x", 1], "isRemote": True}
+    world.tenant.behaviour = Behaviour(extra_fields=extra)
+    id_ = world.tenant.create(PERSON)
+    world.run()
+    row = world.rows()[id_]
+    assert (row["cost_centre_code"], row["is_remote"]) == ("A1", True)
+    assert row["tags"].replace(" ", "") == '["x",1]'
+    world.check()
+    assert _levels(world) == _wanted_levels(world)
+    world.tenant.delete(id_)
+    world.run()
+    row = world.rows()[id_]
+    assert (row["cost_centre_code"], row["is_deleted"]) == ("A1", True)
+
+
+@pytest.mark.parametrize("mode", ["drop_data", "drop_resources", "drop_sources"])
+def test_refresh_loads_everything_anew(world: World, mode: str) -> None:
+    """Also rows whose stored version is newer, and Postgres with a view above the table."""
+    world.run()
+    world.tenant.churn(30)
+    world.run()
+    world.tenant.churn(30)
+    world.pipeline().run(protime(), refresh=mode)  # type: ignore[arg-type]
+    assert world.rows().keys() == world.tenant.records.keys()
+    world.check()
+    assert _levels(world) == _wanted_levels(world)
+    world.tenant.churn(30)
+    world.run()
+    world.check()
+
+
+def test_two_pipelines_in_one_dataset(world: World) -> None:
+    world.run()
+    world.tenant.churn(30)
+    world.pipeline("another").run(protime())
+    world.check()
+    world.tenant.churn(30)
+    world.run()
+    world.check()
+
+
+def test_an_old_working_folder_with_a_new_dataset(world: World) -> None:
+    world.run()
+    world.engine.dataset = f"{world.dataset}_second"
+    world.tenant.churn(30)
+    world.run()
+    world.check()
+    assert len(world.rows()) == len(world.tenant.records)
+    assert _levels(world) == _wanted_levels(world)
+
+
+def test_versions_compare_by_code_point(world: World) -> None:
+    """Not like a dictionary, in which `a` comes before `B`."""
+    world.run()
+    id_ = _first(world, 1)[0]
+    record = world.tenant.records[id_]
+    for version, comment in (("a", "newer"), ("B", "older")):
+        record.update(changeVersion=version, comments=comment)
+        world.tenant._store._texts.clear()
+        world.run(full_resync=True)
+    row = world.rows()[id_]
+    assert (row["change_version"], row["comments"]) == ("a", "newer")
