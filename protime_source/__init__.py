@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from protime_source.client import ActivityLevel, Assignment, Client
 from protime_source.errors import (
+    AlreadyRunningError,
     ApiError,
     AuthenticationError,
     BadRequestError,
@@ -25,6 +26,7 @@ from protime_source.version import __version__
 
 __all__ = [
     "ActivityLevel",
+    "AlreadyRunningError",
     "ApiError",
     "Assignment",
     "AuthenticationError",

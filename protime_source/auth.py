@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +12,7 @@ from typing import Any
 import requests
 from requests.auth import AuthBase
 
+from protime_source.answers import Answer
 from protime_source.errors import AuthenticationError, UnavailableError
 from protime_source.redaction import redact
 from protime_source.settings import Settings
@@ -20,7 +23,9 @@ EXPIRY_MARGIN = 60
 DOCUMENTED_LIFETIME = 1800.0
 """Seconds a token lives unless its answer says otherwise (reference/authentication)."""
 
-Post = Callable[..., requests.Response]
+_TOKEN = re.compile(r"[!-~]+")
+
+Post = Callable[..., Answer]
 """Sends one form to the token endpoint, and again when the way there fails."""
 
 
@@ -94,10 +99,12 @@ class ClientCredentials(AuthBase):
         asked = time.monotonic()
         response = self._post(self._settings.token_endpoint, data=form)
         answer = _read(response)
-        if not response.ok or not answer.get("access_token"):
-            raise AuthenticationError(self._refusal(response.status_code, answer))
+        token = str(answer.get("access_token") or "")
+        # What cannot stand in a header would be shown, token and all, by the error it causes there.
+        if not response.ok or not _TOKEN.fullmatch(token):
+            raise AuthenticationError(self._refusal(response.status, answer))
         self._check_scopes(answer.get("scope"))
-        self._token = str(answer["access_token"])
+        self._token = token
         lifetime = _lifetime(answer.get("expires_in"))
         # A lifetime shorter than the margin must not mean a new token for every request.
         self._expires = asked + max(lifetime - EXPIRY_MARGIN, lifetime / 2)
@@ -135,11 +142,13 @@ def _lifetime(expires_in: object) -> float:
         return DOCUMENTED_LIFETIME
 
 
-def _read(response: requests.Response) -> dict[str, Any]:
+def _read(response: Answer) -> dict[str, Any]:
     try:
-        answer = response.json()
-    except requests.JSONDecodeError as error:
+        answer = json.loads(response.content)
+    except (ValueError, RecursionError) as error:
         if response.ok:
-            raise UnavailableError("The token endpoint's answer is not JSON.") from error
+            raise UnavailableError(
+                f"The token endpoint answered {response.status} without JSON. Check token_url."
+            ) from error
         return {}
     return answer if isinstance(answer, dict) else {}

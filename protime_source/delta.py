@@ -6,6 +6,7 @@ reference/delta, how-to/track-changes-with-delta, concepts/delta-synchronization
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -16,9 +17,13 @@ import msgspec
 from protime_source.collections import Collection
 from protime_source.errors import ProtocolError
 from protime_source.redaction import redact
+from protime_source.values import decodable
 
 LIFETIME = timedelta(hours=72)
 """A delta lives this long after the last request that used it (reference/delta)."""
+
+MAX_EMPTY = 300
+"""Empty pages in a row before it gives up; a walk taken in parts must get to see so many."""
 
 T = TypeVar("T")
 
@@ -45,6 +50,11 @@ class Page:
     next_link: str | None
     delta_link: str | None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no records."""
+        return _EMPTY.fullmatch(self.records) is not None
+
 
 class _Answer(msgspec.Struct, gc=False):
     value: msgspec.Raw = msgspec.Raw(b"[]")
@@ -52,7 +62,12 @@ class _Answer(msgspec.Struct, gc=False):
     deltaLink: str | None = None  # noqa: N815
 
 
-_decode = msgspec.json.Decoder(_Answer).decode
+_EMPTY = re.compile(rb"\[\s*\]")
+_decoder = msgspec.json.Decoder(_Answer)
+
+
+def _decode(body: bytes) -> _Answer:
+    return _decoder.decode(decodable(body))
 
 
 class Delta:
@@ -102,11 +117,13 @@ class Delta:
             ApiError: When there is no usable answer.
         """
         seen: set[int] = set()
-        following: str | None = link
-        while following is not None:
+        empty, following = 0, link
+        while following:
             self._check_progress(following, seen)
             page = self._page(following)
-            following = page.next_link
+            following = page.next_link or ""
+            empty = empty + 1 if page.is_empty else 0
+            self._check_content(empty)
             yield page
 
     def _page(self, link: str) -> Page:
@@ -128,3 +145,11 @@ class Delta:
                 f" {redact(link)}."
             )
         seen.add(key)
+
+    def _check_content(self, empty: int) -> None:
+        """Ends a chain of ever new links that lead to nothing."""
+        if empty > MAX_EMPTY:
+            raise ProtocolError(
+                f"Protime's paging of {self._collection.name} does not end: {empty} pages in a row"
+                " were empty. Run again later, and ask Protime if it stays so."
+            )

@@ -4,6 +4,7 @@ ProtimeError
 ├── SettingsError            a setting is missing or wrong; nothing was asked of Protime
 ├── WarehouseError           the destination cannot hold what was asked of it
 ├── VanishedRowsError        a resync found suspiciously many rows gone
+├── AlreadyRunningError      another process runs the same pipeline
 └── ApiError                 Protime, or the way to it
     ├── AuthenticationError  the token endpoint refused the credentials or a scope
     ├── UnavailableError     no usable answer, also after waiting and asking again
@@ -48,6 +49,12 @@ class VanishedRowsError(ProtimeError):
     """A complete walk did not show more live rows than `max_vanished_share` allows."""
 
     exit_code = 5
+
+
+class AlreadyRunningError(ProtimeError):
+    """Another process runs the same pipeline. Raised before any request."""
+
+    exit_code = 6
 
 
 class ApiError(ProtimeError):

@@ -18,7 +18,7 @@ from protime_source.delta import LIFETIME, Delta
 from protime_source.errors import ExpiredError
 from protime_source.records import RecordDecoder
 from protime_source.settings import Settings
-from protime_source.tables import ROWS_PER_TABLE, TableBuilder
+from protime_source.tables import ROWS_PER_TABLE, TableBuilder, ghost
 from protime_source.transport import Transport
 from protime_source.walk import Walk
 from protime_source.warehouse import Warehouse
@@ -76,6 +76,17 @@ class Extraction:
         Raises:
             ProtimeError: When it cannot be done; nothing of it may be loaded then.
         """
+        told: datetime | None = None
+        is_told = self.warehouse.exists
+        for table in self._tables(full_resync=full_resync):
+            if table.num_rows:
+                told, is_told = self.valid_since, True
+                yield table
+        if not is_told or told not in (None, self.valid_since):
+            # A first table without rows, or rows of an aborted walk and none after it.
+            yield self.builder.rows([ghost(self.ticker.after())])
+
+    def _tables(self, *, full_resync: bool) -> Iterator[pa.Table]:
         bookmark = None if full_resync else self._bookmark()
         if bookmark is not None and not bookmark.walking:
             try:

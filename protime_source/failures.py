@@ -53,7 +53,7 @@ class Failure:
 
     Attributes:
         message: What is wrong and what to do, on one line.
-        exit_code: 2 settings, 3 Protime, 4 destination, 5 too many rows vanished,
+        exit_code: 2 settings, 3 Protime, 4 destination, 5 too many rows vanished, 6 run already,
             130 Ctrl-C, 143 SIGTERM, 1 anything else.
     """
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import date
 from operator import attrgetter
 from typing import Any
 
@@ -12,6 +12,14 @@ import msgspec
 
 from protime_source.collections import Collection, Column, ColumnType
 from protime_source.errors import ProtocolError
+from protime_source.values import (
+    JsonText,
+    coerce,
+    fits_bigint,
+    may_need_mending,
+    mended,
+    stand_in_id,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +36,9 @@ _FIELD_TYPES: dict[ColumnType, Any] = {
 MARKS = frozenset({"is_deleted", "deleted_at", "delete_reason", "synced_at"})
 """The columns that say what we know of a row, and Protime does not send."""
 
-_INT64 = range(-(2**63), 2**63)
+WARNINGS_PER_COLUMN = 20
+"""A mistake that all records share is not told for each of them."""
+
 _KEYS = {"id": int, "changeVersion": str}
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -43,18 +53,26 @@ class RecordDecoder:
     Args:
         collection: Whose records.
         normalize: dlt's naming convention, for the names of undocumented fields.
+        holds_nul: Whether the warehouse's text can hold U+0000.
     """
 
-    def __init__(self, collection: Collection, normalize: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        normalize: Callable[[str], str],
+        *,
+        holds_nul: bool = True,
+    ) -> None:
         self._collection = collection
         self._normalize = normalize
+        self._holds_nul = holds_nul
         self._paths = {column.path for column in collection.columns}
         self._taken = {column.name for column in collection.columns} | MARKS
         self._record = _struct(collection)
         self._page = msgspec.json.Decoder(list[self._record] | None)  # type: ignore[name-defined]
         self._events = msgspec.json.Decoder(list[_Event] | None)
         self._getters = [(column, _getter(column.path)) for column in collection.columns]
-        self._told: set[tuple[str, str]] = set()
+        self._told: Counter[tuple[str, str]] = Counter()
 
     def columns(self, records: msgspec.Raw) -> dict[str, list[Any]] | None:
         """Decodes a page column by column.
@@ -64,14 +82,14 @@ class RecordDecoder:
 
         Returns:
             The values of each documented column, or `None` when the page holds something that
-            is not documented, and `rows` has to read it.
+            is not documented or no text, and `rows` has to read it.
         """
+        if may_need_mending(bytes(records)):
+            return None
         try:
             decoded = self._page.decode(records) or []
-        except msgspec.ValidationError:
+        except msgspec.DecodeError:
             return None
-        except msgspec.DecodeError as error:
-            raise self._unreadable() from error
         return {
             column.name: [_plain(value) for value in get(decoded)]
             if column.type == "json"
@@ -108,13 +126,15 @@ class RecordDecoder:
         row: Row = {}
         for column in self._collection.columns:
             if (raw := fields.pop(column.path, None)) is not None:
-                row[column.name] = self._value(column, raw)
+                row[column.name] = self._value(column, raw, row.get("id"))
         for key in ("id", "change_version"):
             if row.get(key) is None:
                 raise ProtocolError(f"A record of {self._collection.name} has no usable {key}.")
         for path, raw in fields.items():
-            if (value := self._undocumented(raw)) is not None:
-                row[self._undocumented_name(path, row)] = value
+            name = self._undocumented_name(path, row)
+            if (value := self._undocumented(self._mended(name, raw, row["id"]))) is not None:
+                self._tell_undocumented(name)
+                row[name] = value
         return row
 
     def _flatten(self, record: msgspec.Raw) -> dict[str, msgspec.Raw]:
@@ -134,20 +154,19 @@ class RecordDecoder:
         except msgspec.DecodeError as error:
             raise self._unreadable() from error
 
-    def _undocumented(self, raw: msgspec.Raw) -> Any:
+    def _undocumented(self, raw: bytes) -> Any:
         """A value of a field we do not know: scalars as they are, the rest as JSON text."""
-        text = bytes(raw).decode()
-        if text.startswith(("{", "[")):
-            return JsonText(text)
+        if raw.startswith((b"{", b"[")):
+            return JsonText(raw.decode())
         value = self._decode_scalar(raw)
-        return str(value) if isinstance(value, int) and value not in _INT64 else value
+        return str(value) if isinstance(value, int) and not fits_bigint(value) else value
 
-    def _decode_scalar(self, raw: msgspec.Raw) -> Any:
+    def _decode_scalar(self, raw: bytes) -> Any:
         """The value; a number that no computer holds, as its text."""
         try:
             return msgspec.json.decode(raw)
         except msgspec.ValidationError:
-            return bytes(raw).decode()
+            return raw.decode()
         except msgspec.DecodeError as error:
             raise self._unreadable() from error
 
@@ -157,31 +176,51 @@ class RecordDecoder:
             " text that is not Unicode. Nothing of this run was loaded."
         )
 
-    def _value(self, column: Column, raw: msgspec.Raw) -> Any:
-        value = self._decode_scalar(raw)
+    def _value(self, column: Column, raw: msgspec.Raw, id_: int | None) -> Any:
+        text = self._mended(column.name, raw, id_)
+        value = self._decode_scalar(text)
         try:
-            return None if value is None else _COERCE[column.type](value, raw)
+            return None if value is None else coerce(column.type, value, text)
         except (ValueError, TypeError):
-            self._tell(
-                column.name,
-                "has a value that is no %s: loaded as empty",
-                column.type,
-            )
+            if column.name == "id" and isinstance(value, int) and not isinstance(value, bool):
+                return self._stand_in(value)
+            self._tell(column.name, f"has a value that is no {column.type}: loaded as empty", id_)
             return None
+
+    def _stand_in(self, id_: int) -> int:
+        replaced = stand_in_id(id_)
+        self._tell("id", "has more than 64 bits: loaded under this id instead", replaced)
+        return replaced
+
+    def _mended(self, column: str, raw: msgspec.Raw, id_: int | None) -> bytes:
+        """The JSON text, with what the warehouse cannot hold replaced."""
+        text = bytes(raw)
+        usable = mended(text, holds_nul=self._holds_nul)
+        if usable != text:
+            self._tell(column, "has a character that the warehouse cannot hold: now U+FFFD", id_)
+        return usable
 
     def _undocumented_name(self, path: str, row: Row) -> str:
         """A column of its own, also for a field whose name is taken by another."""
         name = self._normalize(path.replace(".", "_").strip() or "unnamed")
         while name in self._taken or name in row:
             name = f"protime_{name}"
-        self._tell(name, "is a field that Protime's documentation does not have: loaded as it came")
         return name
 
-    def _tell(self, column: str, message: str, *args: object) -> None:
-        """Warns once per column; never names the value, which may be personal."""
-        if (key := (column, message)) not in self._told:
-            self._told.add(key)
-            logger.warning("%s.%s " + message, self._collection.table, column, *args)
+    def _tell_undocumented(self, column: str) -> None:
+        """Warns once per column."""
+        message = "is a field that Protime's documentation does not have: loaded as it came"
+        if not self._told[column, message]:
+            self._told[column, message] += 1
+            logger.warning("%s.%s %s", self._collection.table, column, message)
+
+    def _tell(self, column: str, message: str, id_: int | None) -> None:
+        """Warns of a value that was changed; never names it, since it may be personal."""
+        self._told[column, message] += 1
+        if (times := self._told[column, message]) <= WARNINGS_PER_COLUMN:
+            more = " (more of these are not told)" if times == WARNINGS_PER_COLUMN else ""
+            table = self._collection.table
+            logger.warning("%s.%s of id %s %s%s", table, column, id_, message, more)
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -231,40 +270,3 @@ def _getter(path: str) -> Callable[[list[Any]], Iterable[Any]]:
 def _plain(raw: msgspec.Raw | None) -> str | None:
     """The JSON text as Protime sent it; JSON's null is an absent value."""
     return None if raw is None or (text := bytes(raw)) == b"null" else text.decode()
-
-
-class JsonText(str):
-    """Text that is JSON, and belongs into a json column."""
-
-    __slots__ = ()
-
-
-def _to_bigint(value: Any, _: msgspec.Raw) -> int:
-    number = int(value)
-    is_whole = isinstance(value, str) or number == value
-    if isinstance(value, bool) or not is_whole or number not in _INT64:
-        raise ValueError("not an integer of 64 bits")
-    return number
-
-
-def _to_bool(value: Any, _: msgspec.Raw) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError("not a boolean")
-    return value
-
-
-def _to_text(value: Any, raw: msgspec.Raw) -> str:
-    return value if isinstance(value, str) else bytes(raw).decode()
-
-
-def _to_date(value: Any, _: msgspec.Raw) -> str:
-    return date.fromisoformat(value[:10]).isoformat()
-
-
-_COERCE: dict[ColumnType, Callable[[Any, msgspec.Raw], Any]] = {
-    "bigint": _to_bigint,
-    "text": _to_text,
-    "bool": _to_bool,
-    "date": _to_date,
-    "json": lambda _, raw: bytes(raw).decode(),
-}

@@ -1,9 +1,14 @@
-"""Keeps tokens out of logs and errors."""
+"""Keeps tokens out of logs, errors and what is printed."""
 
 from __future__ import annotations
 
 import logging
 import re
+from functools import cache
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
 
 _SECRET_PARAMETER = re.compile(
     r"((?:deltaToken|continuationToken|access_token|client_secret|client_id)=)[^&\s\"']+",
@@ -38,3 +43,20 @@ def redact_http_logs() -> None:
     logger = logging.getLogger("urllib3.connectionpool")
     if not any(isinstance(present, RedactingFilter) for present in logger.filters):
         logger.addFilter(RedactingFilter())
+
+
+class QuietAdapter(HTTPAdapter):
+    """Keeps `http.client` from printing headers and forms, whatever debug level it was given."""
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        """Makes all connections of the pool quiet ones."""
+        pool: Any = super().get_connection_with_tls_context(*args, **options)
+        pool.ConnectionCls = _quiet(pool.ConnectionCls)
+        return pool
+
+
+@cache
+def _quiet(connection: type[HTTPConnection]) -> type[HTTPConnection]:
+    if connection.__dict__.get("debuglevel") == 0:
+        return connection
+    return type(connection.__name__, (connection,), {"debuglevel": 0})

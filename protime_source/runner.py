@@ -14,8 +14,9 @@ from protime_source.bookmark import Bookmark
 from protime_source.collections import ASSIGNMENTS, Collection
 from protime_source.console import Console
 from protime_source.dialects import dialect_of
-from protime_source.errors import SettingsError
+from protime_source.errors import AlreadyRunningError, SettingsError
 from protime_source.failures import Failure, explain
+from protime_source.lock import one_run
 from protime_source.settings import Settings
 from protime_source.source import NAME, protime
 from protime_source.warehouse import Warehouse
@@ -82,9 +83,15 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
     Raises:
         PipelineStepFailed: When a step fails; `explain` tells why.
         SettingsError: When a setting is missing or wrong.
+        AlreadyRunningError: When another process runs the pipeline.
     """
-    started, counts = time.monotonic(), Counter[str]()
     Settings.from_config(**settings)
+    with one_run(pipeline):
+        return _load(pipeline, full_resync, settings)
+
+
+def _load(pipeline: dlt.Pipeline, full_resync: bool, settings: dict[str, Any]) -> Summary:
+    started, counts = time.monotonic(), Counter[str]()
     dialect_of(pipeline).prepare(pipeline)
     pending = _load_pending(pipeline)
     while True:
@@ -159,7 +166,8 @@ def _metrics(pipeline: dlt.Pipeline, collection: Collection) -> dict[str, int]:
 
 def _consequence(failure: Failure, pipeline: dlt.Pipeline | None) -> str:
     """What the failure means for the data."""
-    if failure.exit_code == SettingsError.exit_code or pipeline is None:
+    untouched = (SettingsError.exit_code, AlreadyRunningError.exit_code)
+    if failure.exit_code in untouched or pipeline is None:
         return ""
     if pipeline.has_pending_data:
         return "What was received is kept; the next run loads it first."

@@ -15,6 +15,7 @@ from protime_source import defaults
 from protime_source.collections import ASSIGNMENTS, Collection
 from protime_source.counts import Counts
 from protime_source.extraction import Extraction
+from protime_source.lock import hold
 from protime_source.records import RecordDecoder
 from protime_source.settings import Settings
 from protime_source.tables import TableBuilder
@@ -66,6 +67,7 @@ def _resource(
 def _extract(
     collection: Collection, settings: Settings, max_pages: int | None, full_resync: bool
 ) -> Iterator[DataItemWithMeta]:
+    hold(dlt.current.pipeline(), "source")
     schema = dlt.current.source_schema()
     stored = schema.tables.get(collection.table, {}).get("columns", {})
     columns = {**_columns(collection, settings), **stored}
@@ -73,8 +75,9 @@ def _extract(
     warehouse = Warehouse(pipeline, collection.table, columns, is_emptied=refresh is not None)
     if refresh in ("drop_sources", "drop_resources"):
         drop_views(pipeline, collection)
-    decoder = RecordDecoder(collection, schema.naming.normalize_identifier)
-    builder = TableBuilder(collection, decoder, warehouse.types, warehouse.dialect.json_type)
+    normalize, dialect = schema.naming.normalize_identifier, warehouse.dialect
+    decoder = RecordDecoder(collection, normalize, holds_nul=dialect.holds_nul)
+    builder = TableBuilder(collection, decoder, warehouse.types, dialect.json_type)
     counts = Counts(collection.table)
     transport = Transport(settings, [collection.read_scope])
     run = Extraction(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from protime_source.collections import Collection
-from protime_source.records import MARKS, JsonText, RecordDecoder, Row
+from protime_source.records import MARKS, RecordDecoder, Row
+from protime_source.values import JsonText
 
 ROWS_PER_TABLE = 50_000
 """Rows handed to dlt at once: its cost is per table, and one this size is about 10 MB."""
@@ -33,6 +35,7 @@ _KINDS: tuple[tuple[type, str], ...] = (
     (str, "text"),
     (datetime, "timestamp"),
 )
+_FIRST_DAY = (date(1, 1, 1) - date(1970, 1, 1)).days
 _NOT_NULL = ("id", "change_version", "is_deleted", "synced_at")
 
 
@@ -145,6 +148,16 @@ def deleted(row: Row, reason: str, synced_at: datetime) -> Row:
     return {**row, "is_deleted": True, "deleted_at": learnt, "delete_reason": reason}
 
 
+def ghost(synced_at: datetime) -> Row:
+    """A row that no merge lets through: a delete of an id that is never held.
+
+    It makes dlt create a table that has no rows yet. A table of no rows would do, but for the
+    driver that loads into Postgres, which refuses it each time.
+    """
+    row = {"id": -(2**63), "change_version": "", "deleted_at": None}
+    return deleted({**row, "synced_at": synced_at}, "announced", synced_at)
+
+
 def _is_exact_double(value: object) -> bool:
     return type(value) is int and int(float(value)) == value
 
@@ -152,5 +165,8 @@ def _is_exact_double(value: object) -> bool:
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     """Dates arrive as text: Arrow casts them, a hundred times faster than Python."""
     if kind == pa.date32():
-        return pa.array(values, pa.string()).cast(kind)
+        days = pa.array(values, pa.string()).cast(kind)
+        if (first := pc.min(days).cast(pa.int32()).as_py()) is not None and first < _FIRST_DAY:
+            raise pa.ArrowInvalid("a year 0, which BigQuery and Python do not know")
+        return days
     return pa.array(values, kind)

@@ -11,6 +11,7 @@ from dlt.pipeline import trace
 
 from protime_source.collections import Collection
 from protime_source.dialects import dialect_of
+from protime_source.lock import let_go
 
 
 def ensure_views(pipeline: dlt.Pipeline, collection: Collection) -> None:
@@ -91,8 +92,10 @@ class ViewKeeper(ModuleType):
     def on_start_trace_step(self, *_: Any) -> None:
         """Nothing to do."""
 
-    def on_end_trace(self, *_: Any) -> None:
-        """Nothing to do."""
+    def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
+        """After a run, lets others in."""
+        if isinstance(pipeline, dlt.Pipeline):
+            let_go(pipeline, "source")
 
     def install(self) -> None:
         """Lets dlt call this keeper, which is how dlt takes in tracking modules."""

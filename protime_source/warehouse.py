@@ -16,7 +16,8 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.dialects import dialect_of
 from protime_source.errors import WarehouseError
-from protime_source.records import JsonText, Row
+from protime_source.records import Row
+from protime_source.values import JsonText
 
 IDS_PER_QUERY = 20_000
 """Ids in one `IN` list: far below BigQuery's megabyte of SQL."""

@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).parent.parent / "pipelines" / "protime_pipeline.py"
 
 def environment(world: World, **more: str) -> dict[str, str]:
     """The test's own environment, with the world's warehouse."""
-    return {**os.environ, "DESTINATION__DUCKDB__CREDENTIALS": str(world.database), **more}
+    return {**os.environ, **world.engine.environment(), **more}
 
 
 def start(world: World, *arguments: str, **more: str) -> subprocess.Popen[str]:

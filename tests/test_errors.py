@@ -17,6 +17,7 @@ EXIT_CODES = {
     "ApiError": 3,
     "WarehouseError": 4,
     "VanishedRowsError": 5,
+    "AlreadyRunningError": 6,
 }
 
 

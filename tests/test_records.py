@@ -13,7 +13,8 @@ from dlt.common.schema import Schema
 from protime_source import ProtocolError
 from protime_source.collections import ASSIGNMENTS
 from protime_source.demo import DemoTenant
-from protime_source.records import JsonText, RecordDecoder, Row
+from protime_source.records import RecordDecoder, Row
+from protime_source.values import JsonText
 
 KEYS = {"id": 7, "changeVersion": "0000090200004BD0000A"}
 LEVELS = [{"level": 1, "activityDefinition": {"id": "0b9e", "name": "Ä"}}]
@@ -207,7 +208,8 @@ def test_a_value_of_another_type_is_kept_if_it_fits(
 ) -> None:
     column = next(column for column in ASSIGNMENTS.columns if column.path == field)
     assert row_with(decoder, **{field: value}).get(column.name) == kept
-    told = f"assignments.{column.name} has a value that is no {column.type}: loaded as empty"
+    id_, kind = KEYS["id"], column.type
+    told = f"assignments.{column.name} of id {id_} has a value that is no {kind}: loaded as empty"
     assert caplog.messages == ([] if kept is not None else [told])
 
 
@@ -216,7 +218,7 @@ def test_a_documented_object_is_the_same_both_ways(decoder: RecordDecoder) -> No
     assert fast(decoder, record) == row_of(decoder, record)
 
 
-def test_a_column_is_warned_of_once_and_its_values_never(
+def test_a_field_is_warned_of_once_each_record_is_named_and_values_never(
     decoder: RecordDecoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -225,8 +227,10 @@ def test_a_column_is_warned_of_once_and_its_values_never(
         decoder.rows(raw([{**KEYS, "ssn": secret, "from": secret}] * 2))
         decoder.events(raw([{"changeType": "InsertOrUpdate", "data": {**KEYS, "ssn": secret}}]))
     assert caplog.messages == [
-        "assignments.from_date has a value that is no date: loaded as empty",
+        f"assignments.from_date of id {KEYS['id']} has a value that is no date: loaded as empty",
         "assignments.ssn is a field that Protime's documentation does not have: loaded as it came",
+        *[f"assignments.from_date of id {KEYS['id']} has a value that is no date: loaded as empty"]
+        * 5,
     ]
     assert {record.levelname for record in caplog.records} == {"WARNING"}
 
@@ -241,7 +245,6 @@ def test_a_column_is_warned_of_once_and_its_values_never(
         {"id": "one", "changeVersion": "A"},
         {"id": True, "changeVersion": "A"},
         {"id": 1.5, "changeVersion": "A"},
-        {"id": 2**63, "changeVersion": "A"},
         {"id": {"value": 1}, "changeVersion": "A"},
         5,
         None,
@@ -249,7 +252,7 @@ def test_a_column_is_warned_of_once_and_its_values_never(
     ],
 )
 def test_a_record_without_its_keys_is_refused(decoder: RecordDecoder, record: Any) -> None:
-    assert decoder.columns(raw([record])) is None or record == {"id": 2**63, "changeVersion": "A"}
+    assert decoder.columns(raw([record])) is None
     with pytest.raises(ProtocolError):
         decoder.rows(raw([record]))
     with pytest.raises(ProtocolError):

@@ -13,8 +13,9 @@ from dlt.common.schema import Schema
 
 from protime_source.collections import ASSIGNMENTS
 from protime_source.demo import DemoTenant
-from protime_source.records import JsonText, RecordDecoder, Row
+from protime_source.records import RecordDecoder, Row
 from protime_source.tables import TableBuilder, deleted, live
+from protime_source.values import JsonText
 
 NOW = datetime(2026, 3, 10, 12, 30, 0, 123456, UTC)
 EARLIER = datetime(2026, 3, 9, tzinfo=UTC)

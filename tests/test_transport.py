@@ -169,6 +169,7 @@ def test_json_of_another_shape_is_not_asked_for_again(world: World, transport: T
         ("soon", 0, 0.01),
         ("-5", 0, 0.01),
         ("1.5", 0, 0.01),
+        (f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT", 0, 0.01),
         ("", 0, 0.01),
         (None, 0, 0.01),
     ],
@@ -229,6 +230,40 @@ def test_a_replacement_is_repeated(world: World, transport: Transport, name: str
     transport.send("PUT", first(world), {**NEW, "comments": "twice is once"})
     assert sent(world, "PUT") == 2
     assert next(iter(world.tenant.records.values()))["comments"] == "twice is once"
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_delete_whose_answer_was_lost_is_done(
+    world: World, transport: Transport, times: int
+) -> None:
+    path = first(world)
+    world.tenant.faults.append(Fault("cut", times=times))
+    transport.send("DELETE", path)
+    answered = [request.status for request in world.tenant.api_requests]
+    assert answered == [200] + [404] * times
+
+
+def test_a_delete_that_was_not_taken_at_first_is_done(world: World, transport: Transport) -> None:
+    path, before = first(world), len(world.tenant.records)
+    world.tenant.faults.append(Fault("status", status=503, retry_after=0))
+    transport.send("DELETE", path)
+    assert len(world.tenant.records) == before - 1
+    with pytest.raises(NotFoundError):
+        transport.send("DELETE", path)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_only_a_delete_is_done_when_nothing_is_there(
+    world: World, transport: Transport, method: str
+) -> None:
+    world.tenant.faults.append(Fault("drop"))
+    with pytest.raises(NotFoundError):
+        _ = (
+            transport.get(f"{PATH}/1", decode)
+            if method == "GET"
+            else transport.send(method, f"{PATH}/1", NEW)
+        )
+    assert sent(world, method) == 2
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,8 @@ FaultKind = Literal[
     "redirect",
     "foreign_link",
     "loop",
+    "chain",
+    "endless",
 ]
 
 
@@ -102,21 +104,26 @@ FaultKind = Literal[
 class Fault:
     """Something that goes wrong with the next matching requests.
 
-    A faulty answer with content of its own (`status`, `html`, `expired_token`, `redirect`) and
-    `drop` come before the tenant does any work; `cut`, `truncated_json`, `foreign_link` and `loop`
-    spoil the answer to work that was done.
+    A faulty answer with content of its own (`status`, `html`, `expired_token`, `redirect`, `chain`,
+    `endless`) and `drop` come before the tenant does any work; `cut`, `truncated_json`,
+    `foreign_link` and `loop` spoil the answer to work that was done.
 
     Attributes:
         kind: `status` answers `status`; `drop` closes the connection without an answer; `cut`
             announces the whole body, sends half and closes (an answer without a body, as to a
             write, is lost whole); `truncated_json` is a complete answer
             whose JSON stops in the middle; `html` is a 200 with a web page; `expired_token` a 401;
-            `redirect` a 302 to `location`; `foreign_link` puts `location` in front of the answer's
-            link; `loop` makes the nextLink the link just asked for.
-        status: HTTP status for `status`.
+            `redirect` sends to `location`, with `status` if that is a 3xx, else with 302;
+            `foreign_link` puts `location` in front of the answer's
+            link; `loop` makes the nextLink the link just asked for; `chain` is an empty page with a
+            new nextLink each time; `endless` answers `status` with `size` blanks and does not
+            announce how many.
+        status: HTTP status for `status`, `redirect` and `endless`.
         retry_after: Value of the `Retry-After` header: seconds or an HTTP date.
         body: Body for `status`; None for the usual error body.
         content_type: Content type of that body.
+        headers: More headers for `status`, or others in place of the usual ones.
+        size: Bytes of the body of `endless`.
         location: Absolute URL for `redirect` and `foreign_link`.
         times: Number of requests to hit.
         where: Part of the path and query, as sent; "" is any request to the API, none for tokens.
@@ -128,11 +135,18 @@ class Fault:
     retry_after: int | str | None = None
     body: bytes | str | None = None
     content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    size: int = 2**30
     location: str = "http://elsewhere.invalid"
     times: int = 1
     where: str = ""
     after: int = 0
     _seen: int = field(default=0, init=False, repr=False, compare=False)
+
+    @property
+    def number(self) -> int:
+        """How many requests it has seen."""
+        return self._seen
 
     @property
     def spent(self) -> bool:

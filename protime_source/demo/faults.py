@@ -8,7 +8,7 @@ from typing import Any
 
 from protime_source.demo.behaviour import Behaviour, Fault
 from protime_source.demo.links import link
-from protime_source.demo.messages import Answer, ApiError, Call, json_answer
+from protime_source.demo.messages import API_ROOT, Answer, ApiError, Call, json_answer
 
 _PAGE = b"<!doctype html><html><body><h1>Service unavailable</h1></body></html>"
 
@@ -33,6 +33,7 @@ def _status(fault: Fault) -> Answer:
         answer = Answer(fault.status, body, {"Content-Type": fault.content_type})
     if fault.retry_after is not None:
         answer.headers["Retry-After"] = str(fault.retry_after)
+    answer.headers.update(fault.headers)
     return answer
 
 
@@ -49,7 +50,17 @@ def _expired_token(fault: Fault) -> Answer:
 
 
 def _redirect(fault: Fault) -> Answer:
-    return Answer(302, headers={"Location": fault.location})
+    status = fault.status if 300 <= fault.status < 400 else 302
+    return Answer(status, headers={"Location": fault.location})
+
+
+def _chain(fault: Fault) -> Answer:
+    return json_answer(200, {"value": [], "nextLink": f"{API_ROOT}/chain?page={fault.number}"})
+
+
+def _endless(fault: Fault) -> Answer:
+    headers = {"Content-Type": "application/json", "Connection": "close"}
+    return Answer(fault.status, headers=headers, blanks=fault.size)
 
 
 def _cut(fault: Fault, call: Call, answer: Answer, how: Behaviour) -> Answer:
@@ -91,6 +102,8 @@ _EARLY: dict[str, Callable[[Fault], Answer]] = {
     "html": _html,
     "expired_token": _expired_token,
     "redirect": _redirect,
+    "chain": _chain,
+    "endless": _endless,
 }
 _LATE: dict[str, Callable[[Fault, Call, Answer, Behaviour], Answer]] = {
     "cut": _cut,

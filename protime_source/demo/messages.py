@@ -69,7 +69,8 @@ class Answer:
     Attributes:
         status: HTTP status; 0 closes the connection without an answer.
         body: The body that `Content-Length` announces.
-        headers: Headers other than `Content-Length`.
+        headers: Headers; `Content-Length` is added unless it is there, as a lie.
+        blanks: Bytes of blanks in place of the body, which ends with the connection.
         cut: Whether only half the body is sent before the connection closes; of an answer
             without a body nothing is sent at all.
     """
@@ -78,6 +79,7 @@ class Answer:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
+    blanks: int = 0
 
 
 class ApiError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 import time
 from contextlib import suppress
@@ -16,6 +17,7 @@ from protime_source.demo.tenant import DemoTenant
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.01
 _PATIENCE_SECONDS = 5.0
+_BLANKS = b" " * 2**20
 
 
 class DemoServer:
@@ -24,11 +26,15 @@ class DemoServer:
     Args:
         tenant: The tenant; it can be changed while it is served.
         port: TCP port; 0 takes a free one.
+        tls: The certificate to serve HTTPS with; None for HTTP.
     """
 
-    def __init__(self, tenant: DemoTenant, *, port: int = 0) -> None:
+    def __init__(
+        self, tenant: DemoTenant, *, port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.tenant = tenant
-        self._server = _Server(tenant, port)
+        self._scheme = "https" if tls else "http"
+        self._server = _Server(tenant, port, tls)
         self._thread = Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="demo", daemon=True
         )
@@ -48,7 +54,7 @@ class DemoServer:
     @property
     def api_url(self) -> str:
         """Scheme, host and port of the API."""
-        return f"http://{_HOST}:{self._server.server_port}"
+        return f"{self._scheme}://{_HOST}:{self._server.server_port}"
 
     @property
     def token_url(self) -> str:
@@ -73,11 +79,16 @@ class DemoServer:
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
-    def __init__(self, tenant: DemoTenant, port: int) -> None:
+    def __init__(self, tenant: DemoTenant, port: int, tls: ssl.SSLContext | None) -> None:
         self.tenant = tenant
         self._connections: dict[socket, Thread] = {}
         self._connecting = Lock()
         super().__init__((_HOST, port), _Handler)
+        if tls:
+            # The handshake waits for the connection's own thread.
+            self.socket = tls.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread of its own, and remember both."""
@@ -104,8 +115,8 @@ class _Server(ThreadingHTTPServer):
             thread.join(_PATIENCE_SECONDS)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing when a client has gone away."""
-        if not isinstance(sys.exception(), ConnectionError):
+        """Say nothing when a client has gone away, or does not trust our certificate."""
+        if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):
             super().handle_error(request, client_address)
 
 
@@ -151,10 +162,19 @@ class _Handler(BaseHTTPRequestHandler):
             return
         head = [f"HTTP/1.1 {answer.status} {phrase(answer.status)}"]
         head += [f"{name}: {value}" for name, value in answer.headers.items()]
-        head += [f"Content-Length: {len(answer.body)}", f"Date: {self.date_time_string()}", "", ""]
+        if answer.blanks or "Content-Length" in answer.headers:
+            self.close_connection = True  # nothing else tells where the body ends
+        else:
+            head.append(f"Content-Length: {len(answer.body)}")
+        head += [f"Date: {self.date_time_string()}", "", ""]
         start, body = "\r\n".join(head).encode(), answer.body
         if answer.cut:
             self.close_connection = True
             start, body = start if body else b"", body[: len(body) // 2]
         # One write: head and body in two would wait for each other's acknowledgement.
         self.wfile.write(start + body)
+        self._send_blanks(answer.blanks)
+
+    def _send_blanks(self, number: int) -> None:
+        for sent in range(0, number, len(_BLANKS)):
+            self.wfile.write(_BLANKS[: number - sent])

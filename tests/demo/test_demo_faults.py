@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -25,6 +26,14 @@ def test_status_with_a_body(serve: Serve, start: str) -> None:
     tenant.faults.append(Fault("status", status=503, body="<b>down</b>", content_type="text/html"))
     answer = client.get(listing(start))
     assert (answer.text, answer.headers["Content-Type"]) == ("<b>down</b>", "text/html")
+
+
+def test_status_with_headers(serve: Serve, start: str) -> None:
+    tenant, client = serve()
+    headers = {"Content-Encoding": "gzip", "Content-Type": "text/plain"}
+    tenant.faults.append(Fault("status", body=gzip.compress(b"packed"), headers=headers))
+    answer = client.get(listing(start))
+    assert (answer.text, answer.headers["Content-Type"]) == ("packed", "text/plain")
 
 
 def test_times_and_after(serve: Serve, start: str) -> None:
@@ -106,6 +115,13 @@ def test_redirect(serve: Serve, start: str) -> None:
     assert (answer.status_code, answer.headers["Location"]) == (302, "http://elsewhere.invalid/x")
 
 
+@pytest.mark.parametrize(("status", "answered"), [(301, 301), (308, 308), (500, 302), (200, 302)])
+def test_redirect_with_a_status(serve: Serve, start: str, status: int, answered: int) -> None:
+    tenant, client = serve()
+    tenant.faults.append(Fault("redirect", status=status))
+    assert client.get(listing(start)).status_code == answered
+
+
 @pytest.mark.parametrize("style", ["plain", "absolute"])
 def test_foreign_link(serve: Serve, start: str, style: str) -> None:
     tenant, client = serve(link_style=style)
@@ -120,3 +136,21 @@ def test_loop(serve: Serve, start: str) -> None:
     link = client.page(listing(start, delta=True))["nextLink"]
     tenant.faults.append(Fault("loop"))
     assert client.page(link)["nextLink"] == link
+
+
+def test_chain(serve: Serve, start: str) -> None:
+    tenant, client = serve()
+    tenant.faults.append(Fault("chain", times=3))
+    pages = [client.page(listing(start)) for _ in range(3)]
+    assert [page["value"] for page in pages] == [[], [], []]
+    assert len({page["nextLink"] for page in pages}) == 3
+
+
+@pytest.mark.parametrize("size", [1, 2**20, 2**21 + 1])
+def test_endless(serve: Serve, start: str, size: int) -> None:
+    tenant, client = serve()
+    tenant.faults.append(Fault("endless", status=503, size=size))
+    answer = client.get(listing(start))
+    assert (answer.status_code, answer.content) == (503, b" " * size)
+    assert "Content-Length" not in answer.headers
+    assert client.get(listing(start)).status_code == 200

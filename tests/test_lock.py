@@ -1,0 +1,84 @@
+"""Two runs at once on one pipeline: one works, the other says so and leaves."""
+
+from __future__ import annotations
+
+import dlt
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+from filelock import FileLock, Timeout
+
+from protime_source import AlreadyRunningError, protime
+from protime_source.demo import Behaviour, Fault
+from protime_source.failures import explain
+from protime_source.runner import load
+from tests.command import reason, run, start
+from tests.engines import sql_engines
+from tests.world import World
+
+
+def _is_asked(world: World) -> None:
+    while not world.requests:
+        pass
+
+
+@sql_engines
+def test_two_commands_started_together(world: World) -> None:
+    world.tenant.behaviour = Behaviour(latency=0.3)
+    first = start(world)
+    _is_asked(world)
+    second = run(world)
+    assert second.returncode == AlreadyRunningError.exit_code == 6
+    assert "Another run of the pipeline protime is at work" in reason(second)
+    _, err = first.communicate(timeout=120)
+    assert first.returncode == 0, err
+    world.check()
+    assert run(world).returncode == 0
+
+
+def test_a_killed_run_leaves_no_lock(world: World) -> None:
+    world.tenant.behaviour = Behaviour(latency=0.3)
+    killed = start(world)
+    _is_asked(world)
+    killed.kill()
+    killed.communicate()
+    world.tenant.behaviour = Behaviour()
+    assert run(world).returncode == 0
+    world.check()
+
+
+def test_a_notebook_and_a_command(world: World) -> None:
+    """Also dlt's own `run` holds the lock, and gives it back, whether it fails or not."""
+    world.tenant.behaviour = Behaviour(latency=0.3)
+    command = start(world)
+    _is_asked(world)
+    with pytest.raises(PipelineStepFailed) as caught:
+        _run_in_the_commands_folder(world)
+    assert explain(caught.value).exit_code == AlreadyRunningError.exit_code
+    command.communicate(timeout=120)
+    world.tenant.behaviour = Behaviour()
+    _run_in_the_commands_folder(world)
+    world.check()
+
+
+def _run_in_the_commands_folder(world: World) -> None:
+    destination = world.engine.destination()
+    dlt.pipeline("protime", destination=destination, dataset_name="protime").run(protime())
+
+
+def test_a_failed_run_gives_the_lock_back(world: World) -> None:
+    world.tenant.faults.append(Fault("status", status=403))
+    with pytest.raises(PipelineStepFailed):
+        load(world.pipeline())
+    assert not _is_locked(world)
+    load(world.pipeline())
+    world.check()
+
+
+def _is_locked(world: World) -> bool:
+    lock = FileLock(world.folder / "pipelines" / ".protime.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    lock.release()
+    return False

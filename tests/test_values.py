@@ -1,0 +1,157 @@
+"""What Protime sends arrives as it is, value by value; what an engine cannot hold stops nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import date
+from typing import Any
+
+import pytest
+
+from tests.engines import Engine, every_engine
+from tests.world import World
+
+pytestmark = every_engine
+TODAY = date.today().isoformat()
+LEVEL = {"level": 1, "activityDefinition": {"id": "550e8400-e29b-41d4-a716-446655440000"}}
+TEXTS = [
+    "",
+    " ",
+    "  blanks at both ends  ",
+    "lines\nof\r\ntext\r",
+    "tab\there",
+    "\"double\" 'single' `back` «guillemets»",
+    "\\N",
+    "\\",
+    "\\.",
+    "a\\nb \\u0000 \\ud83d",
+    "NULL",
+    "null",
+    "None",
+    "{}{{0}} %s %% $1 :name ; -- /* DROP TABLE assignments */",
+    "'); DELETE FROM protime.assignments; --",
+    "😀👩‍👩‍👧 e\u0301 é",
+    "\u202eright to left\u202c \u200f\u200e שלום",
+    "\ufeffbyte order mark, \u2028 line separator, \x7f \x01 control",
+    "comma, semicolon; pipe|",
+    "x" * 100_000,
+]
+BIGINTS = (-1440, 0, 2880)
+DATES = ("0001-01-01", "1582-10-15", "1970-01-01", "9999-12-31")
+
+
+def _put(world: World, id_: int, **fields: Any) -> None:
+    """A record exactly as given, past the checks that the API makes on writing."""
+    record = {"id": id_, "changeVersion": f"{id_:020X}", "person": {"id": 7}, "from": TODAY}
+    store = world.tenant._store
+    store.records[id_] = {**record, **fields}
+    store._ids[:] = sorted(store.records)
+    store._texts.pop(id_, None)
+
+
+def _comments(world: World) -> dict[int, str | None]:
+    return {id_: row["comments"] for id_, row in world.rows().items()}
+
+
+def test_text_survives_a_walk_and_a_delta(world: World) -> None:
+    world.tenant._store.records.clear()
+    for number, text in enumerate(TEXTS):
+        _put(world, 100 + number, comments=text)
+    _put(world, 1)
+    _put(world, 2, comments=None)
+    world.run()
+    expected = {100 + number: text for number, text in enumerate(TEXTS)} | {1: None, 2: None}
+    assert _comments(world) == expected
+    ids = {
+        number: world.tenant.create({"person": {"id": 7}, "from": TODAY, "comments": text})
+        for number, text in enumerate(TEXTS)
+    }
+    world.run()
+    found = _comments(world)
+    assert {number: found[id_] for number, id_ in ids.items()} == dict(enumerate(TEXTS))
+    for id_ in ids.values():
+        world.tenant.delete(id_)
+    world.run()
+    found = _comments(world)
+    assert {number: found[id_] for number, id_ in ids.items()} == dict(enumerate(TEXTS))
+
+
+def test_numbers_dates_and_levels_survive(world: World) -> None:
+    world.tenant._store.records.clear()
+    records: list[dict[str, Any]] = [
+        {"startTimeInMinutes": n, "endTimeInMinutes": n} for n in BIGINTS
+    ]
+    records += [{"until": day} for day in DATES]
+    records += [{"activityLevels": levels} for levels in ([], [LEVEL], [LEVEL] * 50)]
+    records += [{}, {"activityLevels": None}, {"isRejected": False}, {"isRejected": True}]
+    for id_, fields in enumerate(records, start=2**31 - 2):
+        _put(world, id_, **fields)
+    _put(world, 2**63 - 1, person={"id": 2**62})
+    world.run()
+    world.check()
+    assert len(world.rows()) == len(records) + 1
+    none = {id_ for id_, row in world.rows().items() if row["activity_levels"] is None}
+    assert none == {
+        id_ for id_, record in world.tenant.records.items() if not isinstance(_levels(record), list)
+    }
+
+
+def _levels(record: dict[str, Any]) -> object:
+    return record.get("activityLevels")
+
+
+@pytest.mark.parametrize("version", ["'", '"', "{", "{0}}", "\\", "%s", "';--", "𝄞", "~" * 300])
+def test_a_version_that_looks_like_sql_is_a_value(world: World, version: str) -> None:
+    world.tenant._store.records.clear()
+    _put(world, 5, changeVersion=version, comments="first")
+    world.run()
+    _put(world, 5, changeVersion=version + "!", comments="second")
+    world.run(full_resync=True)
+    row = world.rows()[5]
+    assert (row["change_version"], row["comments"]) == (version + "!", "second")
+
+
+def test_what_cannot_be_held_stops_nothing(
+    world: World, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.tenant._store.records.clear()
+    level = {"level": 1, "activityDefinition": {"id": "a\x00b"}}
+    _put(world, 1, comments="secret\x00nul", activityLevels=[level])
+    _put(world, 2, comments="secret")
+    _put(world, 3, until="0000-01-01")
+    _put(world, 6, until="10000-01-01")
+    _put(world, 4, person={"id": 2**63}, startTimeInMinutes=10**30)
+    _put(world, 2**63 + 5, comments="huge", changeVersion="A")
+    half = json.dumps(world.tenant.records[2]).replace("secret", "secret\\ud83d")
+    world.tenant._store._texts[2] = half.encode()
+    with caplog.at_level(logging.WARNING, logger="protime_source"):
+        world.run()
+    rows = world.rows()
+    nul = "\ufffd" if engine.name == "postgres" else "\x00"
+    assert rows[1]["comments"] == f"secret{nul}nul"
+    assert rows[2]["comments"] == "secret\ufffd"
+    assert (rows[3]["until_date"], rows[6]["until_date"]) == (None, None)
+    assert (rows[4]["person_id"], rows[4]["start_time_in_minutes"]) == (None, None)
+    stand_in = min(rows)
+    assert (stand_in, rows[stand_in]["comments"]) == (-6, "huge")
+    assert len(_all_levels(world)) == 1
+    warned = [r.getMessage() for r in caplog.records if r.name.startswith("protime_source")]
+    for place in (
+        "assignments.comments of id 2 ",
+        "assignments.until_date of id 6 ",
+        "assignments.until_date of id 3 ",
+        "assignments.person_id of id 4 ",
+        "assignments.start_time_in_minutes of id 4 ",
+        "assignments.id of id -6 ",
+    ):
+        assert [text for text in warned if text.startswith(place)], place
+    assert any("comments of id 1 " in text for text in warned) == (engine.name == "postgres")
+    assert "secret" not in caplog.text
+    _put(world, 2**63 + 5, comments="changed", changeVersion="B")
+    world.run(full_resync=True)
+    assert world.rows()[-6]["comments"] == "changed"
+
+
+def _all_levels(world: World) -> list[tuple[Any, ...]]:
+    return world.query(f"SELECT * FROM {world.dataset}.assignments__activity_levels")
