@@ -98,13 +98,8 @@ def read(response: requests.Response, url: str) -> Answer:
     announced = response.headers.get("Content-Length", "")
     if announced.isdecimal() and float(announced) > MAX_BODY:
         raise _too_large(response, url)
-    body = io.BytesIO()  # a list of pieces would cost far more than they hold, if they are tiny
-    for piece in response.iter_content(_PIECE):
-        if body.tell() + len(piece) > MAX_BODY:
-            raise _too_large(response, url)
-        body.write(piece)
     sent = len(response.history) + 1
-    return Answer(response.status_code, response.headers, body.getvalue(), sent)
+    return Answer(response.status_code, response.headers, _body(response, url), sent)
 
 
 def raise_if_passing(answer: Answer, url: str) -> None:
@@ -161,6 +156,17 @@ class _ErrorBody(msgspec.Struct):
 
     error: Any = None
     validationErrors: Any = None  # noqa: N815  # Protime's spelling
+
+
+def _body(response: requests.Response, url: str) -> bytes:
+    # A list of tiny pieces would cost far more than they hold; the error's traceback keeps our
+    # names alive, but not what a closed buffer held.
+    with io.BytesIO() as body:
+        for piece in response.iter_content(_PIECE):
+            if body.tell() + len(piece) > MAX_BODY:
+                raise _too_large(response, url)
+            body.write(piece)
+        return body.getvalue()
 
 
 def _too_large(response: requests.Response, url: str) -> ProtocolError:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.common.configuration.providers.toml import TomlProviderReadException
-from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
-from dlt.destinations.exceptions import DestinationConnectionError
 
 from protime_source.errors import ProtimeError, SettingsError, WarehouseError
 from protime_source.redaction import redact
@@ -23,6 +22,7 @@ STOPPED = 128
 
 
 _FULL_DISK = "No space is left on the disk. Make room, then run again."
+_DRIVERS = ("psycopg2", "adbc_driver", "google.")
 _SYMPTOMS: tuple[tuple[str, str], ...] = (
     (r"No space left on device|could not write all bytes|disk is full", _FULL_DISK),
     (
@@ -38,6 +38,11 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
         r"not a valid DuckDB database file",
         "The DuckDB file is broken: no DuckDB can read it. Move it away and run again: everything"
         " is loaded anew, except what was deleted in Protime before.",
+    ),
+    (
+        r"Could not parse SQLAlchemy URL|Expected .* connection string",
+        "The destination's credentials cannot be read. They are a URL, like"
+        " postgresql://user:password@host:5432/database.",
     ),
     (
         r"Ambiguous reference to catalog or schema",
@@ -71,8 +76,17 @@ def explain(error: BaseException) -> Failure:
     for cause in chain:
         if failure := _known(cause):
             return failure
-    text = redact(" ".join(first_line(chain[-1]).split()))
-    return Failure(f"{type(chain[-1]).__name__}: {text}", 1)
+    reason = redact(" ".join(first_line(chain[-1]).split())).rstrip(".")
+    if any(_is_of_destination(cause) for cause in chain):
+        text = f"The destination did not do its part: {reason}. Check its address, credentials and"
+        return Failure(f"{text} permissions.", WarehouseError.exit_code)
+    return Failure(f"{type(chain[-1]).__name__}: {reason}.", 1)
+
+
+def _is_of_destination(cause: BaseException) -> bool:
+    """Whether a driver of a destination raised it, or dlt in its name."""
+    module = type(cause).__module__
+    return isinstance(cause, DestinationException) or module.startswith(_DRIVERS)
 
 
 def _known(cause: BaseException) -> Failure | None:
@@ -86,7 +100,10 @@ def _known(cause: BaseException) -> Failure | None:
         case TomlProviderReadException():
             return Failure(_unreadable(cause), SettingsError.exit_code)
         case UnknownDestinationModule():
-            text = "destination_type names no destination of dlt's. Set it to duckdb."
+            text = (
+                "destination_type names no destination of dlt's. Set it to duckdb, postgres or"
+                " bigquery."
+            )
             return Failure(text, SettingsError.exit_code)
         case ConfigFieldMissingException():
             return Failure(_missing_destination(cause), SettingsError.exit_code)
@@ -95,10 +112,6 @@ def _known(cause: BaseException) -> Failure | None:
     for symptom, message in _SYMPTOMS:
         if re.search(symptom, str(cause)):
             return Failure(message + _file_in(str(cause)), WarehouseError.exit_code)
-    if isinstance(cause, DestinationConnectionError):
-        reason = redact(" ".join(first_line(cause).split()))
-        text = f"The destination cannot be reached: {reason}"
-        return Failure(text, WarehouseError.exit_code)
     return None
 
 

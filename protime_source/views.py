@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from types import ModuleType
 from typing import Any
 
 import dlt
+from dlt.common.destination.exceptions import DestinationException
 from dlt.common.pipeline import SupportsPipeline
 from dlt.pipeline import trace
 
 from protime_source.collections import Collection
 from protime_source.dialects import dialect_of
 from protime_source.lock import let_go
+
+logger = logging.getLogger(__name__)
 
 
 def ensure_views(pipeline: dlt.Pipeline, collection: Collection) -> None:
@@ -78,7 +82,18 @@ class ViewKeeper(ModuleType):
             return
         for collection in self._collections:
             if self._is_loaded(pipeline, collection):
-                ensure_views(pipeline, collection)
+                self._ensure(pipeline, collection)
+
+    def _ensure(self, pipeline: dlt.Pipeline, collection: Collection) -> None:
+        """The rows are loaded and right: that the rest failed is no reason to fail the run."""
+        try:
+            ensure_views(pipeline, collection)
+        except DestinationException as error:
+            logger.warning(
+                "%s: its index or its view could not be created: %s The next run tries again.",
+                collection.table,
+                " ".join(str(error).split()),
+            )
 
     def _is_loaded(self, pipeline: dlt.Pipeline, collection: Collection) -> bool:
         if self._schema not in pipeline.schemas:
