@@ -159,8 +159,10 @@ class _ErrorBody(msgspec.Struct):
 
 
 def _body(response: requests.Response, url: str) -> bytes:
-    # A list of tiny pieces would cost far more than they hold; the error's traceback keeps our
-    # names alive, but not what a closed buffer held.
+    """The body; no list of pieces, since tiny ones would cost far more than they hold.
+
+    An error's traceback keeps what we name alive, but not what a closed buffer held.
+    """
     with io.BytesIO() as body:
         for piece in response.iter_content(_PIECE):
             if body.tell() + len(piece) > MAX_BODY:

@@ -64,11 +64,12 @@ class Extraction:
         """The collection's delta."""
         return Delta(self.transport, self.collection)
 
-    def tables(self, *, full_resync: bool = False) -> Iterator[pa.Table]:
+    def tables(self, *, full_resync: bool = False, is_known: bool = True) -> Iterator[pa.Table]:
         """Does what is due: goes on with a walk, follows the delta, or walks from the start.
 
         Args:
             full_resync: Walk from the start, whatever the bookmark says.
+            is_known: Whether dlt's schema has the table; if not, it gets to know it.
 
         Yields:
             Tables of rows to merge. When all are taken, the bookmark is written.
@@ -77,7 +78,7 @@ class Extraction:
             ProtimeError: When it cannot be done; nothing of it may be loaded then.
         """
         told: datetime | None = None
-        is_told = self.warehouse.exists
+        is_told = self.warehouse.exists and is_known
         for table in self._tables(full_resync=full_resync):
             if table.num_rows:
                 told, is_told = self.valid_since, True

@@ -141,6 +141,7 @@ def read_bookmark(pipeline: dlt.Pipeline, collection: Collection) -> Bookmark | 
 def _load_pending(pipeline: dlt.Pipeline) -> int:
     """Loads what an earlier run left behind: dlt would load it, and then not extract."""
     packages = 0
+    _drop_twins(pipeline)
     while pipeline.has_pending_data:
         packages += len(pipeline.list_extracted_load_packages())
         packages += len(pipeline.list_normalized_load_packages())
@@ -149,6 +150,16 @@ def _load_pending(pipeline: dlt.Pipeline) -> int:
         # A kill between package and state leaves the working folder's state behind the package's.
         pipeline.sync_destination()
     return packages
+
+
+def _drop_twins(pipeline: dlt.Pipeline) -> None:
+    """Drops extracted packages that are normalized already.
+
+    A kill between the two leaves both, and dlt then fails each time to normalize it once more.
+    """
+    normalized = set(pipeline.list_normalized_load_packages())
+    for load_id in normalized.intersection(pipeline.list_extracted_load_packages()):
+        pipeline._get_normalize_storage().extracted_packages.delete_package(load_id)
 
 
 def _metrics(pipeline: dlt.Pipeline, collection: Collection) -> dict[str, int]:

@@ -92,7 +92,7 @@ def _extract(
         max_pages,
     )
     try:
-        for table in run.tables(full_resync=full_resync):
+        for table in run.tables(full_resync=full_resync, is_known=bool(stored)):
             yield dlt.mark.with_hints(table, _hints(run))
     finally:
         transport.close()

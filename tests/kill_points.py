@@ -1,0 +1,235 @@
+"""Runs in a process of their own that kills itself at a named point of dlt's writing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from multiprocessing import forkserver, get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+import dlt
+
+from protime_source import protime
+from protime_source.runner import load
+from tests.engines import BigQueryEngine, DuckDBEngine, Engine, PostgresEngine
+from tests.world import World
+
+Moment = Literal["before", "after"]
+MOMENTS: tuple[Moment, ...] = ("before", "after")
+_PATIENCE_SECONDS = 120.0
+_ROOT = Path(__file__).parents[1]
+
+
+def _always(*_: Any, **__: Any) -> bool:
+    return True
+
+
+def _is_ours(_: Any, __: str, file_name: str, *___: Any) -> bool:
+    """A job that loads rows of ours into the staging table, by its file."""
+    return file_name.startswith("assignments.") and not file_name.endswith(".sql")
+
+
+def _loads_ours(job: Any, *_: Any) -> bool:
+    return _is_ours(job, "", job.file_name())
+
+
+def _holds_package(pipeline: dlt.Pipeline, *_: Any) -> bool:
+    """Whether the state is saved because a package was extracted."""
+    return bool(pipeline.list_extracted_load_packages())
+
+
+def _merges(_: Any, statements: Any, *__: Any) -> bool:
+    return any("MERGE INTO" in statement.upper() for statement in statements)
+
+
+@dataclass(frozen=True)
+class KillPoint:
+    """A function of dlt's, and which of its calls count.
+
+    Attributes:
+        owner: Module and class.
+        function: Its method.
+        counts: Whether a call, by its arguments, is one of those meant.
+    """
+
+    owner: str
+    function: str
+    counts: Callable[..., bool] = _always
+
+
+_PACKAGES = "dlt.common.storages.load_package.PackageStorage"
+_STORAGE = "dlt.common.storages.load_storage.LoadStorage"
+_CLIENT = "dlt.destinations.job_client_impl.SqlJobClientBase"
+
+KILL_POINTS: dict[str, KillPoint] = {
+    "extract commit": KillPoint(
+        "dlt.extract.storage.ExtractStorage", "commit_new_load_package", _always
+    ),
+    "state save": KillPoint("dlt.pipeline.pipeline.Pipeline", "_save_state", _holds_package),
+    "normalize commit": KillPoint(_STORAGE, "commit_new_load_package"),
+    "schema update": KillPoint(_STORAGE, "commit_schema_update"),
+    "staging load": KillPoint(
+        "dlt.common.destination.client.RunnableLoadJob", "run_managed", _loads_ours
+    ),
+    "staging load's marker": KillPoint(_PACKAGES, "save_pending_transition", _is_ours),
+    "staging load's completion": KillPoint(_PACKAGES, "complete_job", _is_ours),
+    "merge statement": KillPoint(
+        "dlt.destinations.sql_client.SqlClientBase", "execute_many", _merges
+    ),
+    "merge transaction": KillPoint("dlt.destinations.job_client_impl.SqlLoadJob", "run"),
+    "load record": KillPoint(_CLIENT, "complete_load"),
+    "package completed": KillPoint(_STORAGE, "complete_load_package"),
+}
+"""In the order in which a run comes by."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What the process does; everything in it can be sent there.
+
+    Attributes:
+        destination: Name of dlt's destination, and its arguments.
+        dataset: The dataset.
+        folder: dlt's working folder.
+        environment: The whole environment.
+        settings: Arguments of the source. With `max_pages`, one package; else `load`.
+    """
+
+    destination: tuple[str, tuple[str, ...]]
+    dataset: str
+    folder: str
+    environment: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+    def run(self) -> None:
+        os.environ.clear()
+        os.environ.update(self.environment)
+        kind, arguments = self.destination
+        pipeline = dlt.pipeline(
+            "protime",
+            destination=getattr(dlt.destinations, kind)(*arguments),
+            dataset_name=self.dataset,
+            pipelines_dir=self.folder,
+        )
+        if "max_pages" in self.settings:
+            pipeline.run()
+            pipeline.run(protime(**self.settings))
+        else:
+            load(pipeline, **self.settings)
+
+
+def run_until(name: str, moment: Moment, world: World, *, nth: int = 1, **settings: Any) -> bool:
+    """Runs once in another process, which dies before or after the n-th call of a point.
+
+    Args:
+        name: One of `KILL_POINTS`.
+        moment: On which side of the call.
+        world: What the run touches.
+        nth: Which call of those that count.
+        **settings: Arguments of the source.
+
+    Returns:
+        Whether it came by the point and died there; otherwise the run went well to its end.
+    """
+    errand = Errand(
+        _destination(world.engine),
+        world.dataset,
+        str(world.folder / "pipelines"),
+        dict(os.environ),
+        settings,
+    )
+    context = get_context("forkserver")
+    _start_server()
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_act, args=(errand, name, moment, nth, theirs))
+    process.start()
+    theirs.close()
+    process.join(_PATIENCE_SECONDS)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    code = process.exitcode
+    process.close()
+    with ours:
+        reached = _told(ours)
+    assert code == (-signal.SIGKILL if reached else 0), f"{name}: exit code {code}"
+    return reached
+
+
+def _act(errand: Errand, name: str, moment: Moment, nth: int, told: Connection) -> None:
+    point = KILL_POINTS[name]
+    module, _, owner = point.owner.rpartition(".")
+    _arm(getattr(importlib.import_module(module), owner), point, moment, nth, told)
+    errand.run()
+
+
+def _arm(owner: Any, point: KillPoint, moment: Moment, nth: int, told: Connection) -> None:
+    """Replaces the function by one that counts its calls and dies."""
+    function, calls = getattr(owner, point.function), 0
+
+    @wraps(function)
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        counts = point.counts(*args, **kwargs)
+        calls += counts
+        dies = counts and calls == nth
+        if dies and moment == "before":
+            _die(told)
+        result = function(*args, **kwargs)
+        if dies:
+            _die(told)
+        return result
+
+    setattr(owner, point.function, deadly)
+
+
+def _die(told: Connection) -> None:
+    told.send(True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _told(connection: Connection) -> bool:
+    """Whether the process said that it was at its point."""
+    try:
+        return bool(connection.poll() and connection.recv())
+    except EOFError:
+        return False
+
+
+def _destination(engine: Engine) -> tuple[str, tuple[str, ...]]:
+    match engine:
+        case DuckDBEngine():
+            return engine.name, (str(engine.database),)
+        case PostgresEngine():
+            return engine.name, (engine.url,)
+        case BigQueryEngine():
+            return engine.name, ()
+    raise TypeError(engine)
+
+
+def _start_server() -> None:
+    """Starts the process that the others are forked from, once; it has imported all by then."""
+    get_context("forkserver").set_forkserver_preload(["protime_source", __name__])
+    with _import_path():
+        forkserver.ensure_running()
+
+
+@contextmanager
+def _import_path() -> Iterator[None]:
+    """Python 3.11 does not tell the server where our modules are, and it would go on without."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), before)))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before

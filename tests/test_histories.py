@@ -1,0 +1,167 @@
+"""Histories made up at random, and kills at every point where something is written.
+
+Thousands of histories, not the same ones each time, every combination of kills and every write:
+
+    PROTIME_HISTORIES=2000 uv run pytest tests/test_histories.py --numprocesses=2
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from protime_source.runner import load
+from tests.command import SCRIPT, environment, run
+from tests.conftest import WorldFactory
+from tests.engines import ENGINES, BigQueryEngine, DuckDBEngine, Engine, PostgresEngine
+from tests.histories import Histories, counted, summary
+from tests.kill_points import KILL_POINTS, MOMENTS, Moment, run_until
+from tests.world import World
+
+MANY = int(os.environ.get("PROTIME_HISTORIES", "0"))
+EXAMPLES = {"duckdb": (4, 12), "postgres": (3, 12), "bigquery": (1, 5)}
+"""Histories of a normal run, and steps in each."""
+
+SLOWER = {"duckdb": 1, "postgres": 1, "bigquery": 20}
+SITUATIONS = ("first load", "delta", "resync")
+FOLDERS = ("kept", "lost")
+
+
+@pytest.fixture
+def _told(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Says at the end what the histories were made of, if they are many."""
+    counted.clear()
+    yield
+    if MANY:
+        with capfd.disabled():
+            print(f"\n{summary()}", file=sys.stderr, flush=True)
+
+
+@pytest.mark.usefixtures("_told")
+@pytest.mark.parametrize("engine_name", ENGINES)
+def test_histories(engine_name: str, request: pytest.FixtureRequest) -> None:
+    examples, steps = EXAMPLES[engine_name]
+    few = settings(
+        max_examples=MANY // SLOWER[engine_name] or examples,
+        stateful_step_count=2 * steps if MANY else steps,
+        derandomize=not MANY,
+        phases=[Phase.generate, Phase.shrink] if MANY else [Phase.generate],
+        database=None,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    machine = type("Histories", (Histories,), {"make_engine": _engines(engine_name, request)})
+    run_state_machine_as_test(machine, settings=few)
+    assert counted["complete runs"] >= examples
+
+
+def _engines(name: str, request: pytest.FixtureRequest) -> Callable[[Path], Engine]:
+    """Makes a warehouse for each history."""
+    if name == "duckdb":
+        return lambda folder: DuckDBEngine(folder / "warehouse.duckdb")
+    server = request.getfixturevalue(f"{name}_server")
+    if name == "postgres":
+        return lambda _: PostgresEngine(server.create_database())
+    monkeypatch = request.getfixturevalue("monkeypatch")
+    for variable, value in server.environment().items():
+        monkeypatch.setenv(variable, value)
+    return lambda _: BigQueryEngine(server, server.new_dataset())
+
+
+def _places() -> Iterator[Any]:
+    """Every point on either side, on either engine; situation and folder take turns."""
+    turns = product(enumerate(KILL_POINTS), enumerate(MOMENTS), enumerate(ENGINES[:2]))
+    for (p, point), (m, moment), (e, engine) in turns:
+        if MANY:
+            for situation, folder in product(SITUATIONS, FOLDERS):
+                yield _place(engine, point, moment, situation, folder)
+        else:
+            situation, folder = SITUATIONS[(2 * p + m + e) % 3], FOLDERS[(p + m + e) % 2]
+            yield _place(engine, point, moment, situation, folder)
+
+
+def _place(engine: str, point: str, moment: Moment, situation: str, folder: str) -> Any:
+    return pytest.param(engine, point, moment, situation, folder)
+
+
+@pytest.mark.parametrize(
+    ("engine", "point", "moment", "situation", "folder"), list(_places()), indirect=["engine"]
+)
+def test_killed_at_a_point(
+    make_world: WorldFactory, point: str, moment: Moment, situation: str, folder: str
+) -> None:
+    world = make_world(rows=40, page_size=15)
+    if situation != "first load":
+        load(world.pipeline())
+        world.tenant.churn(20, seed=1)
+    if situation == "resync":
+        world.tenant.clock.advance(hours=73)
+    assert run_until(point, moment, world), f"never came by: {point}"
+    if folder == "lost":
+        world.lose_working_folder()
+    load(world.pipeline())
+    world.check()
+
+
+def test_killed_in_a_first_run_of_an_empty_tenant(make_world: WorldFactory) -> None:
+    """The destination has the table then, but a fresh working folder does not know it."""
+    world = make_world(rows=0)
+    assert run_until("staging load's marker", "after", world)
+    world.lose_working_folder()
+    load(world.pipeline())
+    world.check()
+
+
+CALLS = {
+    "rename": (2, 7),
+    "fsync": (1,),
+    "pwrite64": (2,),
+    "unlink": (3,),
+    "mkdir": (10,),
+}
+"""System calls that write, and at which of a process's (or a thread's) it is killed."""
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_killed_at_a_system_call(world: World, call: str) -> None:
+    """From outside, by the kernel: in a first load, and then in deltas."""
+    if subprocess.run(["which", "strace"], capture_output=True).returncode:
+        pytest.skip("strace is not installed")
+    numbers = iter(range(1, 10_000)) if MANY else iter(CALLS[call])
+    killed = 0
+    while (number := next(numbers, None)) and _is_killed(world, call, number):
+        killed += 1
+        _again(world)
+        world.tenant.churn(20, seed=number)
+    assert killed >= (1 if MANY else len(CALLS[call])), f"{call} is never called"
+
+
+def _is_killed(world: World, call: str, number: int) -> bool:
+    inject = f"inject={call}:signal=SIGKILL:when={number}"
+    strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}", "-e", inject]
+    ended = subprocess.run(
+        [*strace, sys.executable, str(SCRIPT)],
+        env=environment(world),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode in (0, -SIGKILL), ended.stderr
+    return ended.returncode == -SIGKILL
+
+
+def _again(world: World) -> None:
+    finished = run(world)
+    assert finished.returncode == 0, finished.stderr
+    world.check()
