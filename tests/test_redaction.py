@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import logging
 import re
 import traceback
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -12,12 +15,15 @@ from typing import Any
 from urllib.parse import unquote
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 
-from protime_source import ApiError, Assignment, Client, Settings, UnavailableError
+from protime_source import ApiError, Assignment, Client, Settings, UnavailableError, protime
 from protime_source.collections import ASSIGNMENTS
 from protime_source.delta import Delta
 from protime_source.demo import Fault
+from protime_source.failures import explain
 from protime_source.redaction import RedactingFilter, redact, redact_http_logs
 from protime_source.transport import Transport
 from tests.world import World
@@ -188,3 +194,86 @@ def check_log(world: World, log: pytest.LogCaptureFixture, *said: str) -> None:
     """It is not silence that keeps the secrets: what stands beside them was logged."""
     assert all(text in log.text for text in said)
     assert not [secret for secret in secrets_used(world) if secret in log.text]
+
+
+@pytest.mark.parametrize("given", ["environment", "arguments"])
+def test_nothing_that_a_run_leaves_behind_holds_a_secret(
+    world: World,
+    log: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+) -> None:
+    monkeypatch.setattr("http.client.HTTPConnection.debuglevel", 1)
+    arguments = give(world, monkeypatch, given)
+    said = [outcome(world, arguments)]
+    world.tenant.churn(5)
+    said.append(outcome(world, arguments))
+    world.tenant.steal_delta()
+    said.append(outcome(world, arguments))
+    for fault in ("expired_token", "drop", "truncated_json", "html", "status"):
+        world.tenant.faults[:] = [Fault(fault, times=99)]
+        said.append(outcome(world, arguments))
+    said += [log.text, *capfd.readouterr(), *kept(world)]
+    assert ["Error" in each for each in said[:8]] == [False] * 3 + [True] * 5
+    assert {request.status for request in world.tenant.api_requests} >= {200, 410, 401, 0, 500}
+    check_traces(world, said)
+
+
+def give(world: World, monkeypatch: pytest.MonkeyPatch, given: str) -> dict[str, Any]:
+    """Makes the settings known in one of the ways there are; returns what is an argument."""
+    settings = world.server.settings()
+    if given == "environment":
+        return {}
+    for name in settings:
+        monkeypatch.delenv(f"SOURCES__PROTIME__{name.upper()}")
+    return settings
+
+
+def outcome(world: World, arguments: dict[str, Any]) -> str:
+    """Runs, and shows the error and dlt's trace in every way that there is."""
+    pipeline, shown = world.pipeline(), ""
+    try:
+        pipeline.run(protime(**arguments))
+    except PipelineStepFailed as error:
+        shown = f"{error} {error!r} {''.join(traceback.format_exception(error))}"
+        shown += explain(error).message
+    trace: Any = pipeline.last_trace
+    return f"{shown} {trace} {trace!r} {trace.asdict()} {trace.asstr(verbosity=2)}"
+
+
+def kept(world: World) -> Iterator[str]:
+    """What is in the working folder and in the warehouse, unpacked."""
+    for file in (world.folder / "pipelines").rglob("*"):
+        if file.suffix == ".parquet":
+            yield str(pq.read_table(file).to_pylist())
+        elif file.is_file():
+            content = file.read_bytes()
+            plain = gzip.decompress(content) if file.suffix == ".gz" else content
+            yield plain.decode(errors="replace")
+    tables = "SELECT table_schema, table_name FROM information_schema.tables"
+    for schema, table in world.query(tables):
+        yield str(world.query(f'SELECT * FROM "{schema}"."{table}"'))
+
+
+def unpacked(found: str) -> str:
+    """What dlt packed; nothing if it only looks like that."""
+    try:
+        return zlib.decompress(base64.b64decode(found)).decode()
+    except (zlib.error, ValueError):
+        return ""
+
+
+def check_traces(world: World, said: list[str]) -> None:
+    """The link is kept and is found, packed as it may be; the secret and the tokens are not."""
+    text = "\n".join(said)
+    text += "".join(map(unpacked, re.findall(r"\beN[\w+/]{40,}={0,2}", text)))
+    link = world.bookmark().link.partition("deltaToken=")[2]
+    assert text.count(link) >= 3
+    issued = {request.headers["Authorization"] for request in world.tenant.api_requests}
+    tokens = {each.removeprefix("Bearer ") for each in issued}
+    assert len(tokens) > 3
+    client = f"{world.tenant.client_id}:{world.tenant.client_secret}"
+    secrets = {world.tenant.client_secret, base64.b64encode(client.encode()).decode()}
+    secrets |= {part for token in tokens for part in token.split(".")[1:]}
+    assert not [secret for secret in secrets if secret in text]
