@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import dlt
 import pendulum
+from dlt.common.configuration import with_config
 
 from protime_source.errors import SettingsError
 from protime_source.version import __version__
@@ -163,6 +164,24 @@ def earliest_start() -> date:
     that is allowed there is allowed in both.
     """
     return date(pendulum.now("Europe/Brussels").year - 1, 1, 1)
+
+
+@with_config(sections=("load",))
+def check_loading(raise_on_failed_jobs: bool = True) -> None:
+    """Checks that dlt stops at what it cannot load; else the bookmark would run ahead of the rows.
+
+    Args:
+        raise_on_failed_jobs: From dlt's configuration.
+
+    Raises:
+        SettingsError: When dlt is told to go on.
+    """
+    if not raise_on_failed_jobs:
+        raise SettingsError(
+            "dlt's setting load.raise_on_failed_jobs is false: rows that the destination refuses"
+            " would count as loaded, and no later run would bring them. Nothing was asked of"
+            " Protime and nothing was changed. Take the setting away."
+        )
 
 
 def first_line(error: BaseException) -> str:

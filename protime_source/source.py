@@ -17,7 +17,7 @@ from protime_source.counts import Counts
 from protime_source.extraction import Extraction
 from protime_source.lock import hold
 from protime_source.records import RecordDecoder
-from protime_source.settings import Settings
+from protime_source.settings import Settings, check_loading
 from protime_source.tables import TableBuilder
 from protime_source.transport import Transport
 from protime_source.views import ViewKeeper, drop_views
@@ -67,6 +67,7 @@ def _resource(
 def _extract(
     collection: Collection, settings: Settings, max_pages: int | None, full_resync: bool
 ) -> Iterator[DataItemWithMeta]:
+    check_loading()
     hold(dlt.current.pipeline(), "source")
     schema = dlt.current.source_schema()
     stored = schema.tables.get(collection.table, {}).get("columns", {})

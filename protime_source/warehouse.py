@@ -165,8 +165,9 @@ class Warehouse:
         return {name: kind for name in names if (kind := known.get(name)) is not None}
 
     def _readable(self, client: SqlClientBase[Any], column: str) -> str:
+        """JSON as its text, also where dlt took the column for text when it loaded elsewhere."""
         name = client.escape_column_name(column)
-        return self.dialect.json_text(name) if self.types[column] == "json" else name
+        return self.dialect.json_text(name) if self.types[column] in ("json", "text") else name
 
     def _plain(self, column: str, value: Any) -> Any:
         if value is None:

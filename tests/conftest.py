@@ -46,19 +46,29 @@ def bigquery_server() -> Iterator[BigQueryServer]:
 
 
 @pytest.fixture
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+def make_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Engine]:
+    """Makes an empty warehouse of a test's own."""
+
+    def make(name: str) -> Engine:
+        match name:
+            case "postgres":
+                server = request.getfixturevalue("postgres_server")
+                return PostgresEngine(server.create_database())
+            case "bigquery":
+                emulator = request.getfixturevalue("bigquery_server")
+                monkeypatch = request.getfixturevalue("monkeypatch")
+                for variable, value in emulator.environment().items():
+                    monkeypatch.setenv(variable, value)
+                return BigQueryEngine(emulator, emulator.new_dataset())
+        return DuckDBEngine(tmp_path / "warehouse.duckdb")
+
+    return make
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, make_engine: Callable[[str], Engine]) -> Engine:
     """DuckDB, unless the test is parametrised over engines."""
-    match getattr(request, "param", "duckdb"):
-        case "postgres":
-            server = request.getfixturevalue("postgres_server")
-            return PostgresEngine(server.create_database())
-        case "bigquery":
-            emulator = request.getfixturevalue("bigquery_server")
-            monkeypatch = request.getfixturevalue("monkeypatch")
-            for name, value in emulator.environment().items():
-                monkeypatch.setenv(name, value)
-            return BigQueryEngine(emulator, emulator.new_dataset())
-    return DuckDBEngine(tmp_path / "warehouse.duckdb")
+    return make_engine(getattr(request, "param", "duckdb"))
 
 
 @pytest.fixture

@@ -7,16 +7,22 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
+from datetime import date
 
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 
-from protime_source import protime
+from protime_source import SettingsError, WarehouseError, protime
 from protime_source.demo import Behaviour
+from protime_source.failures import explain
 from protime_source.runner import load
 from tests.command import reason, run, start
 from tests.conftest import WorldFactory
+from tests.engines import sql_engines
 from tests.world import World
 
+TODAY = date.today().isoformat()
 MOMENTS = (1.1, 1.4, 1.6, 2.0)
 """Seconds after the start: from the last imports to the last writes."""
 
@@ -138,3 +144,50 @@ def test_a_package_that_the_working_folder_has_not_noted_is_not_fetched_again(
     world.check()
     assert world.requests == 1
     assert "another consumer" not in caplog.text
+
+
+def _refused(world: World) -> Callable[[], object]:
+    """A table that refuses the next delta; the way to let it in again."""
+    world.run()
+    world.query(f"CREATE UNIQUE INDEX once ON {world.dataset}.assignments (comments)")
+    for _ in range(2):
+        world.tenant.create({"person": {"id": 7}, "from": TODAY, "comments": "same"})
+    return lambda: world.query(f"DROP INDEX {world.dataset}.once")
+
+
+@sql_engines
+@pytest.mark.parametrize("aborts", ["false", "true"])
+def test_rows_that_the_table_refuses_are_not_forgotten(
+    make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch, aborts: str
+) -> None:
+    """Whether dlt keeps the package or gives it up."""
+    monkeypatch.setenv("LOAD__AUTO_ABORT_ON_TERMINAL_ERROR", aborts)
+    world = make_world(rows=1)
+    let_in = _refused(world)
+    with pytest.raises(PipelineStepFailed) as caught:
+        load(world.pipeline())
+    assert explain(caught.value).exit_code == WarehouseError.exit_code
+    let_in()
+    load(world.pipeline())
+    world.check()
+
+
+@pytest.mark.parametrize(
+    "name", ["LOAD__RAISE_ON_FAILED_JOBS", "PROTIME__LOAD__RAISE_ON_FAILED_JOBS"]
+)
+def test_dlt_must_not_go_on_over_rows_that_the_table_refuses(
+    make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    world = make_world(rows=1)
+    let_in = _refused(world)
+    world.tenant.clear_requests()
+    monkeypatch.setenv(name, "false")
+    with pytest.raises(PipelineStepFailed) as caught:
+        world.run()
+    assert explain(caught.value).exit_code == SettingsError.exit_code
+    assert "raise_on_failed_jobs" in explain(caught.value).message
+    assert world.requests == 0
+    monkeypatch.delenv(name)
+    let_in()
+    world.run()
+    world.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from datetime import date
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from protime_source.demo import Behaviour
 from tests.conftest import WorldFactory
+from tests.engines import ENGINES
 from tests.world import Row, World, as_sent, as_wanted
 
 START = f"{date.today().year - 1}-10-01"
@@ -115,7 +117,11 @@ def test_one_switch_set_the_other_way(make_world: WorldFactory, behaviour: Behav
     _life(make_world(behaviour=behaviour), seed=1)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    ("engine", "seed"),
+    [*product(ENGINES[:2], range(6)), ("bigquery", 0)],
+    indirect=["engine"],
+)
 def test_all_switches_set_at_random(make_world: WorldFactory, seed: int) -> None:
     _life(make_world(behaviour=_random(seed), seed=seed), seed)
 

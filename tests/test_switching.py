@@ -1,0 +1,39 @@
+"""One working folder, several destinations, one after the other and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import WorldFactory
+from tests.engines import ENGINES, Engine
+from tests.world import World
+
+LEVELS = {"duckdb": "JSON", "postgres": "json", "bigquery": "STRING"}
+
+
+def _type_of_levels(world: World) -> str:
+    place = f"{world.dataset}." if world.engine.name == "bigquery" else ""
+    [(kind,)] = world.query(
+        f"SELECT data_type FROM {place}INFORMATION_SCHEMA.COLUMNS"
+        f" WHERE table_schema = '{world.dataset}' AND table_name = 'assignments'"
+        " AND column_name = 'activity_levels'"
+    )
+    return str(kind)
+
+
+@pytest.mark.parametrize("names", [ENGINES, ENGINES[::-1]], ids="-".join)
+def test_round_and_round(
+    make_world: WorldFactory, make_engine: Callable[[str], Engine], names: tuple[str, ...]
+) -> None:
+    """The bookmark of one says nothing about another, nor do its column types."""
+    engines = [make_engine(name) for name in names]
+    world = make_world(rows=60)
+    for engine in (*engines, *engines):
+        world.engine = engine
+        world.tenant.churn(20)
+        world.tenant.delete(min(world.tenant.records))
+        world.run()
+        world.check()
+        assert _type_of_levels(world) == LEVELS[engine.name]
