@@ -23,35 +23,12 @@ from tests.engines import sql_engines
 from tests.world import World
 
 TODAY = date.today().isoformat()
-MOMENTS = (1.1, 1.4, 1.6, 2.0)
-"""Seconds after the start: from the last imports to the last writes."""
 
 
 def _again(world: World) -> None:
     finished = run(world)
     assert finished.returncode == 0, finished.stderr
     world.check()
-
-
-def _kill_after(world: World, seconds: float) -> None:
-    process = start(world)
-    time.sleep(seconds)
-    process.kill()
-    process.communicate()
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_in_a_first_run_a_delta_or_a_resync(make_world: WorldFactory, moment: float) -> None:
-    world = make_world(rows=4000, page_size=400)
-    _kill_after(world, moment)
-    _again(world)
-    world.tenant.churn(200, seed=1)
-    _kill_after(world, moment)
-    _again(world)
-    world.tenant.churn(200, seed=2)
-    world.tenant.clock.advance(hours=73)
-    _kill_after(world, moment)
-    _again(world)
 
 
 @pytest.mark.parametrize("folder", ["kept", "lost"])
