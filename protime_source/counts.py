@@ -41,9 +41,9 @@ class Counts:
         """Received, but older than what the warehouse holds, repeated, or of an id never held."""
         return self.received - self.merged - (self.marked - self.vanished)
 
-    def add_page(self, records: int) -> None:
-        """Counts a page, and says now and then how far the run is."""
-        self.pages += 1
+    def add_pages(self, pages: int, records: int) -> None:
+        """Counts pages, and says now and then how far the run is."""
+        self.pages += pages
         self.received += records
         if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
             self._said_at = time.monotonic()

@@ -119,7 +119,7 @@ class Extraction:
         for page in self.delta.follow(bookmark.link):
             received = self.decoder.events(page.records)
             events.add(received)
-            self.counts.add_page(len(received))
+            self.counts.add_pages(1, len(received))
             link = page.delta_link or link
         changes = events.apply(self.warehouse.rows(events.ids), contact)
         self.counts.merged, self.counts.marked = len(changes.updated), len(changes.deleted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -74,26 +74,24 @@ class RecordDecoder:
         self._getters = [(column, _getter(column.path)) for column in collection.columns]
         self._told: Counter[tuple[str, str]] = Counter()
 
-    def columns(self, records: msgspec.Raw) -> dict[str, list[Any]] | None:
-        """Decodes a page column by column.
+    def columns(self, pages: Sequence[msgspec.Raw]) -> dict[str, list[Any]] | None:
+        """Decodes pages column by column.
 
         Args:
-            records: The JSON array of a page.
+            pages: The JSON arrays of some pages.
 
         Returns:
-            The values of each documented column, or `None` when the page holds something that
-            is not documented or no text, and `rows` has to read it.
+            The values of each documented column, JSON as bytes; `None` when a page holds
+            something that is not documented or no text, and `rows` has to read it.
         """
-        if may_need_mending(bytes(records)):
+        if any(may_need_mending(page) for page in pages):
             return None
         try:
-            decoded = self._page.decode(records) or []
+            decoded = [record for page in pages for record in self._page.decode(page) or ()]
         except msgspec.DecodeError:
             return None
         return {
-            column.name: [_plain(value) for value in get(decoded)]
-            if column.type == "json"
-            else list(get(decoded))
+            column.name: [*map(_plain, get(decoded))] if column.type == "json" else [*get(decoded)]
             for column, get in self._getters
         }
 
@@ -267,6 +265,6 @@ def _getter(path: str) -> Callable[[list[Any]], Iterable[Any]]:
     return lambda records: (None if owner is None else get(owner) for owner in map(above, records))
 
 
-def _plain(raw: msgspec.Raw | None) -> str | None:
+def _plain(raw: msgspec.Raw | None) -> bytes | None:
     """The JSON text as Protime sent it; JSON's null is an absent value."""
-    return None if raw is None or (text := bytes(raw)) == b"null" else text.decode()
+    return None if raw is None or (text := bytes(raw)) == b"null" else text

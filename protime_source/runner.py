@@ -21,7 +21,7 @@ from protime_source.settings import Settings
 from protime_source.source import NAME, protime
 from protime_source.warehouse import Warehouse
 
-PAGES_PER_PACKAGE = 500
+PAGES_PER_PACKAGE = 250
 """Pages of a walk that are loaded at once: what a crash in a long walk can cost."""
 
 

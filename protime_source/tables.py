@@ -14,8 +14,11 @@ from protime_source.collections import Collection
 from protime_source.records import MARKS, RecordDecoder, Row
 from protime_source.values import JsonText
 
+BYTES_PER_TABLE = 8 * 2**20
+"""JSON that becomes one table: dlt's cost is per table, ours is memory, four times this."""
+
 ROWS_PER_TABLE = 50_000
-"""Rows handed to dlt at once: its cost is per table, and one this size is about 10 MB."""
+"""Rows of a table that is not made of pages: about as large."""
 
 _TIMESTAMP = pa.timestamp("us", "UTC")
 _ARROW: dict[str, pa.DataType] = {
@@ -74,19 +77,20 @@ class TableBuilder:
         ]
         self.schema = pa.schema(documented + marks)
 
-    def page(self, records: msgspec.Raw, synced_at: datetime) -> pa.Table:
-        """The live rows of a page of a walk.
+    def pages(self, pages: Sequence[msgspec.Raw], synced_at: datetime) -> pa.Table:
+        """The live rows of some pages of a walk.
 
         Args:
-            records: The page's JSON array.
-            synced_at: When it was received (UTC).
+            pages: The pages' JSON arrays.
+            synced_at: When they were received (UTC).
         """
-        if (columns := self._decoder.columns(records)) is not None:
+        if (columns := self._decoder.columns(pages)) is not None:
             try:
                 return self._live(columns, synced_at)
             except (pa.ArrowInvalid, OverflowError):
                 pass  # a date that is no date, a number too large: read it field by field
-        return self.rows([live(row, synced_at) for row in self._decoder.rows(records)])
+        decoded = (self._decoder.rows(page) for page in pages)
+        return self.rows([live(row, synced_at) for rows in decoded for row in rows])
 
     def rows(self, rows: Sequence[Row]) -> pa.Table:
         """Any rows, complete with their marks, undocumented columns at the end."""

@@ -64,10 +64,12 @@ class Transport:
         self._origin = settings.api_origin
         self._patience = resolve_configuration(RuntimeConfiguration())
         self._session = requests.Session()
+        self._session.trust_env = False
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, QuietAdapter())
         self._session.headers["User-Agent"] = settings.user_agent
         self._session.headers["Accept"] = "application/json"
+        self._found: dict[str, dict[str, Any]] = {}
         self._auth = ClientCredentials(settings, scopes, self._post_form)
 
     def close(self) -> None:
@@ -173,6 +175,7 @@ class Transport:
                 timeout=self._patience.request_timeout,
                 allow_redirects=False,
                 stream=True,
+                **self._surroundings(url.partition("?")[0]),
                 **options,
             ) as response:
                 return read(response, url)
@@ -180,6 +183,17 @@ class Transport:
             failure = _failure(error, url)
         # Not raised from the error: its text has the whole URL, and a traceback would show it.
         raise failure
+
+    def _surroundings(self, url: str) -> dict[str, Any]:
+        """Proxies and certificates by the environment, read once: requests does it each time.
+
+        A password from `.netrc` is never sent.
+        """
+        if url not in self._found:
+            session = requests.Session()
+            found = session.merge_environment_settings(url, {}, None, None, None)
+            self._found[url] = {name: found[name] for name in ("proxies", "verify")}
+        return self._found[url]
 
     def _retrying(self) -> Retrying:
         return Retrying(

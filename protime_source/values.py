@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
+import msgspec
+
 from protime_source.collections import ColumnType
 
 _INT64 = range(-(2**63), 2**63)
@@ -43,7 +45,7 @@ def _marked(match: re.Match[bytes]) -> bytes:
     return _MARK if len(match[0]) == len(_MARK) else match[0]
 
 
-def may_need_mending(text: bytes) -> bool:
+def may_need_mending(text: msgspec.Raw) -> bool:
     """Whether JSON text has an escape that some engine may not hold."""
     return _HARD.search(text) is not None
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from protime_source.ahead import ahead
 from protime_source.bookmark import Bookmark
 from protime_source.delta import Page
 from protime_source.errors import VanishedRowsError
-from protime_source.tables import ROWS_PER_TABLE, deleted
+from protime_source.tables import BYTES_PER_TABLE, ROWS_PER_TABLE, deleted
 
 if TYPE_CHECKING:
     from protime_source.extraction import Extraction
@@ -50,47 +54,38 @@ class Walk:
             VanishedRowsError: When more rows vanished than the settings allow.
             ApiError: When there is no usable answer.
         """
-        waiting: list[pa.Table] = []
+        waiting: list[msgspec.Raw] = []
         for page in self._pages():
-            waiting.append(self._page(page))
-            self._run.counts.add_page(waiting[-1].num_rows)
-            if sum(table.num_rows for table in waiting) >= ROWS_PER_TABLE:
+            waiting.append(page.records)
+            if sum(map(_size, waiting)) >= BYTES_PER_TABLE:
                 yield from self._rows(waiting)
                 waiting = []
-        yield from self._rows(waiting)
+        if waiting:
+            yield from self._rows(waiting)
         if not self.bookmark.walking:
             yield from self._vanished()
         self._count()
 
     def _pages(self) -> Iterator[Page]:
         """Pages up to the last, or to the limit; the bookmark moves along."""
-        limit = self._run.max_pages
-        for number, page in enumerate(self._run.delta.follow(self.bookmark.link), start=1):
+        followed = self._run.delta.follow(self.bookmark.link)
+        for page in ahead(islice(followed, self._run.max_pages)):
             link = page.delta_link or page.next_link or ""
             self.bookmark = self.bookmark.moved(
                 link, walking=page.delta_link is None, contact=self._run.ticker.after()
             )
             yield page
-            if number == limit and self.bookmark.walking:
-                return
 
-    def _page(self, page: Page) -> pa.Table:
-        """A page's rows: each page has a time of its own, and each id is there once.
+    def _rows(self, pages: list[msgspec.Raw]) -> Iterator[pa.Table]:
+        """A table of some pages, with a time of its own and each id once.
 
         So all staged rows differ, by which BigQuery tells them apart.
         """
-        table = self._run.builder.page(page.records, self._run.ticker.after(self._received_at))
-        if pc.count_distinct(table["id"]).as_py() == table.num_rows:
-            return table
-        newest = {id_: n for n, id_ in _by_version(table)}
-        return table.take(sorted(newest.values()))
-
-    def _rows(self, pages: list[pa.Table]) -> Iterator[pa.Table]:
-        if pages:
-            table = pa.concat_tables(pages, promote_options="default")
-            ids = table["id"].combine_chunks()
-            self._seen.append(ids)
-            yield from self._without_stale(table, ids)
+        table = self._run.builder.pages(pages, self._run.ticker.after(self._received_at))
+        self._run.counts.add_pages(len(pages), table.num_rows)
+        table = _once(table)
+        self._seen.append(ids := table["id"].combine_chunks())
+        yield from self._without_stale(table, ids)
 
     def _without_stale(self, table: pa.Table, ids: pa.Array) -> Iterator[pa.Table]:
         """Keeps what the warehouse holds in a newer version, but notes that the walk saw it.
@@ -98,7 +93,7 @@ class Walk:
         A walk may lag behind the delta. Such a row must not be overwritten; it must not count
         as vanished either when the walk is completed by a later run.
         """
-        if not self._run.warehouse.exists:
+        if not self._may_lag:
             yield table
             return
         versions = table["change_version"].to_pylist()
@@ -118,6 +113,12 @@ class Walk:
         yield self._run.builder.rows(
             [{**row, "synced_at": self._run.ticker.after()} for row in kept.values()]
         )
+
+    @cached_property
+    def _may_lag(self) -> bool:
+        """Whether there is a row that only this walk could refresh."""
+        warehouse = self._run.warehouse
+        return warehouse.exists and warehouse.holds_before(self.bookmark.walk_start)
 
     def _vanished(self) -> Iterator[pa.Table]:
         """The live rows of the window that no page of the complete walk showed."""
@@ -153,11 +154,19 @@ class Walk:
 
     def _count(self) -> None:
         """Counts each id once, however often pages repeat it."""
-        distinct = pc.count_distinct(self._all_seen()).as_py()
-        self._run.counts.merged = distinct - self._stale
+        seen = self._all_seen().sort()  # a hash set would take ten times the memory
+        repeated = pc.sum(pc.equal(seen[1:], seen[:-1])).as_py() or 0
+        self._run.counts.merged = len(seen) - repeated - self._stale
 
 
-def _by_version(table: pa.Table) -> list[tuple[int, int]]:
-    """Positions and ids, the newest version of each id last."""
+def _once(table: pa.Table) -> pa.Table:
+    """Each id once, in its newest version."""
+    if pc.count_distinct(table["id"]).as_py() == table.num_rows:
+        return table
     versions, ids = table["change_version"].to_pylist(), table["id"].to_pylist()
-    return sorted(enumerate(ids), key=lambda item: versions[item[0]])
+    by_version = sorted(range(len(ids)), key=versions.__getitem__)
+    return table.take(sorted({ids[row]: row for row in by_version}.values()))
+
+
+def _size(page: msgspec.Raw) -> int:
+    return memoryview(page).nbytes

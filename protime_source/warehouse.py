@@ -22,6 +22,9 @@ from protime_source.values import JsonText
 IDS_PER_QUERY = 20_000
 """Ids in one `IN` list: far below BigQuery's megabyte of SQL."""
 
+SPARSE = 4
+"""Rows that are read in vain for each one that is wanted, at most."""
+
 
 class Warehouse:
     """One table of a pipeline's destination.
@@ -116,12 +119,12 @@ class Warehouse:
         }
 
     def versions(self, ids: Sequence[int]) -> dict[int, tuple[str, bool]]:
-        """Version and deletion mark of some ids; those the table does not hold are left out."""
+        """Version and deletion mark of the held rows among some ids, and of a few others."""
         return {
             id_: (version, gone)
-            for chunk in _chunks(ids)
+            for condition in _conditions(ids)
             for id_, version, gone in self._query(
-                f"SELECT id, change_version, is_deleted FROM {self.name} WHERE id IN ({chunk})"
+                f"SELECT id, change_version, is_deleted FROM {self.name} WHERE {condition}"
             )
         }
 
@@ -143,6 +146,10 @@ class Warehouse:
             moment,
         )
         return pa.array([id_ for (id_,) in found], pa.int64())
+
+    def holds_before(self, moment: datetime) -> bool:
+        """Whether a row was last received before a moment (UTC)."""
+        return bool(self._query(f"SELECT 1 FROM {self.name} WHERE synced_at < %s LIMIT 1", moment))
 
     def last_received(self) -> datetime | None:
         """When the newest row was received (UTC); `None` when the table is empty."""
@@ -183,6 +190,15 @@ class Warehouse:
         """Bypasses dlt's `dataset()`: that parses and rewrites every statement."""
         with self._pipeline.sql_client() as client:
             return [tuple(row) for row in client.execute_sql(sql, *parameters) or ()]
+
+
+def _conditions(ids: Sequence[int]) -> Iterator[str]:
+    """Which rows to look at: a range where the ids are dense, ten times as fast as a list."""
+    first, last = min(ids), max(ids)
+    if last - first < SPARSE * len(ids):
+        yield f"id BETWEEN {first} AND {last}"
+    else:
+        yield from (f"id IN ({chunk})" for chunk in _chunks(ids))
 
 
 def _chunks(ids: Sequence[int]) -> Iterator[str]:

@@ -280,8 +280,8 @@ def _long_run(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("protime_source.counts.SECONDS_BETWEEN_LINES", 0)
     with Console(stream) as console:
         counts = Counts("assignments")
-        counts.add_page(1000)
-        counts.add_page(500)
+        counts.add_pages(1, 1000)
+        counts.add_pages(1, 500)
         logging.getLogger("protime_source.walk").warning("look out")
         console.line("done")
     return stream.getvalue()

@@ -46,7 +46,7 @@ def builder(**undocumented: str) -> TableBuilder:
 
 def page(build: TableBuilder, *records: Any) -> pa.Table:
     text = json.dumps([{**KEYS, **record} for record in records])
-    return build.page(msgspec.Raw(text.encode()), NOW)
+    return build.pages([msgspec.Raw(text.encode())], NOW)
 
 
 def types(table: pa.Table) -> dict[str, str]:
@@ -87,7 +87,7 @@ def test_both_ways_give_the_same_table() -> None:
 
 
 def test_an_empty_page_is_an_empty_table_of_the_same_schema() -> None:
-    table = builder().page(msgspec.Raw(b"[]"), NOW)
+    table = builder().pages([msgspec.Raw(b"[]")], NOW)
     assert (table.num_rows, types(table)) == (0, SCHEMA)
     assert types(builder().rows([])) == SCHEMA
 
