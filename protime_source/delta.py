@@ -22,7 +22,7 @@ from protime_source.values import decodable
 LIFETIME = timedelta(hours=72)
 """A delta lives this long after the last request that used it (reference/delta)."""
 
-MAX_EMPTY = 300
+MAX_EMPTY = 200
 """Empty pages in a row before it gives up; a walk taken in parts must get to see so many."""
 
 T = TypeVar("T")
