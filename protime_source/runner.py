@@ -94,12 +94,15 @@ def _load(pipeline: dlt.Pipeline, full_resync: bool, settings: dict[str, Any]) -
     started, counts = time.monotonic(), Counter[str]()
     dialect_of(pipeline).prepare(pipeline)
     pending = _load_pending(pipeline)
+    bookmark = None if full_resync else read_bookmark(pipeline, ASSIGNMENTS)
     while True:
+        # What a walk in parts showed first may have changed since: the delta follows at once.
+        is_resumed = bookmark is not None and bookmark.walking
         pipeline.run(protime(max_pages=PAGES_PER_PACKAGE, full_resync=full_resync, **settings))
         full_resync = False
         counts.update(_metrics(pipeline, ASSIGNMENTS))
         bookmark = read_bookmark(pipeline, ASSIGNMENTS)
-        if bookmark is not None and not bookmark.walking:
+        if bookmark is not None and not bookmark.walking and not is_resumed:
             break
     columns = pipeline.schemas[NAME].get_table_columns(ASSIGNMENTS.table)
     live = Warehouse(pipeline, ASSIGNMENTS.table, columns).live()

@@ -8,9 +8,11 @@ from typing import Literal
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from protime_source import protime
 from protime_source.demo import Behaviour, Fault
 from protime_source.errors import ExpiredError
 from protime_source.failures import explain
+from protime_source.runner import load
 from tests.conftest import WorldFactory
 from tests.world import Moment, World
 
@@ -251,4 +253,14 @@ def test_a_tenant_without_rows_is_followed_from_its_first_row_on(make_world: Wor
     world.tenant.clear_requests()
     world.tenant.churn(5)
     world.run()
+    world.check()
+
+
+def test_what_changed_between_the_parts_of_a_walk_comes_with_the_run_that_ends_it(
+    world: World,
+) -> None:
+    world.pipeline().run(protime(max_pages=1))
+    world.tenant.delete(min(world.tenant.records))
+    world.tenant.update(max(world.tenant.records), {"comments": "later"})
+    load(world.pipeline())
     world.check()
