@@ -17,6 +17,7 @@ from protime_source.dialects import dialect_of
 from protime_source.errors import AlreadyRunningError, SettingsError
 from protime_source.failures import Failure, explain
 from protime_source.lock import one_run
+from protime_source.pending import load_pending
 from protime_source.settings import Settings
 from protime_source.source import NAME, protime
 from protime_source.warehouse import Warehouse
@@ -93,7 +94,7 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
 def _load(pipeline: dlt.Pipeline, full_resync: bool, settings: dict[str, Any]) -> Summary:
     started, counts = time.monotonic(), Counter[str]()
     dialect_of(pipeline).prepare(pipeline)
-    pending = _load_pending(pipeline)
+    pending = load_pending(pipeline)
     bookmark = None if full_resync else read_bookmark(pipeline, ASSIGNMENTS)
     while True:
         # What a walk in parts showed first may have changed since: the delta follows at once.
@@ -139,30 +140,6 @@ def read_bookmark(pipeline: dlt.Pipeline, collection: Collection) -> Bookmark | 
     sources: dict[str, Any] = pipeline.state.get("sources", {})
     state = sources.get(NAME, {}).get("resources", {}).get(collection.table, {})
     return Bookmark.read(state)
-
-
-def _load_pending(pipeline: dlt.Pipeline) -> int:
-    """Loads what an earlier run left behind: dlt would load it, and then not extract."""
-    packages = 0
-    _drop_twins(pipeline)
-    while pipeline.has_pending_data:
-        packages += len(pipeline.list_extracted_load_packages())
-        packages += len(pipeline.list_normalized_load_packages())
-        pipeline.run()
-    if packages:
-        # A kill between package and state leaves the working folder's state behind the package's.
-        pipeline.sync_destination()
-    return packages
-
-
-def _drop_twins(pipeline: dlt.Pipeline) -> None:
-    """Drops extracted packages that are normalized already.
-
-    A kill between the two leaves both, and dlt then fails each time to normalize it once more.
-    """
-    normalized = set(pipeline.list_normalized_load_packages())
-    for load_id in normalized.intersection(pipeline.list_extracted_load_packages()):
-        pipeline._get_normalize_storage().extracted_packages.delete_package(load_id)
 
 
 def _metrics(pipeline: dlt.Pipeline, collection: Collection) -> dict[str, int]:

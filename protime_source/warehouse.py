@@ -194,6 +194,8 @@ class Warehouse:
 
 def _conditions(ids: Sequence[int]) -> Iterator[str]:
     """Which rows to look at: a range where the ids are dense, ten times as fast as a list."""
+    if not ids:
+        return
     first, last = min(ids), max(ids)
     if last - first < SPARSE * len(ids):
         yield f"id BETWEEN {first} AND {last}"

@@ -85,6 +85,7 @@ KILL_POINTS: dict[str, KillPoint] = {
     ),
     "merge transaction": KillPoint("dlt.destinations.job_client_impl.SqlLoadJob", "run"),
     "load record": KillPoint(_CLIENT, "complete_load"),
+    "package's marker": KillPoint(_PACKAGES, "complete_loading_package"),
     "package completed": KillPoint(_STORAGE, "complete_load_package"),
 }
 """In the order in which a run comes by."""

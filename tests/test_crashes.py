@@ -123,6 +123,19 @@ def test_a_package_that_the_working_folder_has_not_noted_is_not_fetched_again(
     assert "another consumer" not in caplog.text
 
 
+def test_a_package_that_is_loaded_but_not_put_away_does_not_stop_dlt(world: World) -> None:
+    """A kill after dlt has marked the package, and before it moves it."""
+    world.run()
+    world.tenant.churn(30)
+    world.run()
+    packages = world.folder / "pipelines" / "protime" / "load"
+    loaded = max((packages / "loaded").iterdir())
+    loaded.rename(packages / "normalized" / loaded.name)
+    world.tenant.churn(30)
+    assert load(world.pipeline()).pending == 1
+    world.check()
+
+
 def _refused(world: World) -> Callable[[], object]:
     """A table that refuses the next delta; the way to let it in again."""
     world.run()

@@ -261,6 +261,7 @@ def test_what_changed_between_the_parts_of_a_walk_comes_with_the_run_that_ends_i
 ) -> None:
     world.pipeline().run(protime(max_pages=1))
     world.tenant.delete(min(world.tenant.records))
-    world.tenant.update(max(world.tenant.records), {"comments": "later"})
+    later = {"person": {"id": 7}, "from": TODAY, "comments": "later"}
+    world.tenant.update(min(world.tenant.records), later)
     load(world.pipeline())
     world.check()
