@@ -15,6 +15,7 @@ import pytest
 
 from protime_source import ProtimeError, Settings
 from protime_source.collections import ASSIGNMENTS
+from protime_source.demo import Behaviour
 from protime_source.failures import STOPPED
 from tests.world import World
 
@@ -104,6 +105,17 @@ def test_its_files_are_there() -> None:
     for path in re.findall(r"`((?:\.dlt|tests|pipelines)/[\w./]+)`", README):
         if path != ".dlt/secrets.toml":
             assert (ROOT / path).exists(), path
+
+
+def test_its_open_questions_name_switches_and_tests_that_are_there() -> None:
+    section = README.split("### Where the documentation is silent\n", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\|.*\| (`.*`) \|$", section, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    tests = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/test_*.py"))
+    assert len(rows) == 11
+    assert named <= {each.name for each in fields(Behaviour)} | set(
+        re.findall(r"^def (test_\w+)", tests, re.MULTILINE)
+    )
 
 
 def test_the_demo_tells_its_story_and_leaves_its_file(tmp_path: Path) -> None:
