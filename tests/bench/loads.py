@@ -74,7 +74,6 @@ def source(url: str, folder: Path) -> None:
 def rest_api(url: str, folder: Path, *, is_best: bool = False) -> None:
     """What a user would write: dlt's `rest_api`, its paginator, its OAuth, the same merge."""
     import dlt
-    from dlt.sources.helpers.rest_client.auth import OAuth2ClientCredentials
     from dlt.sources.helpers.rest_client.paginators import JSONLinkPaginator
     from dlt.sources.rest_api import rest_api_resources
 
@@ -90,7 +89,12 @@ def rest_api(url: str, folder: Path, *, is_best: bool = False) -> None:
     }
     if is_best:
         resource |= {"max_table_nesting": 0, "file_format": "parquet"}
-    auth = OAuth2ClientCredentials(f"{url}/token", "client", "not-a-secret")
+    auth: Any = {
+        "type": "oauth2_client_credentials",
+        "access_token_url": f"{url}/token",
+        "client_id": "client",
+        "client_secret": "not-a-secret",
+    }
     [assignments] = rest_api_resources(
         {"client": {"base_url": url, "auth": auth}, "resources": [resource]}
     )

@@ -1,0 +1,179 @@
+"""How fast the source is, beside the floor and what one would write instead.
+
+    uv run python -m tests.bench --rows 1000000 --plot docs/speed.png
+
+Each load runs in a process of its own against a tenant in another, which has made its pages before.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.bench.measures import Measure, measured, order, tenant
+from tests.servers.postgres import PostgresServer
+
+CHANGES = 1_000
+FIRST_LOADS = {
+    "floor": "floor: bare client, `read_json`",
+    "source": "this source",
+    "rest_api": "dlt's `rest_api`, as it comes",
+    "rest_api_best": "dlt's `rest_api`, at its best",
+}
+HEAD = "| {} | wall | CPU | peak memory |\n|---|---|---|---|"
+
+Place = Callable[[Path], dict[str, str]]
+"""Makes an empty warehouse; gives the settings that lead there."""
+
+
+@dataclass
+class Bench:
+    """Medians of several tries, each in an empty folder.
+
+    Attributes:
+        repeat: How many tries.
+        place: Where the source loads to.
+        folder: Room to work in.
+    """
+
+    repeat: int
+    place: Place
+    folder: Path
+
+    def first(self, load: str, url: str) -> Measure:
+        """A first load."""
+        tries = []
+        for _ in range(self.repeat):
+            with self._prepared(url) as (folder, environment):
+                tries.append(measured(load, url, folder, environment))
+        return Measure.of(tries)
+
+    def later(self, url: str, **orders: object) -> Measure:
+        """A run after a first load, with what the tenant was told to send."""
+        with self._prepared(url) as (folder, environment):
+            measured("source", url, folder, environment)
+            tries = []
+            for _ in range(self.repeat):
+                order(url, changes=0)
+                order(url, **orders)
+                tries.append(measured("source", url, folder, environment))
+        return Measure.of(tries)
+
+    @contextmanager
+    def _prepared(self, url: str) -> Iterator[tuple[Path, dict[str, str]]]:
+        with TemporaryDirectory(dir=self.folder) as name:
+            folder = Path(name)
+            yield folder, {**_settings(url, folder), **self.place(folder)}
+
+
+def _settings(url: str, folder: Path) -> dict[str, str]:
+    return {
+        "SOURCES__PROTIME__TENANT": "bench",
+        "SOURCES__PROTIME__CLIENT_ID": "client",
+        "SOURCES__PROTIME__CLIENT_SECRET": "not-a-secret",
+        "SOURCES__PROTIME__API_URL": url,
+        "SOURCES__PROTIME__TOKEN_URL": f"{url}/token",
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        "DLT_DATA_DIR": str(folder / "dlt"),
+    }
+
+
+def _duckdb(folder: Path) -> dict[str, str]:
+    return {"DESTINATION__DUCKDB__CREDENTIALS": str(folder / "warehouse.duckdb")}
+
+
+def _postgres(server: PostgresServer) -> Place:
+    def place(_: Path) -> dict[str, str]:
+        url = server.create_database()
+        return {"DESTINATION_TYPE": "postgres", "DESTINATION__POSTGRES__CREDENTIALS": url}
+
+    return place
+
+
+def _sizes(rows: int) -> list[int]:
+    """Powers of ten below a number of rows, and the number."""
+    return [*(n for n in (10_000, 100_000, 1_000_000) if n < rows), rows]
+
+
+def _line(name: str, measure: Measure, floor: Measure | None = None) -> Measure:
+    ratio = f" ({measure.wall / floor.wall:.1f}x)" if floor else ""
+    print(f"| {name}{ratio} | {measure} |", flush=True)
+    return measure
+
+
+def first_loads(bench: Bench, rows: int, latency: float, names: list[str]) -> dict[str, Measure]:
+    """First loads side by side."""
+    print(f"\n{rows:,} rows, first load, {1000 * latency:.0f} ms a page\n")
+    print(HEAD.format("(times the floor)"))
+    found: dict[str, Measure] = {}
+    with tenant(rows, latency) as url:
+        for name in names:
+            found[name] = _line(FIRST_LOADS[name], bench.first(name, url), found.get("floor"))
+    return found
+
+
+def later_runs(bench: Bench, rows: int, latency: float = 0.0) -> Measure:
+    """Runs after the first: nothing, some changes, a resync; gives the one with changes."""
+    print(f"\n{rows:,} rows, later runs, {1000 * latency:.0f} ms a page\n")
+    print(HEAD.format("run"))
+    with tenant(rows, latency) as url:
+        _line("no change", bench.later(url))
+        changed = _line(f"{CHANGES:,} changes", bench.later(url, changes=CHANGES))
+        _line("resync, 1 % vanished", bench.later(url, expired=True))
+    return changed
+
+
+def plot(times: dict[str, dict[int, float]], file: Path) -> None:
+    """Draws seconds against rows."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    for name, points in times.items():
+        axes.plot(list(points), list(points.values()), marker="o", label=name.replace("`", ""))
+    axes.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds")
+    axes.grid(which="both", alpha=0.25)
+    axes.legend(fontsize=8)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=150)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m tests.bench", description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--repeat", type=int, default=3, help="tries, of which the median counts")
+    parser.add_argument("--latency", type=float, default=0.1, help="seconds, for the slow tenant")
+    parser.add_argument("--engines", nargs="+", default=["duckdb", "postgres"])
+    parser.add_argument("--plot", type=Path, help="a PNG to draw")
+    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where to work")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measures all, and prints Markdown."""
+    options = _options()
+    times: dict[str, dict[int, float]] = {}
+    with ExitStack() as stack:
+        for engine in options.engines:
+            postgres = engine == "postgres"
+            place = _postgres(stack.enter_context(PostgresServer())) if postgres else _duckdb
+            bench = Bench(options.repeat, place, options.folder)
+            names = ["source"] if postgres else list(FIRST_LOADS)
+            print(f"\n### {engine}")
+            for rows in _sizes(options.rows):
+                for name, measure in first_loads(bench, rows, 0, names).items():
+                    times.setdefault(f"{FIRST_LOADS[name]}, {engine}", {})[rows] = measure.wall
+                changed = later_runs(bench, rows)
+                times.setdefault(f"{CHANGES:,} changes, {engine}", {})[rows] = changed.wall
+            if options.latency:
+                first_loads(bench, options.rows, options.latency, names[:2])
+                later_runs(bench, options.rows, options.latency)
+    if options.plot:
+        plot(times, options.plot)
+
+
+if __name__ == "__main__":
+    main()

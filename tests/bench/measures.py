@@ -1,0 +1,92 @@
+"""Processes measured: wall time, processor time, peak memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from statistics import median
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a process took.
+
+    Attributes:
+        wall: Seconds from start to end.
+        cpu: Seconds of processor, user and system, over all threads.
+        peak: Largest resident memory, in megabytes.
+    """
+
+    wall: float
+    cpu: float
+    peak: float
+
+    @classmethod
+    def of(cls, measures: Iterable[Self]) -> Self:
+        """The medians."""
+        each = list(measures)
+        return cls(*(median(getattr(m, name) for m in each) for name in ("wall", "cpu", "peak")))
+
+    def __str__(self) -> str:
+        """Cells of a table."""
+        return f"{self.wall:.2f} s | {self.cpu:.2f} s | {self.peak:.0f} MB"
+
+
+def measured(load: str, url: str, folder: Path, environment: Mapping[str, str]) -> Measure:
+    """Runs one of `loads` in a process of its own.
+
+    Raises:
+        RuntimeError: When it fails; with what it said.
+    """
+    begun = time.perf_counter()
+    with (folder / "said").open("w+") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.loads", load, url, str(folder)],
+            env={**os.environ, **environment},
+            stdout=said,
+            stderr=said,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begun
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            raise RuntimeError(f"{load}: exit code {process.returncode}\n{said.read()}")
+    return Measure(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+@contextmanager
+def tenant(rows: int, latency: float = 0.0) -> Iterator[str]:
+    """A tenant in a process of its own; gives its address once its pages are made."""
+    command = [sys.executable, "-m", "tests.bench.tenant", "--rows", str(rows)]
+    process = subprocess.Popen(
+        [*command, "--latency", str(latency)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def order(url: str, **orders: Any) -> None:
+    """Tells a tenant what its next answers hold."""
+    connection = HTTPConnection(urlsplit(url).netloc)
+    connection.request("POST", "/bench", msgspec.json.encode(orders))
+    connection.getresponse().read()
+    connection.close()
