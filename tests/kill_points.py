@@ -17,6 +17,7 @@ from typing import Any, Literal
 import dlt
 
 from protime_source import protime
+from protime_source.pending import load_pending
 from protime_source.runner import load
 from tests.engines import BigQueryEngine, DuckDBEngine, Engine, PostgresEngine
 from tests.world import World
@@ -120,7 +121,7 @@ class Errand:
             pipelines_dir=self.folder,
         )
         if "max_pages" in self.settings:
-            pipeline.run()
+            load_pending(pipeline)
             pipeline.run(protime(**self.settings))
         else:
             load(pipeline, **self.settings)
