@@ -254,7 +254,7 @@ class Histories(RuleBasedStateMachine):
         self._check()
 
     def _run_bounded(self) -> None:
-        self.world.pipeline().run()
+        load_pending(self.world.pipeline())
         self.world.pipeline().run(protime(max_pages=2, **self._settings))
 
     def _failure(self, *, bounded: bool) -> Exception | None:
