@@ -22,6 +22,7 @@ from protime_source.collections import ASSIGNMENTS
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.errors import ApiError
 from protime_source.failures import explain
+from protime_source.pending import load_pending
 from protime_source.runner import load, read_bookmark
 from tests.engines import Engine
 from tests.kill_points import KILL_POINTS, MOMENTS, Moment, run_until
