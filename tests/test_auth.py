@@ -317,6 +317,16 @@ def test_an_odd_lifetime_is_no_reason_to_fail(
     assert headers(world)[0] == "Bearer strange"
 
 
+@pytest.mark.parametrize("scope", ["null", '""', "5", "[]"])
+def test_a_scope_that_says_nothing_is_no_reason_to_fail(
+    world: World, connect: Connect, scope: str
+) -> None:
+    body = f'{{"access_token": "strange", "scope": {scope}}}'
+    world.tenant.faults.append(Fault("status", status=200, body=body, where=TOKENS))
+    assert ask(world, connect(world))["id"]
+    assert headers(world)[0] == "Bearer strange"
+
+
 def test_what_the_token_endpoint_says_becomes_one_line(world: World, connect: Connect) -> None:
     body = json.dumps({"error": "x", "error_description": "Not\n now;\tclient_secret=abc-def"})
     world.tenant.faults.append(Fault("status", status=400, body=body, where=TOKENS))
