@@ -191,10 +191,7 @@ class Histories(RuleBasedStateMachine):
     def run_bounded(self) -> None:
         is_resumed = not self._is_clean()
         self._run_bounded()
-        if is_resumed:  # changes since its first part come with the next run
-            self._check_rows_are_whole()
-        else:
-            self._check_as_far_as_it_went()
+        self._check_as_far_as_it_went(is_resumed=is_resumed)
         self._note("bounded run")
 
     @rule(changes=st.sampled_from((1, 12)), seed=_NUMBER, after=st.integers(0, 3))
@@ -210,14 +207,11 @@ class Histories(RuleBasedStateMachine):
     def run_with_faults(self, faults: list[Fault], bounded: bool) -> None:
         """Fresh copies: a fault counts, and Hypothesis may give the same one again."""
         is_clean, before = self._is_clean(), self._rows()
-        is_resumed = bounded and not is_clean
         self.world.tenant.faults.extend(replace(fault) for fault in faults)
         error = self._failure(bounded=bounded)
         self.world.tenant.faults.clear()
-        if error is None and is_resumed:
-            self._check_rows_are_whole()
-        elif error is None:
-            self._check_as_far_as_it_went()
+        if error is None:
+            self._check_as_far_as_it_went(is_resumed=bounded and not is_clean)
         else:
             assert explain(error).exit_code == ApiError.exit_code, explain(error)
             assert not is_clean or self._rows() == before, "a failed run changed rows"
@@ -265,8 +259,9 @@ class Histories(RuleBasedStateMachine):
             return error
         return None
 
-    def _check_as_far_as_it_went(self) -> None:
-        if self._is_clean():
+    def _check_as_far_as_it_went(self, *, is_resumed: bool) -> None:
+        """What changed since the first part of a resumed walk comes with the next run."""
+        if self._is_clean() and not is_resumed:
             self._check()
         else:
             self._check_rows_are_whole()

@@ -8,7 +8,6 @@ from typing import Literal
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from protime_source import protime
 from protime_source.demo import Behaviour, Fault
 from protime_source.errors import ExpiredError
 from protime_source.failures import explain
@@ -259,7 +258,7 @@ def test_a_tenant_without_rows_is_followed_from_its_first_row_on(make_world: Wor
 def test_what_changed_between_the_parts_of_a_walk_comes_with_the_run_that_ends_it(
     world: World,
 ) -> None:
-    world.pipeline().run(protime(max_pages=1))
+    world.run(max_pages=1)
     world.tenant.delete(min(world.tenant.records))
     later = {"person": {"id": 7}, "from": TODAY, "comments": "later"}
     world.tenant.update(min(world.tenant.records), later)

@@ -1,6 +1,6 @@
 """How fast the source is, beside the floor and what one would write instead.
 
-    uv run python -m tests.bench --rows 1000000 --plot docs/speed.png
+    uv run --group bench python -m tests.bench --rows 1000000 --plot speed.png
 
 Each load runs in a process of its own against a tenant in another, which has made its pages before.
 """
@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from matplotlib import pyplot
 
 from tests.bench.measures import Measure, measured, order, tenant
 from tests.servers.postgres import PostgresServer
@@ -46,22 +48,21 @@ class Bench:
 
     def first(self, load: str, url: str) -> Measure:
         """A first load."""
-        tries = []
-        for _ in range(self.repeat):
-            with self._prepared(url) as (folder, environment):
-                tries.append(measured(load, url, folder, environment))
-        return Measure.of(tries)
+        return Measure.of(self._try(load, url) for _ in range(self.repeat))
 
     def later(self, url: str, **orders: object) -> Measure:
         """A run after a first load, with what the tenant was told to send."""
+        return Measure.of(self._try("source", url, orders) for _ in range(self.repeat))
+
+    def _try(self, load: str, url: str, orders: dict[str, object] | None = None) -> Measure:
+        """A load; with orders, the one that follows them."""
+        order(url)
         with self._prepared(url) as (folder, environment):
-            measured("source", url, folder, environment)
-            tries = []
-            for _ in range(self.repeat):
-                order(url, changes=0)
-                order(url, **orders)
-                tries.append(measured("source", url, folder, environment))
-        return Measure.of(tries)
+            first = measured(load, url, folder, environment)
+            if orders is None:
+                return first
+            order(url, **orders)
+            return measured(load, url, folder, environment)
 
     @contextmanager
     def _prepared(self, url: str) -> Iterator[tuple[Path, dict[str, str]]]:
@@ -105,32 +106,26 @@ def _line(name: str, measure: Measure, floor: Measure | None = None) -> Measure:
     return measure
 
 
-def first_loads(bench: Bench, rows: int, latency: float, names: list[str]) -> dict[str, Measure]:
-    """First loads side by side."""
-    print(f"\n{rows:,} rows, first load, {1000 * latency:.0f} ms a page\n")
-    print(HEAD.format("(times the floor)"))
-    found: dict[str, Measure] = {}
+def compare(bench: Bench, rows: int, latency: float, names: list[str]) -> dict[str, float]:
+    """Prints first loads side by side, and later runs; gives seconds by name."""
     with tenant(rows, latency) as url:
+        title = f"{rows:,} rows, {1000 * latency:.0f} ms a page"
+        print(f"\n{title}, first load\n\n{HEAD.format('(times the floor)')}")
+        found: dict[str, Measure] = {}
         for name in names:
-            found[name] = _line(FIRST_LOADS[name], bench.first(name, url), found.get("floor"))
-    return found
-
-
-def later_runs(bench: Bench, rows: int, latency: float = 0.0) -> Measure:
-    """Runs after the first: nothing, some changes, a resync; gives the one with changes."""
-    print(f"\n{rows:,} rows, later runs, {1000 * latency:.0f} ms a page\n")
-    print(HEAD.format("run"))
-    with tenant(rows, latency) as url:
+            found[FIRST_LOADS[name]] = _line(
+                FIRST_LOADS[name], bench.first(name, url), found.get(FIRST_LOADS["floor"])
+            )
+        print(f"\n{title}, later runs\n\n{HEAD.format('run')}")
         _line("no change", bench.later(url))
-        changed = _line(f"{CHANGES:,} changes", bench.later(url, changes=CHANGES))
+        changes = f"{CHANGES:,} changes"
+        found[changes] = _line(changes, bench.later(url, changes=CHANGES))
         _line("resync, 1 % vanished", bench.later(url, expired=True))
-    return changed
+    return {name: measure.wall for name, measure in found.items()}
 
 
 def plot(times: dict[str, dict[int, float]], file: Path) -> None:
     """Draws seconds against rows."""
-    from matplotlib import pyplot
-
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     for name, points in times.items():
         axes.plot(list(points), list(points.values()), marker="o", label=name.replace("`", ""))
@@ -164,13 +159,10 @@ def main() -> None:
             names = ["source"] if postgres else list(FIRST_LOADS)
             print(f"\n### {engine}")
             for rows in _sizes(options.rows):
-                for name, measure in first_loads(bench, rows, 0, names).items():
-                    times.setdefault(f"{FIRST_LOADS[name]}, {engine}", {})[rows] = measure.wall
-                changed = later_runs(bench, rows)
-                times.setdefault(f"{CHANGES:,} changes, {engine}", {})[rows] = changed.wall
+                for name, seconds in compare(bench, rows, 0, names).items():
+                    times.setdefault(f"{name}, {engine}", {})[rows] = seconds
             if options.latency:
-                first_loads(bench, options.rows, options.latency, names[:2])
-                later_runs(bench, options.rows, options.latency)
+                compare(bench, options.rows, options.latency, names[:2])
     if options.plot:
         plot(times, options.plot)
 

@@ -4,7 +4,7 @@
 
 `POST /bench` with `{"changes": 1000}` sets how many events the next delta answers carry, with
 `{"expired": true}` makes the next delta link answer 410 and leaves out each hundredth record of
-the walk that follows.
+the walks that follow. What an order does not name is off.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Tenant:
 
     def set(self, orders: dict[str, Any]) -> None:
         """Takes an order."""
-        self.changes = orders.get("changes", self.changes)
-        if orders.get("expired"):
-            self.is_expired = self.vanishes = True
+        self.changes = orders.get("changes", 0)
+        self.is_expired = self.vanishes = orders.get("expired", False)
+        if self.vanishes:
             self._fewer = self._fewer or [*self._made(vanishing=True)]
 
     def delta(self, query: dict[str, list[str]]) -> bytes | None:
@@ -59,7 +59,6 @@ class Tenant:
         if self.is_expired:
             self.is_expired = False
             return None
-        self.vanishes = False
         return self._events(token)
 
     def _made(self, *, vanishing: bool) -> Iterator[bytes]:
