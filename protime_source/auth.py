@@ -13,7 +13,7 @@ import requests
 from requests.auth import AuthBase
 
 from protime_source.answers import Answer
-from protime_source.errors import AuthenticationError, UnavailableError
+from protime_source.errors import AuthenticationError, ScopeError, UnavailableError
 from protime_source.redaction import redact
 from protime_source.settings import Settings
 
@@ -102,19 +102,19 @@ class ClientCredentials(AuthBase):
         token = str(answer.get("access_token") or "")
         # What cannot stand in a header would be shown, token and all, by the error it causes there.
         if not response.ok or not _TOKEN.fullmatch(token):
-            raise AuthenticationError(self._refusal(response.status, answer))
+            raise self._refusal(response.status, answer)
         self._check_scopes(answer.get("scope"))
         self._token = token
         lifetime = _lifetime(answer.get("expires_in"))
         # A lifetime shorter than the margin must not mean a new token for every request.
         self._expires = asked + max(lifetime - EXPIRY_MARGIN, lifetime / 2)
 
-    def _refusal(self, status: int, answer: dict[str, Any]) -> str:
+    def _refusal(self, status: int, answer: dict[str, Any]) -> AuthenticationError:
         said = answer.get("error_description") or answer.get("error") or f"status {status}"
         reason = redact(" ".join(str(said).split()))
         if answer.get("error") == "invalid_scope":
             return self._scope_refused(self._scopes, reason)
-        return (
+        return AuthenticationError(
             f"Protime refuses the credentials of tenant {self._settings.tenant} ({reason})."
             " Check client_id, client_secret, tenant and environment under"
             " [sources.protime]."
@@ -125,10 +125,10 @@ class ClientCredentials(AuthBase):
         if not isinstance(granted, str) or not granted:
             return
         if missing := [scope for scope in self._scopes if scope not in granted.split()]:
-            raise AuthenticationError(self._scope_refused(missing, "not granted"))
+            raise self._scope_refused(missing, "not granted")
 
-    def _scope_refused(self, scopes: Sequence[str], reason: str) -> str:
-        return (
+    def _scope_refused(self, scopes: Sequence[str], reason: str) -> ScopeError:
+        return ScopeError(
             f"Protime does not give this client the scope {' '.join(scopes)} ({reason})."
             " Ask Protime to add it to the client."
         )

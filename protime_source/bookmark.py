@@ -21,12 +21,14 @@ class Origin:
     Attributes:
         tenant: API address and tenant name.
         warehouse: Fingerprint of destination and dataset.
-        start_date: First day of the delta's window, ISO.
+        start_date: First day of the delta's window, ISO; empty when it has none.
+        shape: The sensitive columns and external references that were asked for.
     """
 
     tenant: str
     warehouse: str
     start_date: str
+    shape: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,10 @@ class Bookmark:
         return self.origin == origin
 
     @property
-    def start(self) -> date:
-        """First day of the window."""
-        return date.fromisoformat(self.origin.start_date)
+    def start(self) -> date | None:
+        """First day of the window, if it has one."""
+        start = self.origin.start_date
+        return date.fromisoformat(start) if start else None
 
     @property
     def walk_start(self) -> datetime:

@@ -43,9 +43,14 @@ class Changes:
 
 
 class EventLog:
-    """Collects the events of one delta run, in whatever order and however often they come."""
+    """Collects the events of one delta run, in whatever order and however often they come.
 
-    def __init__(self) -> None:
+    Args:
+        deleted_status: The `status` of records that are deleted although they come as updates.
+    """
+
+    def __init__(self, deleted_status: str = "") -> None:
+        self._deleted_status = deleted_status
         self._seen: dict[int, _Seen] = {}
 
     @property
@@ -56,7 +61,8 @@ class EventLog:
     def add(self, events: Iterable[tuple[str, Row]]) -> None:
         """Adds events: change type and row."""
         for kind, row in events:
-            self._seen.setdefault(row["id"], _Seen()).add(kind, row)
+            is_deleted = self._deleted_status and row.get("status") == self._deleted_status
+            self._seen.setdefault(row["id"], _Seen()).add(DELETE if is_deleted else kind, row)
 
     def apply(self, held: Mapping[int, Row], now: datetime) -> Changes:
         """Compares the events with what the warehouse holds.
@@ -71,7 +77,7 @@ class EventLog:
         """
         changes = Changes([], [])
         for id_, seen in self._seen.items():
-            if seen.delete and _reaches(seen.delete, seen.update):
+            if seen.delete and reaches(seen.delete, seen.update):
                 if row := _deletion(seen, held.get(id_), now):
                     changes.deleted.append(row)
             elif seen.update and _overwrites(seen.update, held.get(id_)):
@@ -80,29 +86,33 @@ class EventLog:
 
 
 def _newer(kept: Row | None, row: Row) -> Row:
-    return row if _reaches(row, kept) else kept or row
+    return row if reaches(row, kept) else kept or row
 
 
-def _reaches(row: Row, other: Row | None) -> bool:
-    """Whether a row's version is at least the other's; versions compare as text."""
-    return other is None or bool(row["change_version"] >= other["change_version"])
+def reaches(row: Row, other: Row | None) -> bool:
+    """Whether a row's version is at least the other's; versions compare as text.
+
+    Where a record came without one, what came later counts.
+    """
+    version = row["change_version"]
+    return other is None or version == "" or bool(version >= other["change_version"])
 
 
 def _overwrites(update: Row, held: Row | None) -> bool:
     """Whether an update is news. At equal versions an announced deletion stands: it came later."""
-    if held is None or not _reaches(update, held):
+    if held is None or not reaches(update, held):
         return held is None
-    return not (held["delete_reason"] == "announced" and _reaches(held, update))
+    return not (held["delete_reason"] == "announced" and reaches(held, update))
 
 
 def _deletion(seen: _Seen, held: Row | None, now: datetime) -> Row | None:
     """The row to mark: the newest values we know, and whatever the deletion itself carries."""
     delete = seen.delete
-    if delete is None or held is None or not _reaches(delete, held):
+    if delete is None or held is None or not reaches(delete, held):
         return None
-    if held["delete_reason"] == "announced" and _reaches(held, delete):
+    if held["delete_reason"] == "announced" and reaches(held, delete):
         return None
-    newest = held if seen.update is None or _reaches(held, seen.update) else seen.update
+    newest = held if seen.update is None or reaches(held, seen.update) else seen.update
     carried = {name: value for name, value in delete.items() if value is not None}
     known = {**newest, **carried, "deleted_at": held["deleted_at"], "synced_at": now}
     return deleted(known, "announced", now)

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import msgspec
 
-from protime_source.collections import ASSIGNMENTS
+from protime_source.catalogue import ASSIGNMENTS
 from protime_source.errors import ProtocolError
 from protime_source.settings import Settings
 from protime_source.transport import Transport

@@ -1,15 +1,19 @@
-"""What a collection of Protime is: its name, scope, columns and filters."""
+"""What a collection is: its name, scope, columns and filters."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 API_PATH = "/connector/protimeapi/api/v1"
 
-ColumnType = Literal["bigint", "text", "bool", "date", "json"]
+ColumnType = Literal["bigint", "text", "bool", "date", "double", "json"]
+
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 @dataclass(frozen=True)
@@ -22,27 +26,43 @@ class Column:
         type: dlt's data type; `json` keeps an array or object as Protime sent it.
         description: One line, which becomes the column's comment where the destination has them.
         writable: Whether a create or update takes it.
+        sensitive: Personal data that is loaded only when a setting names the column.
+        refers: The collection whose id it holds, by Protime's name.
+        alias: Another path that older documentation gives the field.
     """
 
     name: str
     path: str
     type: ColumnType
     description: str
-    writable: bool = True
+    writable: bool = False
+    sensitive: bool = False
+    refers: str = ""
+    alias: str = ""
+
+
+def column(
+    path: str, type_: ColumnType, description: str, *, name: str = "", **more: Any
+) -> Column:
+    """A column that is called like its field, in snake case, unless it is given a name."""
+    return Column(name or column_name(path), path, type_, description, **more)
+
+
+def column_name(path: str) -> str:
+    """`person.id` is `person_id`, `countryISOCode` is `country_iso_code`."""
+    return re.sub(r"\W+", "_", _WORDS.sub("_", path)).lower()
 
 
 @dataclass(frozen=True)
-class LevelsView:
+class ArrayView:
     """A view with one row for each entry of an array column.
 
     Attributes:
-        name: The view's name.
         column: The array column it unfolds.
         key: What the table's `id` is called in the view.
-        columns: The view's columns: name, path in the entry, type.
+        columns: The view's columns: name, path in the entry (empty for the entry itself), type.
     """
 
-    name: str
     column: str
     key: str
     columns: tuple[tuple[str, str, ColumnType], ...]
@@ -50,21 +70,40 @@ class LevelsView:
 
 @dataclass(frozen=True)
 class Collection:
-    """One collection of the API that offers a delta.
+    """One collection of the API.
 
     Attributes:
         name: Protime's name, kebab-case, as it stands in paths and scopes.
-        columns: The documented fields; `id` and `change_version` are always among them.
-        date_column: The date column that the delta's date filter looks at.
-        views: The views over its array columns.
+        columns: The fields that are loaded; `id` and `change_version` are always among them.
         documentation: The page that the columns come from.
+        date_column: The date that the delta's date filter looks at; empty when it has no filter.
+        has_delta: Whether it offers a delta; if not, each run walks over all of it.
+        scopes: Collections whose `.read` scope opens it, the likeliest first; its own when empty.
+        views: The views over its array columns.
+        references: Collections whose external references its delta can add.
+        deleted_status: The `status` of a record that is deleted but still shown.
+        has_version: Whether its records surely carry a `changeVersion`.
+        below: Where it lies below the API's root, when not under its name; with columns in
+            braces, whose values the settings give.
+        hidden: The fields that are documented and not loaded.
+        requested: The external references to ask for, as Protime writes them.
+        branches: The values of the braces in `below` to walk over.
     """
 
     name: str
     columns: tuple[Column, ...]
-    date_column: str
-    views: tuple[LevelsView, ...] = ()
     documentation: str = ""
+    date_column: str = ""
+    has_delta: bool = True
+    scopes: tuple[str, ...] = ()
+    views: tuple[ArrayView, ...] = ()
+    references: tuple[str, ...] = ()
+    deleted_status: str = ""
+    has_version: bool = True
+    below: str = ""
+    hidden: tuple[Column, ...] = ()
+    requested: str = ""
+    branches: tuple[Mapping[str, Any], ...] = ({},)
 
     @property
     def table(self) -> str:
@@ -74,79 +113,76 @@ class Collection:
     @property
     def path(self) -> str:
         """Path of the list on the API host."""
-        return f"{API_PATH}/{self.name}"
+        return f"{API_PATH}/{self.below or self.name}"
+
+    @property
+    def id_type(self) -> ColumnType:
+        """The type of its ids: integers, but for GUIDs as text."""
+        return next(column.type for column in self.columns if column.name == "id")
+
+    @property
+    def read_scopes(self) -> tuple[str, ...]:
+        """Scopes of which one opens list, get and delta (concepts/oauth2-scope-model)."""
+        return tuple(f"connector-protimeapi-{name}.read" for name in self.scopes or (self.name,))
 
     @property
     def read_scope(self) -> str:
-        """The scope that list, get and delta need (documentation: concepts/oauth2-scope-model)."""
-        return f"connector-protimeapi-{self.name}.read"
+        """The likeliest of the read scopes."""
+        return self.read_scopes[0]
 
     @property
     def write_scope(self) -> str:
         """The scope that create, update and delete need."""
         return f"connector-protimeapi-{self.name}.write"
 
-    def delta_start(self, start: date) -> str:
+    @property
+    def shape(self) -> str:
+        """What the settings changed about its columns; a walk is needed when it changes."""
+        loaded = [column.name for column in self.columns if column.sensitive]
+        return " ".join([*loaded, self.requested]).strip()
+
+    def view_name(self, view: ArrayView) -> str:
+        """Name of a view in the warehouse."""
+        return f"{self.table}__{view.column}"
+
+    def delta_start(self, start: date | None) -> str:
         """The link that starts a delta (documentation: how-to/track-changes-with-delta).
 
         No end date: the window stays open into the future.
         """
-        condition = quote(f"date ge '{start.isoformat()}'")
-        return f"{self.path}?filter={condition}&delta"
+        parameters = ["delta"]
+        if start:
+            parameters.insert(0, "filter=" + quote(f"date ge '{start.isoformat()}'"))
+        if self.requested:
+            parameters.append("externalReferences=" + quote(self.requested, safe="(),@"))
+        return f"{self.path}?{'&'.join(parameters)}"
+
+    def without_sensitive(self, wanted: frozenset[str]) -> Collection:
+        """This collection without its sensitive columns, but for those that are wanted."""
+        hidden = tuple(c for c in self.columns if c.sensitive and c.name not in wanted)
+        kept = tuple(c for c in self.columns if c not in hidden)
+        return replace(self, columns=kept, hidden=hidden)
+
+    def with_references(self, requested: str) -> Collection:
+        """This collection with external references (documentation: reference/external-references).
+
+        Args:
+            requested: In Protime's notation, `(people,@badge-number)(terminals,@external-code)`.
+        """
+        pairs = REFERENCE.findall(requested)
+        added = (column for pair in pairs for column in self._reference_columns(*pair))
+        return replace(self, columns=(*self.columns, *added), requested=requested)
+
+    def _reference_columns(self, collection: str, reference: str) -> Iterator[Column]:
+        """A column beside each id of the collection, and one for the record's own reference."""
+        parents = [c.path.rpartition(".")[0] for c in self.columns if c.refers == collection]
+        own = [""] if collection == self.name else []
+        for parent in [*parents, *own]:
+            path = f"{parent}.externalReferences.{reference}".lstrip(".")
+            name = column_name(f"{parent or 'external'}.{reference}")
+            text = f"External reference {reference} of {collection}."
+            yield Column(name, path, "text", text)
 
 
-ASSIGNMENTS = Collection(
-    name="assignments",
-    documentation="https://documentation.myprotime.eu/protimeapi/reference/collections/assignments/get-list/",
-    date_column="from_date",
-    columns=(
-        Column("id", "id", "bigint", "Protime's id of the assignment.", writable=False),
-        Column(
-            "change_version",
-            "changeVersion",
-            "text",
-            "Orders changes: compares as text, higher is newer.",
-            writable=False,
-        ),
-        Column("is_rejected", "isRejected", "bool", "Whether it was rejected.", writable=False),
-        Column("person_id", "person.id", "bigint", "The person the assignment is for."),
-        Column("from_date", "from", "date", "First day, local date of the person."),
-        Column("until_date", "until", "date", "Last day, local date of the person."),
-        Column(
-            "start_time_in_minutes",
-            "startTimeInMinutes",
-            "bigint",
-            "Start in minutes since local midnight, -1440 to 2880.",
-        ),
-        Column(
-            "end_time_in_minutes",
-            "endTimeInMinutes",
-            "bigint",
-            "End in minutes since local midnight, -1440 to 2880.",
-        ),
-        Column(
-            "break_duration_in_minutes",
-            "breakDurationInMinutes",
-            "bigint",
-            "Length of the break in minutes.",
-        ),
-        Column("comments", "comments", "text", "Free text."),
-        Column(
-            "activity_levels",
-            "activityLevels",
-            "json",
-            "Activity definition per level of the activity structure, as Protime sent it.",
-        ),
-    ),
-    views=(
-        LevelsView(
-            name="assignments__activity_levels",
-            column="activity_levels",
-            key="assignment_id",
-            columns=(
-                ("level", "level", "bigint"),
-                ("activity_definition_id", "activityDefinition.id", "text"),
-            ),
-        ),
-    ),
-)
+REFERENCE = re.compile(r"\(([a-z-]+),(@?[\w-]+)\)")
+"""One external reference in a request: collection and reference."""

@@ -24,6 +24,7 @@ class Counts:
         merged: Rows inserted or updated.
         marked: Rows marked as deleted, announced or vanished.
         vanished: Those of them that a resync no longer found.
+        same: Records that a catalog's walk showed as the warehouse has them.
         requests: Requests made to the API.
     """
 
@@ -33,13 +34,14 @@ class Counts:
     merged: int = 0
     marked: int = 0
     vanished: int = 0
+    same: int = 0
     requests: int = 0
     _said_at: float = field(default_factory=time.monotonic, repr=False)
 
     @property
     def ignored(self) -> int:
         """Received, but older than what the warehouse holds, repeated, or of an id never held."""
-        return self.received - self.merged - (self.marked - self.vanished)
+        return self.received - self.merged - self.same - (self.marked - self.vanished)
 
     def add_pages(self, pages: int, records: int) -> None:
         """Counts pages, and says now and then how far the run is."""

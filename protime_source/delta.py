@@ -82,13 +82,13 @@ class Delta:
         self._transport = transport
         self._collection = collection
 
-    def walk(self, start: date) -> Iterator[Page]:
+    def walk(self, start: date | None) -> Iterator[Page]:
         """Starts a new delta: all records from `start` on, page by page.
 
         Protime keeps one active delta per collection: this may end an older one.
 
         Args:
-            start: First day of the date filter.
+            start: First day of the date filter, where the collection has one.
 
         Yields:
             Pages of plain records; only the last has a `delta_link`.
@@ -130,7 +130,7 @@ class Delta:
         answer = self._transport.get(link, _decode)
         next_link = answer.nextLink or None
         delta_link = answer.deltaLink or None
-        if next_link is None and delta_link is None:
+        if next_link is None and delta_link is None and self._collection.has_delta:
             raise ProtocolError(
                 f"Protime ended the {self._collection.name} without a deltaLink; without it no"
                 " later change could be found, so this answer is not used."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -12,8 +12,11 @@ from typing import Any, ClassVar
 import dlt
 
 from protime_source import duckdb_file
-from protime_source.collections import ColumnType, LevelsView
+from protime_source.collections import ArrayView, ColumnType
 from protime_source.errors import WarehouseError
+
+ROW_KEY = ("id", "change_version", "is_deleted", "synced_at")
+"""Columns in which all rows of a package differ."""
 
 Quote = Callable[[str], str]
 """Makes a column's name safe in SQL."""
@@ -54,8 +57,13 @@ class Dialect(ABC):
         """
 
     @abstractmethod
-    def row_key(self, row: str) -> str:
-        """What tells two staged rows apart."""
+    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
+        """What tells two staged rows apart.
+
+        Args:
+            row: A table, or what it is called in the statement.
+            columns: What differs, where an engine knows no better.
+        """
 
     def version(self, row: str) -> str:
         """The change version, so that it compares by code point, as in Python."""
@@ -69,7 +77,7 @@ class Dialect(ABC):
         """The text of a JSON column."""
         return f"CAST({column} AS VARCHAR)"
 
-    def create_view(self, name: str, table: str, view: LevelsView, quote: Quote) -> str:
+    def create_view(self, name: str, table: str, view: ArrayView, quote: Quote) -> str:
         """Creates the view unless it is there.
 
         Args:
@@ -80,16 +88,17 @@ class Dialect(ABC):
         """
         return f"CREATE VIEW IF NOT EXISTS {name} AS {self._levels(table, view, quote)}"
 
-    def after_load(self, table: str, index: str) -> Iterator[str]:
+    def after_load(self, table: str, index: str, key: str) -> Iterator[str]:
         """Statements that leave everything as it is when they were executed before.
 
         Args:
             table: Qualified name of a loaded table.
             index: A name for its index.
+            key: The column that its rows are found by.
         """
         yield from ()
 
-    def _levels(self, table: str, view: LevelsView, quote: Quote) -> str:
+    def _levels(self, table: str, view: ArrayView, quote: Quote) -> str:
         """Each column gets its `AS`: `level` is a keyword to DuckDB."""
         columns = ", ".join(
             f"{self._entry_value(path, self.types[kind])} AS {quote(name)}"
@@ -121,7 +130,7 @@ class DuckDB(Dialect):
         """Creates the file."""
         duckdb_file.create(pipeline)
 
-    def row_key(self, row: str) -> str:
+    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
         """Its number, also when all values are the same."""
         return f"{row}.rowid"
 
@@ -129,7 +138,7 @@ class DuckDB(Dialect):
         return f"LATERAL (SELECT UNNEST(TRY_CAST({column} AS JSON[])) AS entry) l"
 
     def _entry_value(self, path: str, kind: str) -> str:
-        return f"TRY_CAST(l.entry ->> '$.{path}' AS {kind})"
+        return f"TRY_CAST(l.entry ->> '{_json_path(path)}' AS {kind})"
 
 
 class Postgres(Dialect):
@@ -139,7 +148,7 @@ class Postgres(Dialect):
     holds_nul = False
     requires = ("psycopg2", "adbc_driver_postgresql")
 
-    def row_key(self, row: str) -> str:
+    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
         """The physical place of the row."""
         return f"{row}.ctid"
 
@@ -147,16 +156,16 @@ class Postgres(Dialect):
         """`COLLATE "C"`: most databases sort like a dictionary, where `a` is less than `B`."""
         return f'{row}.change_version COLLATE "C"'
 
-    def create_view(self, name: str, table: str, view: LevelsView, quote: Quote) -> str:
+    def create_view(self, name: str, table: str, view: ArrayView, quote: Quote) -> str:
         """Postgres has no `IF NOT EXISTS` here, and replacing would wait for every reader."""
         sql = f"CREATE VIEW {name} AS {self._levels(table, view, quote)}"
         return (
             f"DO $levels$ BEGIN IF to_regclass('{name}') IS NULL THEN {sql}; END IF; END $levels$"
         )
 
-    def after_load(self, table: str, index: str) -> Iterator[str]:
+    def after_load(self, table: str, index: str, key: str) -> Iterator[str]:
         """The index that a merge of a few rows finds them by."""
-        yield f'CREATE UNIQUE INDEX IF NOT EXISTS "{index}" ON {table} (id)'
+        yield f'CREATE UNIQUE INDEX IF NOT EXISTS "{index}" ON {table} ({key})'
 
     def _entries(self, column: str) -> str:
         array = f"CASE WHEN json_typeof({column}) = 'array' THEN {column} ELSE '[]' END"
@@ -183,13 +192,12 @@ class BigQuery(Dialect):
         """Nothing to refuse; Google's client need not say that it reads results over REST."""
         warnings.filterwarnings("ignore", "Cannot create BigQuery Storage client")
 
-    def row_key(self, row: str) -> str:
+    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
         """Different for all rows of a package, see `Walk`; load jobs are never done twice.
 
         A load job's id is its file's name, so that a repeated one is refused as a duplicate.
         """
-        names = ("id", "change_version", "is_deleted", "synced_at")
-        fields = ", ".join(f"{row}.{name} AS {name}" for name in names)
+        fields = ", ".join(f"{row}.{name} AS {name}" for name in columns)
         return f"TO_JSON_STRING(STRUCT({fields}))"
 
     def timestamp(self, moment: datetime) -> str:
@@ -205,7 +213,11 @@ class BigQuery(Dialect):
         return f"UNNEST({array}) AS entry"
 
     def _entry_value(self, path: str, kind: str) -> str:
-        return f"SAFE_CAST(JSON_VALUE(entry, '$.{path}') AS {kind})"
+        return f"SAFE_CAST(JSON_VALUE(entry, '{_json_path(path)}') AS {kind})"
+
+
+def _json_path(path: str) -> str:
+    return f"$.{path}" if path else "$"
 
 
 DIALECTS: dict[str, Dialect] = {

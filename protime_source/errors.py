@@ -6,7 +6,8 @@ ProtimeError
 ├── VanishedRowsError        a resync found suspiciously many rows gone
 ├── AlreadyRunningError      another process runs the same pipeline
 └── ApiError                 Protime, or the way to it
-    ├── AuthenticationError  the token endpoint refused the credentials or a scope
+    ├── AuthenticationError  the token endpoint refused the credentials
+    │   └── ScopeError           or a scope
     ├── UnavailableError     no usable answer, also after waiting and asking again
     ├── ProtocolError        an answer that breaks the documented protocol
     └── ResponseError        an error status, with what Protime said
@@ -65,6 +66,10 @@ class ApiError(ProtimeError):
 
 class AuthenticationError(ApiError):
     """The token endpoint refused the credentials, or a scope."""
+
+
+class ScopeError(AuthenticationError):
+    """The client does not have the scope."""
 
 
 class UnavailableError(ApiError):

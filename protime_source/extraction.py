@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
+from protime_source.ahead import ahead
 from protime_source.bookmark import Bookmark, Origin, Ticker
+from protime_source.changelog import ChangeLog
 from protime_source.changes import EventLog
 from protime_source.collections import Collection
 from protime_source.counts import Counts, progress
-from protime_source.delta import LIFETIME, Delta
+from protime_source.delta import LIFETIME, Delta, Page
 from protime_source.errors import ExpiredError
 from protime_source.records import RecordDecoder
 from protime_source.settings import Settings
+from protime_source.snapshot import Snapshot
 from protime_source.tables import ROWS_PER_TABLE, TableBuilder, ghost
 from protime_source.transport import Transport
 from protime_source.walk import Walk
@@ -43,6 +47,8 @@ class Extraction:
         state: The resource's state, which dlt commits with the rows.
         counts: What was done, for people.
         max_pages: Stop a walk after this many pages, and let the next run go on there.
+        log: Where to note every event, if that is wanted.
+        is_alone: Whether no other collection could be served while this one waits.
         ticker: Tells the times.
         valid_since: Live rows received before (UTC) belong to a walk that was begun anew.
     """
@@ -56,6 +62,8 @@ class Extraction:
     state: MutableMapping[str, Any]
     counts: Counts
     max_pages: int | None = None
+    log: ChangeLog | None = None
+    is_alone: Callable[[], bool] = lambda: True
     ticker: Ticker = field(default_factory=Ticker, init=False)
     valid_since: datetime | None = field(default=None, init=False)
 
@@ -64,7 +72,18 @@ class Extraction:
         """The collection's delta."""
         return Delta(self.transport, self.collection)
 
-    def tables(self, *, full_resync: bool = False, is_known: bool = True) -> Iterator[pa.Table]:
+    def pages(self, link: str, most: int | None = None) -> Iterator[Page | None]:
+        """The pages from a link on, fetched ahead; `None` while others can be served.
+
+        Args:
+            link: Where to begin.
+            most: Pages to take at most.
+        """
+        return ahead(islice(self.delta.follow(link), most), self.is_alone)
+
+    def tables(
+        self, *, full_resync: bool = False, is_known: bool = True
+    ) -> Iterator[pa.Table | None]:
         """Does what is due: goes on with a walk, follows the delta, or walks from the start.
 
         Args:
@@ -72,7 +91,8 @@ class Extraction:
             is_known: Whether dlt's schema has the table; if not, it gets to know it.
 
         Yields:
-            Tables of rows to merge. When all are taken, the bookmark is written.
+            Tables of rows to merge. When all are taken, the bookmark is written. `None` while
+            others can be served.
 
         Raises:
             ProtimeError: When it cannot be done; nothing of it may be loaded then.
@@ -80,14 +100,19 @@ class Extraction:
         told: datetime | None = None
         is_told = self.warehouse.exists and is_known
         for table in self._tables(full_resync=full_resync):
-            if table.num_rows:
+            if table is None:
+                yield None
+            elif table.num_rows:
                 told, is_told = self.valid_since, True
                 yield table
         if not is_told or told not in (None, self.valid_since):
             # A first table without rows, or rows of an aborted walk and none after it.
-            yield self.builder.rows([ghost(self.ticker.after())])
+            yield self.builder.rows([ghost(self.ticker.after(), self.collection.id_type)])
 
-    def _tables(self, *, full_resync: bool) -> Iterator[pa.Table]:
+    def _tables(self, *, full_resync: bool) -> Iterator[pa.Table | None]:
+        if not self.collection.has_delta:
+            yield from self._until_one_gets_through(self._snapshot)
+            return
         bookmark = None if full_resync else self._bookmark()
         if bookmark is not None and not bookmark.walking:
             try:
@@ -107,18 +132,30 @@ class Extraction:
         return bookmark if bookmark.is_for(self._origin(), start_is_default=is_default) else None
 
     def _origin(self) -> Origin:
+        start = self._start()
         return Origin(
             f"{self.settings.api_origin} {self.settings.tenant}",
             self.warehouse.fingerprint,
-            self.settings.window_start().isoformat(),
+            start.isoformat() if start else "",
+            self.collection.shape,
         )
 
-    def _changes(self, bookmark: Bookmark) -> Iterator[pa.Table]:
+    def _start(self) -> date | None:
+        """First day of the date filter, where the collection has one."""
+        return self.settings.window_start() if self.collection.date_column else None
+
+    def _changes(self, bookmark: Bookmark) -> Iterator[pa.Table | None]:
         """The changes since the last run: requests, rows and bytes are as many as the changes."""
-        events, contact, link = EventLog(), self.ticker.after(), bookmark.link
-        for page in self.delta.follow(bookmark.link):
+        events = EventLog(self.collection.deleted_status)
+        contact, link = self.ticker.after(), bookmark.link
+        for page in self.pages(bookmark.link):
+            if page is None:
+                yield None
+                continue
             received = self.decoder.events(page.records)
             events.add(received)
+            if self.log is not None:
+                self.log.add(received, contact)
             self.counts.add_pages(1, len(received))
             link = page.delta_link or link
         changes = events.apply(self.warehouse.rows(events.ids), contact)
@@ -128,15 +165,21 @@ class Extraction:
             yield self.builder.rows(rows[first : first + ROWS_PER_TABLE])
         bookmark.moved(link, walking=False, contact=contact).write(self.state)
 
-    def _resync(self, bookmark: Bookmark | None) -> Iterator[pa.Table]:
-        """Walks until one walk gets through; a walk whose link has died is begun anew."""
+    def _resync(self, bookmark: Bookmark | None) -> Iterator[pa.Table | None]:
+        """Goes on with a walk, or begins one."""
+        begun = iter([bookmark])
+        yield from self._until_one_gets_through(lambda: self._walk(next(begun, None)))
+
+    def _until_one_gets_through(
+        self, walk: Callable[[], Iterator[pa.Table | None]]
+    ) -> Iterator[pa.Table | None]:
+        """A walk whose link has died is begun anew."""
         for _ in range(MAX_WALKS):
             try:
-                yield from self._walk(bookmark)
+                yield from walk()
                 return
             except ExpiredError as error:
                 failure = error
-                bookmark = None
                 logger.warning(
                     "%s: the walk starts anew, its link is no longer valid (status %d).",
                     self.collection.table,
@@ -144,7 +187,7 @@ class Extraction:
                 )
         raise failure
 
-    def _walk(self, bookmark: Bookmark | None) -> Iterator[pa.Table]:
+    def _walk(self, bookmark: Bookmark | None) -> Iterator[pa.Table | None]:
         if bookmark is None:
             bookmark = self._new_walk()
             received_at = bookmark.walk_start
@@ -157,16 +200,24 @@ class Extraction:
 
     def _new_walk(self) -> Bookmark:
         """A bookmark for a walk from the start."""
-        self.settings.check_window()
-        start, live = self.settings.window_start(), 0
+        start, live = self._start(), 0
+        if start is not None:
+            self.settings.check_window()
         newest: datetime | None = None
         if self.warehouse.exists:
             live = self.warehouse.live_from(self.collection.date_column, start)
             newest = self.warehouse.last_received()
         started = self.ticker.after(newest).isoformat()
-        progress.info("%s: a full walk from %s on", self.collection.table, start)
+        window = f" from {start} on" if start else ""
+        progress.info("%s: a full walk%s", self.collection.table, window)
         link = self.collection.delta_start(start)
         return Bookmark(self._origin(), link, True, started, live, started)
+
+    def _snapshot(self) -> Iterator[pa.Table | None]:
+        """A walk of a collection that has no delta, and so nothing to remember."""
+        newest = self.warehouse.last_received() if self.warehouse.exists else None
+        self.valid_since = self.ticker.after(newest)
+        yield from Snapshot(self, self.valid_since).tables()
 
     def _explain(self, error: ExpiredError, bookmark: Bookmark) -> None:
         """Says why a walk follows; a delta that died young has probably met a rival."""

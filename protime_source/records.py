@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from operator import attrgetter
 from typing import Any
 
@@ -31,6 +32,7 @@ _FIELD_TYPES: dict[ColumnType, Any] = {
     "text": str | None,
     "bool": bool | None,
     "date": str | None,
+    "double": float | None,
     "json": msgspec.Raw,
 }
 MARKS = frozenset({"is_deleted", "deleted_at", "delete_reason", "synced_at"})
@@ -39,7 +41,6 @@ MARKS = frozenset({"is_deleted", "deleted_at", "delete_reason", "synced_at"})
 WARNINGS_PER_COLUMN = 20
 """A mistake that all records share is not told for each of them."""
 
-_KEYS = {"id": int, "changeVersion": str}
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -67,6 +68,8 @@ class RecordDecoder:
         self._normalize = normalize
         self._holds_nul = holds_nul
         self._paths = {column.path for column in collection.columns}
+        self._parents = {path.rpartition(".")[0] for path in self._paths}
+        self._hidden = {column.path.lower() for column in collection.hidden}
         self._taken = {column.name for column in collection.columns} | MARKS
         self._record = _struct(collection)
         self._page = msgspec.json.Decoder(list[self._record] | None)  # type: ignore[name-defined]
@@ -90,10 +93,7 @@ class RecordDecoder:
             decoded = [record for page in pages for record in self._page.decode(page) or ()]
         except msgspec.DecodeError:
             return None
-        return {
-            column.name: [*map(_plain, get(decoded))] if column.type == "json" else [*get(decoded)]
-            for column, get in self._getters
-        }
+        return {column.name: [*_readable(column, get(decoded))] for column, get in self._getters}
 
     def rows(self, records: msgspec.Raw) -> list[Row]:
         """Decodes a page record by record, with every field.
@@ -123,12 +123,19 @@ class RecordDecoder:
         fields = self._flatten(record)
         row: Row = {}
         for column in self._collection.columns:
-            if (raw := fields.pop(column.path, None)) is not None:
+            raw = fields.pop(column.path, None)
+            if raw is None and column.alias:
+                raw = fields.pop(column.alias, None)
+            if raw is not None:
                 row[column.name] = self._value(column, raw, row.get("id"))
+        if not self._collection.has_version:
+            row["change_version"] = row.get("change_version") or ""
         for key in ("id", "change_version"):
             if row.get(key) is None:
                 raise ProtocolError(f"A record of {self._collection.name} has no usable {key}.")
         for path, raw in fields.items():
+            if self._is_hidden(path):
+                continue
             name = self._undocumented_name(path, row)
             if (value := self._undocumented(self._mended(name, raw, row["id"]))) is not None:
                 self._tell_undocumented(name)
@@ -138,13 +145,29 @@ class RecordDecoder:
     def _flatten(self, record: msgspec.Raw) -> dict[str, msgspec.Raw]:
         """Fields by path, undocumented objects opened by one level; arrays stay whole."""
         fields: dict[str, msgspec.Raw] = {}
-        for name, raw in self._decode_object(record).items():
-            if name not in self._paths and bytes(raw).startswith(b"{"):
+        waiting = list(self._decode_object(record).items())
+        while waiting:
+            path, raw = waiting.pop()
+            if self._is_opened(path) and bytes(raw).startswith(b"{"):
                 inner = self._decode_object(raw)
-                fields |= {f"{name}.{leaf}": value for leaf, value in inner.items()}
+                waiting += [(f"{path}.{leaf}", value) for leaf, value in inner.items()]
             else:
-                fields[name] = raw
-        return fields
+                fields[path] = raw
+        return dict(reversed(fields.items()))
+
+    def _is_opened(self, path: str) -> bool:
+        return path in self._parents or ("." not in path and path not in self._paths)
+
+    def _is_hidden(self, path: str) -> bool:
+        """Whether it is a sensitive field, or one of its parents in another shape.
+
+        Whatever its spelling: the documentation is not steady there (`countryIsoCode`).
+        """
+        path = path.lower()
+        return any(
+            hidden == path or hidden.startswith(f"{path}.") or path.startswith(f"{hidden}.")
+            for hidden in self._hidden
+        )
 
     def _decode_object(self, raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
         try:
@@ -180,7 +203,7 @@ class RecordDecoder:
         try:
             return None if value is None else coerce(column.type, value, text)
         except (ValueError, TypeError):
-            if column.name == "id" and isinstance(value, int) and not isinstance(value, bool):
+            if column.name == "id" and type(value) is int:
                 return self._stand_in(value)
             self._tell(column.name, f"has a value that is no {column.type}: loaded as empty", id_)
             return None
@@ -230,39 +253,70 @@ class _Event(msgspec.Struct, gc=False):
 
 def _struct(collection: Collection) -> type[msgspec.Struct]:
     """A struct of the documented fields; any other field makes decoding fail."""
-    fields: dict[str, Any] = {}
-    nested: dict[str, dict[str, Any]] = {}
+    tree: dict[str, Any] = {}
     for column in collection.columns:
-        parent, dot, leaf = column.path.rpartition(".")
-        owner = nested.setdefault(parent, {}) if dot else fields
-        owner[leaf] = _KEYS.get(column.path, _FIELD_TYPES[column.type])
-    for parent, children in nested.items():
-        fields[parent] = _define(parent, children) | None
-    return _define(collection.name.replace("-", "_"), fields)
+        _put(tree, column.path, _FIELD_TYPES[column.type])
+    for column in collection.hidden:
+        _put(tree, column.path, msgspec.Raw)
+    tree["id"] = str if collection.id_type == "text" else int
+    required = {"id"}
+    if collection.has_version:
+        tree["changeVersion"] = str
+        required.add("changeVersion")
+    return _define(collection.table, tree, required)
 
 
-def _define(name: str, fields: dict[str, Any]) -> type[msgspec.Struct]:
+def _put(tree: dict[str, Any], path: str, kind: Any) -> None:
+    """Puts a type at its place below the objects that the path names."""
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+    tree[leaf] = kind
+
+
+def _define(
+    name: str, fields: dict[str, Any], required: Set[str] = frozenset()
+) -> type[msgspec.Struct]:
     """Fields are renamed (`from` is no name in Python); `gc=False`: a third faster to decode."""
+    kinds = {
+        field: _define(field, kind) | None if isinstance(kind, dict) else kind
+        for field, kind in sorted(fields.items(), key=lambda item: item[0] not in required)
+    }
     members: list[Any] = [
-        (_attribute(field), kind) if field in _KEYS else (_attribute(field), kind, None)
-        for field, kind in sorted(fields.items(), key=lambda item: item[0] not in _KEYS)
+        (_attribute(field), kind) if field in required else (_attribute(field), kind, None)
+        for field, kind in kinds.items()
     ]
     rename = {_attribute(field): field for field in fields}
-    return msgspec.defstruct(name, members, rename=rename, gc=False, forbid_unknown_fields=True)
+    return msgspec.defstruct(
+        _attribute(name), members, rename=rename, gc=False, forbid_unknown_fields=True
+    )
 
 
 def _attribute(field: str) -> str:
-    return f"{field}_"
+    return re.sub(r"\W", "_", field) + "_"
 
 
 def _getter(path: str) -> Callable[[list[Any]], Iterable[Any]]:
     """Reads one field of many records; a missing parent gives `None`."""
-    parent, dot, leaf = path.rpartition(".")
-    get = attrgetter(_attribute(leaf))
-    if not dot:
-        return lambda records: map(get, records)
-    above = attrgetter(_attribute(parent))
-    return lambda records: (None if owner is None else get(owner) for owner in map(above, records))
+    *parents, last = (attrgetter(_attribute(part)) for part in path.split("."))
+
+    def get(records: Iterable[Any]) -> Iterable[Any]:
+        for parent in parents:
+            records = _below(parent, records)
+        return _below(last, records) if parents else map(last, records)
+
+    return get
+
+
+def _below(get: attrgetter[Any], owners: Iterable[Any]) -> Iterator[Any]:
+    return (None if owner is None else get(owner) for owner in owners)
+
+
+def _readable(column: Column, values: Iterable[Any]) -> Iterable[Any]:
+    """JSON as its text; where there may be no version, the empty one."""
+    if column.type == "json":
+        return map(_plain, values)
+    return (value or "" for value in values) if column.name == "change_version" else values
 
 
 def _plain(raw: msgspec.Raw | None) -> bytes | None:

@@ -5,69 +5,27 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import dlt
 
 from protime_source.bookmark import Bookmark
-from protime_source.collections import ASSIGNMENTS, Collection
+from protime_source.catalogue import COLLECTIONS
+from protime_source.collections import Collection
 from protime_source.console import Console
 from protime_source.dialects import dialect_of
-from protime_source.errors import AlreadyRunningError, SettingsError
+from protime_source.errors import AlreadyRunningError, ApiError, SettingsError
 from protime_source.failures import Failure, explain
 from protime_source.lock import one_run
 from protime_source.pending import load_pending
 from protime_source.settings import Settings
 from protime_source.source import NAME, protime
+from protime_source.summary import Summary, TableSummary
 from protime_source.warehouse import Warehouse
 
 PAGES_PER_PACKAGE = 250
 """Pages of a walk that are loaded at once: what a crash in a long walk can cost."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run did.
-
-    Attributes:
-        table: The table.
-        counts: dlt's metrics of all its packages, added up.
-        live: Rows now live.
-        seconds: How long it took.
-        bookmark: Where the next run goes on.
-        pending: Packages of an earlier run that were loaded first.
-        place: The destination, in words.
-    """
-
-    table: str
-    counts: Counter[str]
-    live: int
-    seconds: float
-    bookmark: Bookmark
-    pending: int
-    place: str
-
-    def __str__(self) -> str:
-        """A table to read at a glance."""
-        names = ("received", "merged", "marked", "ignored")
-        titles = ("received", "merged", "marked deleted", "ignored as stale", "rows now live")
-        values = [*(self.counts[name] for name in names), self.live]
-        head = "  ".join([" " * len(self.table), *titles])
-        row = "  ".join(
-            [self.table, *(f"{v:>{len(t)},}" for v, t in zip(values, titles, strict=True))]
-        )
-        return f"{head}\n{row}\n{self._footer()}"
-
-    def _footer(self) -> str:
-        requests = self.counts["requests"]
-        noun = "request" if requests == 1 else "requests"
-        until = f"{self.bookmark.expires:%Y-%m-%d %H:%M} UTC"
-        first = " What an earlier run had left was loaded first." if self.pending else ""
-        return (
-            f"{requests:,} {noun} in {self.seconds:.1f} s.{first}\nLoaded into {self.place}."
-            f" The delta expires {until}, unless a run uses it before."
-        )
 
 
 def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) -> Summary:
@@ -86,30 +44,48 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         SettingsError: When a setting is missing or wrong.
         AlreadyRunningError: When another process runs the pipeline.
     """
-    Settings.from_config(**settings)
+    tables = Settings.from_config(**settings).collections
+    settings.pop("collections", None)
     with one_run(pipeline):
-        return _load(pipeline, full_resync, settings)
+        return _load(pipeline, tables, full_resync, settings)
 
 
-def _load(pipeline: dlt.Pipeline, full_resync: bool, settings: dict[str, Any]) -> Summary:
-    started, counts = time.monotonic(), Counter[str]()
+def _load(
+    pipeline: dlt.Pipeline, tables: tuple[str, ...], full_resync: bool, settings: dict[str, Any]
+) -> Summary:
+    started, counts = time.monotonic(), {table: Counter[str]() for table in tables}
     dialect_of(pipeline).prepare(pipeline)
     pending = load_pending(pipeline)
-    bookmark = None if full_resync else read_bookmark(pipeline, ASSIGNMENTS)
-    while True:
-        # What a walk in parts showed first may have changed since: the delta follows at once.
-        is_resumed = bookmark is not None and bookmark.walking
-        pipeline.run(protime(max_pages=PAGES_PER_PACKAGE, full_resync=full_resync, **settings))
+    due, walking = tables, frozenset[str]()
+    if not full_resync:
+        walking = _walking(pipeline, due)
+    while due:
+        pipeline.run(
+            protime(*due, max_pages=PAGES_PER_PACKAGE, full_resync=full_resync, **settings)
+        )
         full_resync = False
-        counts.update(_metrics(pipeline, ASSIGNMENTS))
-        bookmark = read_bookmark(pipeline, ASSIGNMENTS)
-        if bookmark is not None and not bookmark.walking and not is_resumed:
-            break
-    columns = pipeline.schemas[NAME].get_table_columns(ASSIGNMENTS.table)
-    live = Warehouse(pipeline, ASSIGNMENTS.table, columns).live()
-    seconds = time.monotonic() - started
+        for table in due:
+            counts[table].update(_metrics(pipeline, table))
+        # What a walk in parts showed first may have changed since: the delta follows at once.
+        still = _walking(pipeline, due)
+        due = tuple(t for t in due if t in still | walking and not counts[t]["refused"])
+        walking = still
+    refused = tuple(table for table in tables if counts[table]["refused"])
+    done = {t: _summary(pipeline, t, counts[t]) for t in tables if t not in refused}
     place = f"{pipeline.destination_client().config.data_location()}, dataset {NAME}"
-    return Summary(ASSIGNMENTS.table, counts, live, seconds, bookmark, pending, place)
+    return Summary(done, refused, time.monotonic() - started, pending, place)
+
+
+def _summary(pipeline: dlt.Pipeline, table: str, counts: Counter[str]) -> TableSummary:
+    columns = pipeline.schemas[NAME].get_table_columns(table)
+    live = Warehouse(pipeline, table, columns).live()
+    return TableSummary(counts, live, read_bookmark(pipeline, COLLECTIONS[table]))
+
+
+def _walking(pipeline: dlt.Pipeline, tables: Iterable[str]) -> frozenset[str]:
+    """The tables whose walk is not complete."""
+    marks = {table: read_bookmark(pipeline, COLLECTIONS[table]) for table in tables}
+    return frozenset(table for table, mark in marks.items() if mark and mark.walking)
 
 
 def main(*, full_resync: bool = False) -> int:
@@ -119,7 +95,8 @@ def main(*, full_resync: bool = False) -> int:
         full_resync: Begin a new walk, whatever is remembered.
 
     Returns:
-        The exit code: 0 when all is loaded, else `Failure.exit_code`.
+        The exit code: 0 when all is loaded, 3 when Protime refused some collections, else
+        `Failure.exit_code`.
     """
     with Console(sys.stderr) as console:
         pipeline = None
@@ -132,6 +109,9 @@ def main(*, full_resync: bool = False) -> int:
             console.line(f"error: {failure.message} {_consequence(failure, pipeline)}".strip())
             return failure.exit_code
     sys.stdout.write(f"{summary}\n")
+    if summary.refusal:
+        sys.stderr.write(f"error: {summary.refusal}\n")
+        return ApiError.exit_code
     return 0
 
 
@@ -142,7 +122,7 @@ def read_bookmark(pipeline: dlt.Pipeline, collection: Collection) -> Bookmark | 
     return Bookmark.read(state)
 
 
-def _metrics(pipeline: dlt.Pipeline, collection: Collection) -> dict[str, int]:
+def _metrics(pipeline: dlt.Pipeline, table: str) -> dict[str, int]:
     """The counts of the last run, which the resource left in dlt's trace."""
     extracted = pipeline.last_trace.last_extract_info if pipeline.last_trace else None
     packages = extracted.metrics.values() if extracted else ()
@@ -150,8 +130,8 @@ def _metrics(pipeline: dlt.Pipeline, collection: Collection) -> dict[str, int]:
     return {
         name: count
         for resource in resources
-        if collection.table in resource
-        for name, count in resource[collection.table].custom_metrics.items()
+        if table in resource
+        for name, count in resource[table].custom_metrics.items()
     }
 
 
@@ -162,7 +142,6 @@ def _consequence(failure: Failure, pipeline: dlt.Pipeline | None) -> str:
         return ""
     if pipeline.has_pending_data:
         return "What was received is kept; the next run loads it first."
-    bookmark = read_bookmark(pipeline, ASSIGNMENTS)
-    if bookmark is not None and bookmark.walking:
+    if _walking(pipeline, COLLECTIONS):
         return "The rows loaded so far are right; the next run goes on from there."
     return "Nothing was changed; the next run goes on from where the last one ended."

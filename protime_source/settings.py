@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -13,6 +14,10 @@ import dlt
 import pendulum
 from dlt.common.configuration import with_config
 
+from protime_source import choices
+from protime_source.catalogue import COLLECTIONS
+from protime_source.choices import wrong
+from protime_source.collections import Collection
 from protime_source.errors import SettingsError
 from protime_source.version import __version__
 
@@ -44,6 +49,11 @@ class Settings:
             window (0 to 1) changes nothing and fails.
         api_url: Scheme, host and port of the API, instead of the one of tenant and environment.
         token_url: Full URL of the token endpoint, instead of the one of tenant and environment.
+        collections: The tables to load, or `all`.
+        sensitive_columns: Columns with personal data to load all the same: `people.birth_date`.
+        external_references: By table, the references to ask for: `(people,@badge-number)`.
+        activity_structures: `<GUID of a structure version>/<level>` of activity definitions.
+        history: Whether to keep a log of every event, in `<table>__changes`.
     """
 
     tenant: str
@@ -56,6 +66,11 @@ class Settings:
     max_vanished_share: float = 0.5
     api_url: str | None = None
     token_url: str | None = None
+    collections: tuple[str, ...] = ("assignments",)
+    sensitive_columns: tuple[str, ...] = ()
+    external_references: Mapping[str, str] = field(default_factory=dict)
+    activity_structures: tuple[str, ...] = ()
+    history: bool = False
 
     @classmethod
     def from_config(cls, **explicit: Any) -> Settings:
@@ -84,7 +99,7 @@ class Settings:
         values = given | {name: value for name, value in found.items() if value is not None}
         if missing := [name for name in REQUIRED if not str(values.get(name, "")).strip()]:
             raise SettingsError(_missing(missing))
-        settings = cls(**values)
+        settings = cls(**_chosen(values))
         settings.check()
         return settings
 
@@ -98,13 +113,13 @@ class Settings:
         _check_choice("environment", self.environment, get_args(Environment))
         _check_choice("deletes", self.deletes, get_args(Deletes))
         if not _is_share(self.max_vanished_share):
-            raise _wrong("max_vanished_share", self.max_vanished_share, "a number from 0 to 1")
+            raise wrong("max_vanished_share", self.max_vanished_share, "a number from 0 to 1")
         if self.company is not None and not isinstance(self.company, str):
-            raise _wrong("company", self.company, "text")
+            raise wrong("company", self.company, "text")
         if self.api_url is not None and not _is_http(self.api_url, path=False):
-            raise _wrong("api_url", self.api_url, "just scheme and host: https://acme.myprotime.eu")
+            raise wrong("api_url", self.api_url, "just scheme and host: https://acme.myprotime.eu")
         if self.token_url is not None and not _is_http(self.token_url, path=True):
-            raise _wrong("token_url", self.token_url, "a URL like https://host/connect/token")
+            raise wrong("token_url", self.token_url, "a URL like https://host/connect/token")
         self.window_start()
 
     @property
@@ -130,6 +145,18 @@ class Settings:
         company = re.sub(r"[^ -~]|[()]", "", plain).strip() or self.tenant
         return f"dlt-source-protime/{__version__} ({company})"
 
+    def collection(self, table: str) -> Collection:
+        """A collection as it is to be loaded: its columns, references and branches."""
+        wanted = [each.partition(".") for each in self.sensitive_columns]
+        found = COLLECTIONS[table].without_sensitive(
+            frozenset(column for of, _, column in wanted if of == table)
+        )
+        if "{" not in found.below:
+            return found.with_references(self.external_references.get(table, ""))
+        pairs = [each.split("/") for each in self.activity_structures]
+        branches = ({"structure_version": guid, "level": int(level)} for guid, level in pairs)
+        return replace(found, branches=tuple(branches))
+
     def window_start(self) -> date:
         """First day of the delta's date filter.
 
@@ -141,7 +168,7 @@ class Settings:
         try:
             return date.fromisoformat(str(self.start_date))
         except ValueError as error:
-            raise _wrong("start_date", self.start_date, "a date like 2026-01-31") from error
+            raise wrong("start_date", self.start_date, "a date like 2026-01-31") from error
 
     def check_window(self) -> None:
         """Checks that Protime would start a delta at `start_date`.
@@ -203,31 +230,48 @@ def _missing(missing: list[str]) -> str:
 def _configured(name: str) -> Any:
     """A setting from dlt's providers, as the type it has; `None` when nobody set it."""
     accessor = dlt.secrets if name in ("client_id", "client_secret") else dlt.config
+    if name == "external_references":
+        return _by_table(name)
     value: Any = accessor.get(f"{SECTION}.{name}")
-    if value is None:
-        return None
+    if value is None or name in ("collections", "sensitive_columns", "activity_structures"):
+        return value
     if name != "max_vanished_share":
         return str(value).strip()
     try:
         return float(value)
     except ValueError as error:
-        raise _wrong(name, value, "a number from 0 to 1") from error
+        raise wrong(name, value, "a number from 0 to 1") from error
 
 
-def _wrong(name: str, value: object, wanted: str) -> SettingsError:
-    return SettingsError(
-        f"The setting {name} is {value!r}, but must be {wanted}. Nothing was changed."
-    )
+def _by_table(name: str) -> dict[str, Any] | None:
+    """A setting that each table may have: `sources.protime.<table>.<name>`."""
+    found: dict[str, Any] = {
+        table: dlt.config.get(f"{SECTION}.{table}.{name}") for table in COLLECTIONS
+    }
+    return {table: value for table, value in found.items() if value is not None} or None
+
+
+def _chosen(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, with those that name collections and columns looked up."""
+    structures = choices.activity_structures(values.get("activity_structures", ()))
+    return {
+        **values,
+        "activity_structures": structures,
+        "collections": choices.collections(values.get("collections", ["assignments"]), structures),
+        "sensitive_columns": choices.sensitive_columns(values.get("sensitive_columns", ())),
+        "external_references": choices.external_references(values.get("external_references", {})),
+        "history": choices.is_on("history", values.get("history", False)),
+    }
 
 
 def _check_label(name: str, value: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", value):
-        raise _wrong(name, value, "the first label of a host: acme of https://acme.myprotime.eu")
+        raise wrong(name, value, "the first label of a host: acme of https://acme.myprotime.eu")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise _wrong(name, value, " or ".join(choices))
+        raise wrong(name, value, " or ".join(choices))
 
 
 def _is_share(value: object) -> bool:

@@ -152,14 +152,28 @@ def deleted(row: Row, reason: str, synced_at: datetime) -> Row:
     return {**row, "is_deleted": True, "deleted_at": learnt, "delete_reason": reason}
 
 
-def ghost(synced_at: datetime) -> Row:
+def ghost(synced_at: datetime, id_type: str = "bigint") -> Row:
     """A row that no merge lets through: a delete of an id that is never held.
 
     It makes dlt create a table that has no rows yet. A table of no rows would do, but for the
     driver that loads into Postgres, which refuses it each time.
     """
-    row = {"id": -(2**63), "change_version": "", "deleted_at": None}
+    id_ = "" if id_type == "text" else -(2**63)
+    row = {"id": id_, "change_version": "", "deleted_at": None}
     return deleted({**row, "synced_at": synced_at}, "announced", synced_at)
+
+
+def plain_rows(table: pa.Table) -> list[Row]:
+    """The rows of a table as the record decoder gives them."""
+    kept = [name for name in table.column_names if name not in MARKS]
+    return [
+        {name: _plain(value) for name, value in row.items()}
+        for row in table.select(kept).to_pylist()
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _is_exact_double(value: object) -> bool:

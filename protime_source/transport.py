@@ -1,45 +1,26 @@
-"""One tenant over HTTP: sending, and patience."""
+"""One tenant over HTTP: what is asked, and what an answer means."""
 
 from __future__ import annotations
 
 import http
-import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-import requests
-from dlt.common.configuration import resolve_configuration
-from dlt.common.configuration.specs import RuntimeConfiguration
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    retry_if_not_exception_type,
-    stop_after_attempt,
-)
-from tenacity.wait import wait_random_exponential
+from tenacity import retry_if_exception_type
 
 from protime_source.answers import (
     Answer,
     RateLimitedError,
     place,
     raise_if_passing,
-    read,
     response_error,
     status_line,
 )
-from protime_source.auth import ClientCredentials
-from protime_source.errors import (
-    NotFoundError,
-    ProtimeError,
-    ProtocolError,
-    SettingsError,
-    UnavailableError,
-)
+from protime_source.connection import Connection
+from protime_source.errors import NotFoundError, ProtocolError, UnavailableError
 from protime_source.links import absolute
-from protime_source.redaction import QuietAdapter, redact, redact_http_logs
-from protime_source.settings import Settings, first_line
+from protime_source.settings import Settings
 
 T = TypeVar("T")
 
@@ -47,34 +28,26 @@ T = TypeVar("T")
 class Transport:
     """Sends requests to one tenant's API, with its token, and waits out what passes.
 
-    Patience is dlt's: `runtime.request_max_attempts`, `request_backoff_factor`,
-    `request_max_retry_delay` and `request_timeout`.
-
     Args:
         settings: The tenant.
         scopes: The scopes to ask a token for.
+        connection: A connection to share; one of its own when there is none.
 
     Attributes:
         requests: How many requests reached the API or tried to, without those for tokens.
     """
 
-    def __init__(self, settings: Settings, scopes: Sequence[str]) -> None:
-        redact_http_logs()
+    def __init__(
+        self, settings: Settings, scopes: Sequence[str], connection: Connection | None = None
+    ) -> None:
         self.requests = 0
         self._origin = settings.api_origin
-        self._patience = resolve_configuration(RuntimeConfiguration())
-        self._session = requests.Session()
-        self._session.trust_env = False
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, QuietAdapter())
-        self._session.headers["User-Agent"] = settings.user_agent
-        self._session.headers["Accept"] = "application/json"
-        self._found: dict[str, dict[str, Any]] = {}
-        self._auth = ClientCredentials(settings, scopes, self._post_form)
+        self._connection = (connection or Connection(settings)).open()
+        self._auth = self._connection.credentials(scopes)
 
     def close(self) -> None:
-        """Closes the connections."""
-        self._session.close()
+        """Closes the connections, or leaves them to the others that use them."""
+        self._connection.close()
 
     def get(self, link: str, decode: Callable[[bytes], T]) -> T:
         """Gets a link and decodes its body; a body that cannot be decoded is asked for again.
@@ -88,7 +61,7 @@ class Transport:
             SettingsError: When `REQUESTS_CA_BUNDLE` names no file.
         """
         url = absolute(link, self._origin)
-        answer: T = self._retrying()(self._get, url, decode)
+        answer: T = self._connection.retrying()(self._get, url, decode)
         return answer
 
     def send(self, method: str, path: str, body: object = None) -> Answer:
@@ -107,7 +80,7 @@ class Transport:
             ApiError: When Protime does not accept it.
         """
         url = absolute(path, self._origin)
-        retrying = self._retrying()
+        retrying = self._connection.retrying()
         if method == "POST":
             retrying = retrying.copy(retry=retry_if_exception_type(RateLimitedError))
         try:
@@ -139,7 +112,7 @@ class Transport:
 
     def _once(self, method: str, url: str, **options: Any) -> Answer:
         self.requests += 1
-        answer = self._exchange(method, url, auth=self._auth, **options)
+        answer = self._connection.exchange(method, url, auth=self._auth, **options)
         self.requests += answer.requests - 1
         if 300 <= answer.status < 400:
             raise ProtocolError(
@@ -155,95 +128,3 @@ class Transport:
                 " asking again."
             )
         return answer
-
-    def _post_form(self, url: str, data: dict[str, str]) -> Answer:
-        def once() -> Answer:
-            answer = self._exchange("POST", url, data=data)
-            raise_if_passing(answer, url)
-            return answer
-
-        try:
-            return self._retrying()(once)
-        except UnavailableError as error:
-            raise _NoTokenError(str(error)) from None
-
-    def _exchange(self, method: str, url: str, **options: Any) -> Answer:
-        try:
-            with self._session.request(
-                method,
-                url,
-                timeout=self._patience.request_timeout,
-                allow_redirects=False,
-                stream=True,
-                **self._surroundings(url.partition("?")[0]),
-                **options,
-            ) as response:
-                return read(response, url)
-        except OSError as error:
-            failure = _failure(error, url)
-        # Not raised from the error: its text has the whole URL, and a traceback would show it.
-        raise failure
-
-    def _surroundings(self, url: str) -> dict[str, Any]:
-        """Proxies and certificates by the environment, read once: requests does it each time.
-
-        A password from `.netrc` is never sent.
-        """
-        if url not in self._found:
-            session = requests.Session()
-            found = session.merge_environment_settings(url, {}, None, None, None)
-            self._found[url] = {name: found[name] for name in ("proxies", "verify")}
-        return self._found[url]
-
-    def _retrying(self) -> Retrying:
-        return Retrying(
-            stop=stop_after_attempt(self._patience.request_max_attempts),
-            wait=self._wait,
-            retry=retry_if_exception_type(UnavailableError) & _MAY_PASS,
-            reraise=True,
-        )
-
-    def _wait(self, state: RetryCallState) -> float:
-        """As long as `Retry-After` says, or randomly longer each time."""
-        longest = self._patience.request_max_retry_delay
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, UnavailableError) and error.retry_after is not None:
-            return min(error.retry_after, longest)
-        factor = self._patience.request_backoff_factor
-        return wait_random_exponential(multiplier=factor, max=longest)(state)
-
-
-class _NoTokenError(UnavailableError):
-    """The token endpoint gave no answer, and was asked often enough."""
-
-
-class _UntrustedError(UnavailableError):
-    """Whoever answers cannot prove who it is; asking again changes nothing."""
-
-
-_MAY_PASS = retry_if_not_exception_type((_NoTokenError, _UntrustedError))
-
-
-def _failure(error: OSError, url: str) -> ProtimeError:
-    """What keeps a request from being answered."""
-    cause = _innermost(error)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return _UntrustedError(
-            f"{place(url)} shows a certificate that is not trusted ({cause.verify_message});"
-            " nothing was sent to it. If your network inspects TLS, name the file of its authority"
-            " in REQUESTS_CA_BUNDLE; if not, check tenant, environment and api_url."
-        )
-    reason = redact(first_line(cause))
-    if not isinstance(error, requests.RequestException):
-        return SettingsError(f"{reason}. Nothing was sent; check REQUESTS_CA_BUNDLE.")
-    return UnavailableError(
-        f"{place(url)} cannot be reached ({reason}). Check the network, tenant, environment and"
-        " api_url."
-    )
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """The reason itself: requests and urllib3 wrap it several times, with the whole URL."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return error

@@ -107,7 +107,15 @@ def _to_text(value: Any, text: bytes) -> str:
     return value if isinstance(value, str) else text.decode()
 
 
-def _to_date(value: Any, _: bytes) -> str:
+def _to_double(value: Any, _: bytes) -> float:
+    if isinstance(value, bool):
+        raise TypeError("not a number")
+    return float(value)
+
+
+def _to_date(value: Any, _: bytes) -> str | None:
+    if value == "":
+        return None  # "empty = open-ended" (reference/collections/people)
     return date.fromisoformat(value[:10]).isoformat()
 
 
@@ -116,5 +124,6 @@ _COERCE: dict[ColumnType, Callable[[Any, bytes], Any]] = {
     "text": _to_text,
     "bool": _to_bool,
     "date": _to_date,
+    "double": _to_double,
     "json": lambda _, text: text.decode(),
 }

@@ -32,10 +32,10 @@ def ensure_views(pipeline: dlt.Pipeline, collection: Collection) -> None:
     with pipeline.sql_client() as client:
         qualified = client.make_qualified_table_name
         table = qualified(collection.table)
-        for statement in dialect.after_load(table, f"{collection.table}__id"):
+        for statement in dialect.after_load(table, f"{collection.table}__id", "id"):
             client.execute_sql(statement)
         for view in collection.views:
-            name = qualified(view.name)
+            name = qualified(collection.view_name(view))
             client.execute_sql(dialect.create_view(name, table, view, client.escape_column_name))
 
 
@@ -49,9 +49,8 @@ def drop_views(pipeline: dlt.Pipeline, collection: Collection) -> None:
     with pipeline.sql_client() as client:
         if client.has_dataset():
             for view in collection.views:
-                client.execute_sql(
-                    f"DROP VIEW IF EXISTS {client.make_qualified_table_name(view.name)}"
-                )
+                name = client.make_qualified_table_name(collection.view_name(view))
+                client.execute_sql(f"DROP VIEW IF EXISTS {name}")
 
 
 class ViewKeeper(ModuleType):

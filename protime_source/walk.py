@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from protime_source.ahead import ahead
 from protime_source.bookmark import Bookmark
+from protime_source.changes import EventLog
 from protime_source.delta import Page
-from protime_source.errors import VanishedRowsError
-from protime_source.tables import BYTES_PER_TABLE, ROWS_PER_TABLE, deleted
+from protime_source.tables import BYTES_PER_TABLE, ROWS_PER_TABLE, deleted, plain_rows
+from protime_source.vanished import check_share
 
 if TYPE_CHECKING:
     from protime_source.extraction import Extraction
@@ -41,13 +40,14 @@ class Walk:
         self.bookmark = bookmark
         self._received_at = received_at
         self._seen: list[pa.Array] = []
-        self._stale = 0
+        self._unmerged = 0
 
-    def tables(self) -> Iterator[pa.Table]:
+    def tables(self) -> Iterator[pa.Table | None]:
         """Walks.
 
         Yields:
-            Tables of live rows; after the last page, of the rows that vanished.
+            Tables of live rows; after the last page, of the rows that vanished. `None` while
+            others can be served.
 
         Raises:
             ExpiredError: When a link has died.
@@ -56,6 +56,9 @@ class Walk:
         """
         waiting: list[msgspec.Raw] = []
         for page in self._pages():
+            if page is None:
+                yield None
+                continue
             waiting.append(page.records)
             if sum(map(_size, waiting)) >= BYTES_PER_TABLE:
                 yield from self._rows(waiting)
@@ -66,10 +69,12 @@ class Walk:
             yield from self._vanished()
         self._count()
 
-    def _pages(self) -> Iterator[Page]:
+    def _pages(self) -> Iterator[Page | None]:
         """Pages up to the last, or to the limit; the bookmark moves along."""
-        followed = self._run.delta.follow(self.bookmark.link)
-        for page in ahead(islice(followed, self._run.max_pages)):
+        for page in self._run.pages(self.bookmark.link, self._run.max_pages):
+            if page is None:
+                yield None
+                continue
             link = page.delta_link or page.next_link or ""
             self.bookmark = self.bookmark.moved(
                 link, walking=page.delta_link is None, contact=self._run.ticker.after()
@@ -84,8 +89,30 @@ class Walk:
         table = self._run.builder.pages(pages, self._run.ticker.after(self._received_at))
         self._run.counts.add_pages(len(pages), table.num_rows)
         table = _once(table)
-        self._seen.append(ids := table["id"].combine_chunks())
-        yield from self._without_stale(table, ids)
+        self._seen.append(table["id"].combine_chunks())
+        if self._run.collection.deleted_status:
+            yield from self._marked(table)
+            table = self._undeleted(table)
+        yield from self._without_stale(table, table["id"].combine_chunks())
+
+    def _undeleted(self, table: pa.Table) -> pa.Table:
+        status = pa.scalar(self._run.collection.deleted_status)
+        return table.filter(pc.fill_null(pc.not_equal(table["status"], status), True))
+
+    def _marked(self, table: pa.Table) -> Iterator[pa.Table]:
+        """Rows that a walk shows with the status of a deletion; held ones are marked."""
+        run = self._run
+        status = run.collection.deleted_status
+        log = EventLog(status)
+        rows = table.filter(pc.equal(table["status"], pa.scalar(status)))
+        log.add(("", row) for row in plain_rows(rows))
+        self._unmerged += rows.num_rows
+        if not log.ids or not run.warehouse.exists:
+            return
+        changes = log.apply(run.warehouse.rows(log.ids), run.ticker.after())
+        run.counts.marked += len(changes.deleted)
+        if changes.deleted:
+            yield run.builder.rows(changes.deleted)
 
     def _without_stale(self, table: pa.Table, ids: pa.Array) -> Iterator[pa.Table]:
         """Keeps what the warehouse holds in a newer version, but notes that the walk saw it.
@@ -102,12 +129,12 @@ class Walk:
             id_: gone
             for id_, version in zip(ids.to_pylist(), versions, strict=True)
             for held_version, gone in (held.get(id_, ("", False)),)
-            if held_version > version
+            if version and held_version > version
         }
         if not stale:
             yield table
             return
-        self._stale += len(stale)
+        self._unmerged += len(stale)
         yield table.filter(pc.invert(pc.is_in(ids, value_set=pa.array(stale, pa.int64()))))
         kept = self._run.warehouse.rows([id_ for id_, gone in stale.items() if not gone])
         yield self._run.builder.rows(
@@ -129,24 +156,14 @@ class Walk:
             bookmark.walk_start, run.collection.date_column, bookmark.start
         )
         gone = unseen.filter(pc.invert(pc.is_in(unseen, value_set=self._all_seen())))
-        self._check_share(len(gone))
-        run.counts.vanished = run.counts.marked = len(gone)
+        live = bookmark.live_before
+        check_share(run.collection, run.settings, len(gone), live, bookmark.start)
+        run.counts.vanished = len(gone)
+        run.counts.marked += len(gone)
         for first in range(0, len(gone), ROWS_PER_TABLE):
             rows = run.warehouse.rows(gone[first : first + ROWS_PER_TABLE].to_pylist())
             yield run.builder.rows(
                 [deleted(row, "vanished", self._received_at) for row in rows.values()]
-            )
-
-    def _check_share(self, gone: int) -> None:
-        allowed = self._run.settings.max_vanished_share
-        live = max(self.bookmark.live_before, gone)
-        if gone > allowed * live:
-            raise VanishedRowsError(
-                f"{self._run.collection.table}: a complete walk from {self.bookmark.start} on no"
-                f" longer showed {gone} of {live} live rows ({gone / live:.0%}), more than"
-                f" max_vanished_share allows ({allowed:.0%}). No row was marked. If they are"
-                " really gone, run once with SOURCES__PROTIME__MAX_VANISHED_SHARE=1.0; if not,"
-                " ask Protime whether this client may still see everybody."
             )
 
     def _all_seen(self) -> pa.Array:
@@ -156,7 +173,7 @@ class Walk:
         """Counts each id once, however often pages repeat it."""
         seen = self._all_seen().sort()  # a hash set would take ten times the memory
         repeated = pc.sum(pc.equal(seen[1:], seen[:-1])).as_py() or 0
-        self._run.counts.merged = len(seen) - repeated - self._stale
+        self._run.counts.merged = len(seen) - repeated - self._unmerged
 
 
 def _once(table: pa.Table) -> pa.Table:

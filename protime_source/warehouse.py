@@ -59,6 +59,7 @@ class Warehouse:
         with pipeline.sql_client() as client:
             self.name, self.staging_name = client.get_qualified_table_names(table)
             self.types = self._read_types(client, columns)
+            self._quoted = client.escape_column_name
             self._select = ", ".join(self._readable(client, name) for name in self.types)
 
     @property
@@ -74,7 +75,7 @@ class Warehouse:
         identity = f"{place}|{self._pipeline.dataset_name}"
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
-    def merge_filter(self, since: datetime | None = None) -> str:
+    def merge_filter(self, since: datetime | None = None, *, has_version: bool = True) -> str:
         """The condition on staged rows that makes dlt's one MERGE statement safe to repeat.
 
         At once stale guard (never an older version over a newer one), deduplication (also of a
@@ -85,11 +86,14 @@ class Warehouse:
         Args:
             since: Live rows received before (UTC) are left out: they come from a walk that was
                 begun anew within the load, and may be gone since.
+            has_version: Whether all its records carry a version.
         """
         key, version = self.dialect.row_key, self.dialect.version
         valid = (
             f"s.is_deleted OR s.synced_at >= {self.dialect.timestamp(since)}" if since else "TRUE"
         )
+        # Where a record may come without a version, what came later counts.
+        newer = "v >= held" if has_version else "held IS NOT NULL AND (v = '' OR v >= held)"
         return (
             f"{key(self.staging_name)} IN (SELECT k FROM ("
             f"SELECT {key('s')} AS k, {version('s')} AS v, s.is_deleted AS gone,"
@@ -97,7 +101,22 @@ class Warehouse:
             f" ORDER BY {version('s')} DESC, s.is_deleted DESC, s.synced_at DESC) AS n"
             f" FROM {self.staging_name} s LEFT JOIN {self.name} d ON d.id = s.id"
             f" WHERE {valid}) candidates WHERE n = 1 AND"
-            " ((held IS NULL AND NOT gone) OR v >= held))"
+            f" ((held IS NULL AND NOT gone) OR {newer}))"
+        )
+
+    def log_filter(self, table: str) -> str:
+        """The condition that adds each event to a log once, also when it is staged again."""
+        with self._pipeline.sql_client() as client:
+            name, staging = client.get_qualified_table_names(table)
+
+        def key(row: str) -> str:
+            return self.dialect.row_key(row, ("event_id", "received_at"))
+
+        return (
+            f"{key(staging)} IN (SELECT k FROM (SELECT {key('s')} AS k, ROW_NUMBER() OVER"
+            " (PARTITION BY s.event_id ORDER BY s.received_at) AS n"
+            f" FROM {staging} s LEFT JOIN {name} d ON d.event_id = s.event_id"
+            " WHERE d.event_id IS NULL) candidates WHERE n = 1)"
         )
 
     def rows(self, ids: Sequence[int]) -> dict[int, Row]:
@@ -106,17 +125,20 @@ class Warehouse:
         Args:
             ids: Ids to look up; those the table does not hold are left out.
         """
-        columns = list(self.types)
         return {
-            values[columns.index("id")]: {
-                column: self._plain(column, value)
-                for column, value in zip(columns, values, strict=True)
-            }
-            for chunk in _chunks(ids)
-            for values in self._query(
-                f"SELECT {self._select} FROM {self.name} WHERE id IN ({chunk})"
-            )
+            row["id"]: row for chunk in _chunks(ids) for row in self._rows(f"WHERE id IN ({chunk})")
         }
+
+    def all_rows(self) -> dict[Any, Row]:
+        """All rows by id: for catalogs, which are small."""
+        return {row["id"]: row for row in self._rows("")}
+
+    def _rows(self, condition: str) -> Iterator[Row]:
+        for values in self._query(f"SELECT {self._select} FROM {self.name} {condition}"):
+            yield {
+                column: self._plain(column, value)
+                for column, value in zip(self.types, values, strict=True)
+            }
 
     def versions(self, ids: Sequence[int]) -> dict[int, tuple[str, bool]]:
         """Version and deletion mark of the held rows among some ids, and of a few others."""
@@ -132,20 +154,25 @@ class Warehouse:
         """How many live rows there are."""
         return int(self._query(f"SELECT COUNT(*) FROM {self.name} WHERE NOT is_deleted")[0][0])
 
-    def live_from(self, date_column: str, start: date) -> int:
-        """How many live rows there are from a date on."""
-        query = f"SELECT COUNT(*) FROM {self.name} WHERE NOT is_deleted AND {date_column} >= %s"
-        return int(self._query(query, start)[0][0])
+    def live_from(self, date_column: str, start: date | None) -> int:
+        """How many live rows there are from a date on, or in all."""
+        condition, values = self._window(date_column, start)
+        found = self._query(f"SELECT COUNT(*) FROM {self.name} WHERE {condition}", *values)
+        return int(found[0][0])
 
-    def not_received_since(self, moment: datetime, date_column: str, start: date) -> pa.Array:
+    def not_received_since(
+        self, moment: datetime, date_column: str, start: date | None
+    ) -> pa.Array:
         """Ids of the live rows from a date on that were last received before a moment (UTC)."""
-        found = self._query(
-            f"SELECT id FROM {self.name} WHERE NOT is_deleted AND {date_column} >= %s"
-            " AND synced_at < %s",
-            start,
-            moment,
-        )
-        return pa.array([id_ for (id_,) in found], pa.int64())
+        condition, values = self._window(date_column, start)
+        query = f"SELECT id FROM {self.name} WHERE {condition} AND synced_at < %s"
+        return pa.array([id_ for (id_,) in self._query(query, *values, moment)], pa.int64())
+
+    def _window(self, date_column: str, start: date | None) -> tuple[str, list[object]]:
+        """The live rows that a walk can show: condition and its values."""
+        if start is None:
+            return "NOT is_deleted", []
+        return f"NOT is_deleted AND {self._quoted(date_column)} >= %s", [start]
 
     def holds_before(self, moment: datetime) -> bool:
         """Whether a row was last received before a moment (UTC)."""

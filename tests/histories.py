@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from protime_source import ProtimeError, protime
-from protime_source.collections import ASSIGNMENTS
+from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.errors import ApiError
 from protime_source.failures import explain

@@ -21,7 +21,7 @@ from protime_source import (
     UnavailableError,
 )
 from protime_source import auth as auth_module
-from protime_source.collections import ASSIGNMENTS
+from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour, DemoTenant, Fault
 from protime_source.demo.messages import Call
 from protime_source.transport import Transport

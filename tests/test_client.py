@@ -22,7 +22,7 @@ from protime_source import (
     ProtocolError,
     SettingsError,
 )
-from protime_source.collections import ASSIGNMENTS
+from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour, Fault
 from tests.conftest import WorldFactory
 from tests.world import World

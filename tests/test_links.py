@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from urllib3.util import parse_url
 
 from protime_source import ProtocolError, Settings, UnavailableError
-from protime_source.collections import ASSIGNMENTS
+from protime_source.catalogue import ASSIGNMENTS
 from protime_source.delta import Delta
 from protime_source.demo import Behaviour, DemoServer, DemoTenant, Fault
 from protime_source.links import absolute

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from protime_source import ProtimeError, Settings
-from protime_source.collections import ASSIGNMENTS
+from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour
 from protime_source.failures import STOPPED
 from tests.world import World

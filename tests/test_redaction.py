@@ -20,7 +20,7 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import ApiError, Assignment, Client, Settings, UnavailableError, protime
-from protime_source.collections import ASSIGNMENTS
+from protime_source.catalogue import ASSIGNMENTS
 from protime_source.delta import Delta
 from protime_source.demo import Fault
 from protime_source.failures import explain

@@ -30,7 +30,7 @@ from protime_source import (
 )
 from protime_source import delta as delta_module
 from protime_source.answers import MAX_BODY
-from protime_source.collections import ASSIGNMENTS
+from protime_source.catalogue import ASSIGNMENTS
 from protime_source.delta import MAX_EMPTY, Delta, Page
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.runner import PAGES_PER_PACKAGE

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from dlt.common.schema import Schema
 
-from protime_source.collections import ASSIGNMENTS
+from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import DemoTenant
 from protime_source.records import RecordDecoder, Row
 from protime_source.tables import TableBuilder, deleted, live

@@ -23,7 +23,8 @@ from protime_source import (
     Settings,
     UnavailableError,
 )
-from protime_source.collections import ASSIGNMENTS
+from protime_source.catalogue import ASSIGNMENTS
+from protime_source.connection import Gate
 from protime_source.demo import Fault
 from protime_source.transport import Transport
 from tests.world import World
@@ -47,6 +48,7 @@ def transport(world: World) -> Iterator[Transport]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that would have been waited."""
     waited: list[float] = []
+    monkeypatch.setattr(Gate, "wait", lambda _: None)
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waited.append))
     return waited
 

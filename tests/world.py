@@ -17,7 +17,7 @@ import dlt
 
 from protime_source import protime
 from protime_source.bookmark import Bookmark
-from protime_source.collections import ASSIGNMENTS
+from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.demo.messages import Call
 from protime_source.runner import read_bookmark

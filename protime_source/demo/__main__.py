@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -20,6 +21,8 @@ def main() -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    # A shell lets what it starts in the background ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         tenant = DemoTenant(rows=options.rows, seed=options.seed)
         with DemoServer(tenant, port=options.port) as server:

@@ -11,6 +11,18 @@ from typing import Any, Literal
 
 from protime_source.demo.messages import Call
 
+_READABLE = (
+    "assignments clockings access-clockings people contracts people-historical-data departments"
+    " employers job-categories jobs sectors work-locations absences absence-definitions"
+    " absence-groups activity-durations activity-definitions calculated-totals breaks"
+    " break-definitions work-interruptions counters counter-definitions counter-groups"
+    " shift-definitions"
+)
+ALL_SCOPES = (
+    *(f"connector-protimeapi-{name}.read" for name in _READABLE.split()),
+    "connector-protimeapi-assignments.write",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
@@ -73,10 +85,7 @@ class Behaviour:
     continuation_lifetime_hours: float | None = 72
     token_lifetime: int = 1800
     unknown_scope: Literal["refuse", "omit"] = "refuse"
-    granted_scopes: tuple[str, ...] = (
-        "connector-protimeapi-assignments.read",
-        "connector-protimeapi-assignments.write",
-    )
+    granted_scopes: tuple[str, ...] = ALL_SCOPES
     missing_scope_status: Literal[401, 403] = 403
     feature_disabled: bool = False
     link_style: Literal["plain", "encoded", "absolute"] = "plain"

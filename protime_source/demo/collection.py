@@ -3,37 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from protime_source.demo.data import LEVELS, STRUCTURE
 from protime_source.demo.filters import Selection
 from protime_source.demo.store import Match, Record
 
 Fields = Mapping[str, Any]
+Span = tuple[str, str]
 _FAR = "9999-12-31"
+
+
+def _person(record: Record) -> int:
+    id_: int = record.get("person", {}).get("id", 0)
+    return id_
+
+
+def _day(record: Record) -> Span:
+    return record["date"], record["date"]
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A dated collection of people's records.
+    """A collection.
 
     Attributes:
         name: As in paths and scopes, kebab-case.
-        span: First and last date of a record, `YYYY-MM-DD`.
+        span: First and last date of a record, `YYYY-MM-DD`; None where there is no date filter.
         person: The person a record belongs to.
         problems: What is wrong with the fields of a write, as (field, message).
         initial: The read-only fields of a new record, besides `id` and `changeVersion`.
+        has_delta: Whether it offers a delta.
+        opened_by: The collection whose scope opens it, if not its own.
     """
 
     name: str
-    span: Callable[[Record], tuple[str, str]]
-    person: Callable[[Record], int]
-    problems: Callable[[Fields], list[tuple[str, str]]]
-    initial: Fields
+    span: Callable[[Record], Span] | None = _day
+    person: Callable[[Record], int] = _person
+    problems: Callable[[Fields], list[tuple[str, str]]] = lambda _: []
+    initial: Fields = field(default_factory=dict)
+    has_delta: bool = True
+    opened_by: str = ""
 
     def scope(self, access: Literal["read", "write"]) -> str:
         """The OAuth2 scope (page `concepts/oauth2-scope-model/`)."""
-        return f"connector-protimeapi-{self.name}.{access}"
+        return f"connector-protimeapi-{self.opened_by or self.name}.{access}"
 
     def writable(self, body: Fields) -> dict[str, Any]:
         """The body without read-only and empty fields."""
@@ -46,6 +61,8 @@ class Collection:
         """Whether a record is selected, by its first date or by any overlap."""
         start, end, people = selection.start, selection.end or _FAR, selection.people
         overlap, span, person = window == "overlap", self.span, self.person
+        if span is None:
+            return lambda record: not people or person(record) in people
 
         def selected(record: Record) -> bool:
             first, last = span(record)
@@ -53,3 +70,36 @@ class Collection:
             return dated and (not people or person(record) in people)
 
         return selected
+
+
+_UNDATED = (
+    "people contracts absence-definitions absence-groups break-definitions counter-definitions"
+    " counter-groups shift-definitions"
+)
+_DATED = (
+    "clockings access-clockings absences activity-durations calculated-totals paid-presences"
+    " breaks work-interruptions counters"
+)
+_CATALOGS = "departments employers jobs job-categories sectors work-locations"
+_HISTORIES = "department employer job job-category sector work-location"
+_SCOPES = {"paid-presences": "calculated-totals"}
+
+OTHERS = (
+    *(Collection(name, opened_by=_SCOPES.get(name, "")) for name in _DATED.split()),
+    *(Collection(name, None) for name in _UNDATED.split()),
+    *(Collection(name, None, has_delta=False) for name in _CATALOGS.split()),
+    *(
+        Collection(f"{name}-histories", None, has_delta=False, opened_by="people-historical-data")
+        for name in _HISTORIES.split()
+    ),
+    *(
+        Collection(
+            f"activity-structure-versions/{STRUCTURE}/levels/{level}/activity-definitions",
+            None,
+            has_delta=False,
+            opened_by="activity-definitions",
+        )
+        for level in LEVELS
+    ),
+)
+"""All but the assignments."""

@@ -13,6 +13,12 @@ Fields = dict[str, Any]
 Shift = tuple[int, int, int]
 """Start and end in minutes since midnight, break in minutes."""
 
+STRUCTURE = "7c1f2f0e-3b0a-4d55-9f43-0c5a6f7b8d90"
+"""The one activity structure version of the customer."""
+
+LEVELS = (1, 2, 3)
+"""Its levels."""
+
 _WEEKS_AHEAD = 6
 _LONGEST_DAYS = 14
 _FIRST_PERSON = 1204
@@ -77,6 +83,21 @@ class Planning:
         self._random = Random(seed)
         self._levels = _activity_levels(self._random)
         self._workers = self._hire(rows)
+
+    @property
+    def people(self) -> list[int]:
+        """The ids of the people."""
+        return [worker.person["id"] for worker in self._workers]
+
+    def definitions(self, level: int) -> dict[str, str]:
+        """The activity definitions of a level, each with its parent, which is empty at the top."""
+        return {
+            path[level - 1]["activityDefinition"]["id"]: (
+                path[level - 2]["activityDefinition"]["id"] if level > 1 else ""
+            )
+            for path in self._levels
+            if len(path) >= level
+        }
 
     def rows(self, count: int) -> Iterator[Fields]:
         """Exactly `count` assignments, as evenly spread as the patterns allow."""

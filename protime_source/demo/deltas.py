@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -27,6 +28,7 @@ class Delta:
         start: The cursor at its first page.
         last_request: When it was last asked, UTC.
         used: Tokens of the deltaLinks that were followed.
+        shown: How it shows a record: with the external references it was started with.
     """
 
     id: int
@@ -34,6 +36,7 @@ class Delta:
     start: int
     last_request: datetime
     used: set[str] = field(default_factory=set)
+    shown: Callable[[Record], Record] = dict
 
 
 class Deltas:
@@ -46,11 +49,14 @@ class Deltas:
         self._stamp = datetime.min.replace(tzinfo=UTC)
         self._answer: tuple[tuple[int, int, int, Behaviour], list[bytes]] | None = None
 
-    def start(self, inside: Match, how: Behaviour) -> Delta:
+    def start(
+        self, inside: Match, how: Behaviour, shown: Callable[[Record], Record] = dict
+    ) -> Delta:
         """Start a delta; by default the older one is dead from now."""
         if how.older_delta_dies:
             self._alive.clear()
-        delta = Delta(self._next_id, inside, self._store.cursor, self._clock.now())
+        cursor, now = self._store.cursor, self._clock.now()
+        delta = Delta(self._next_id, inside, cursor, now, shown=shown)
         self._alive[delta.id] = delta
         self._next_id += 1
         return delta
@@ -111,7 +117,10 @@ class Deltas:
             changes = _last_of_each(changes)
         if how.repeat_events:
             changes = [*self._earlier(delta, cursor, how), *changes, *changes[::_REPEATED]]
-        return [encode({"changeType": kind, "data": data}) for kind, data in _sort(changes, how)]
+        return [
+            encode({"changeType": kind, "data": delta.shown(data)})
+            for kind, data in _sort(changes, how)
+        ]
 
     def _earlier(self, delta: Delta, cursor: int, how: Behaviour) -> list[Change]:
         events = self._store.events(max(delta.start, cursor - _REPEATED), cursor)

@@ -14,7 +14,8 @@ from protime_source.demo.filters import Selection, check_delta, parse
 from protime_source.demo.links import link
 from protime_source.demo.messages import API_ROOT, Answer, ApiError, Call, json_answer
 from protime_source.demo.paging import Fixed, Live, Page, Place, continuation, page, resume
-from protime_source.demo.store import Store
+from protime_source.demo.references import check, with_references
+from protime_source.demo.store import Record, Store
 
 _ONE = "{id}"
 
@@ -55,17 +56,28 @@ class Endpoints:
         kept = {name: old[name] for name in self.collection.initial if name in old}
         self.store.replace(id_, {**kept, **how.extra_fields, **fields})
 
-    def start_delta(self, selection: Selection, how: Behaviour) -> Delta:
+    def start_delta(self, selection: Selection, how: Behaviour, references: str = "") -> Delta:
         """Start a delta over what the filter selects."""
+        if not self.collection.has_delta:
+            raise ApiError(400, f"{self.collection.name} offers no delta.")
         check_delta(selection, self._clock.today())
-        return self._deltas.start(self.collection.match(selection, how.window), how)
+        inside = self.collection.match(selection, how.window)
+        return self._deltas.start(inside, how, self._shown(references) or dict)
+
+    def _shown(self, references: str) -> Callable[[Record], Record] | None:
+        """How records are shown when external references are asked for."""
+        if not references:
+            return None
+        return lambda record: with_references(record, references, self.collection.name)
 
     def _list(self, call: Call, how: Behaviour) -> Answer:
         filter_ = call.parameters.get("filter", "")
-        selection = parse(filter_)
-        delta = self._delta_of_walk(call, selection, how)
+        selection = parse(filter_, is_dated=self.collection.span is not None)
+        references = check(call.parameters.get("externalReferences", ""))
+        delta = self._delta_of_walk(call, selection, how, references)
         place = self._place(call, filter_, how)
-        rows = Live(self.store, self.collection.match(selection, how.window))
+        shown = delta.shown if delta and delta.shown is not dict else self._shown(references)
+        rows = Live(self.store, self.collection.match(selection, how.window), shown)
         found = page(rows, place, self.page_size, how)
         basis = {"filter": filter_}
         if delta is None:
@@ -73,10 +85,12 @@ class Endpoints:
         basis["deltaToken"] = self._deltas.token(delta, delta.start)
         return self._page(call, found, basis, how)
 
-    def _delta_of_walk(self, call: Call, selection: Selection, how: Behaviour) -> Delta | None:
+    def _delta_of_walk(
+        self, call: Call, selection: Selection, how: Behaviour, references: str
+    ) -> Delta | None:
         if "deltaToken" in call.parameters:
             return self._deltas.open(call.parameters["deltaToken"])[0]
-        return self.start_delta(selection, how) if "delta" in call.parameters else None
+        return self.start_delta(selection, how, references) if "delta" in call.parameters else None
 
     def _follow(self, call: Call, how: Behaviour) -> Answer:
         token = call.parameters.get("deltaToken", "")

@@ -22,17 +22,25 @@ class Selection:
     people: frozenset[int] = frozenset()
 
 
-def parse(text: str) -> Selection:
-    """Read a filter that needs a date range.
+def parse(text: str, *, is_dated: bool = True) -> Selection:
+    """Read a filter.
+
+    Args:
+        text: The expression.
+        is_dated: Whether it needs a date range; if not, it may have none.
 
     Raises:
         ApiError: 400 when it is missing, malformed, or has no start date.
     """
+    if not text and not is_dated:
+        return Selection()
     tokens = _tokens(text)
     selection = _conditions(tokens, Selection())
     if tokens:
         raise _malformed(f"Unexpected '{tokens[0]}'.")
-    if not selection.start:
+    if not is_dated and (selection.start or selection.end):
+        raise _malformed("There is no date to filter by.")
+    if is_dated and not selection.start:
         raise _malformed("A start date is required: date ge 'YYYY-MM-DD'.")
     return selection
 
@@ -47,7 +55,7 @@ def check_delta(selection: Selection, today: date) -> None:
     reasons = []
     if selection.people:
         reasons.append("The person filter is not allowed on a delta.")
-    if selection.start < earliest:
+    if selection.start and selection.start < earliest:
         reasons.append(f"The start date must not be earlier than {earliest}.")
     if selection.end and _days(selection) > _DAYS_IN_A_YEAR:
         reasons.append("The date range is limited to 1 year.")

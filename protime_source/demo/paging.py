@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -10,8 +10,8 @@ from zlib import crc32
 
 from protime_source.demo import opaque
 from protime_source.demo.behaviour import Behaviour
-from protime_source.demo.messages import ApiError
-from protime_source.demo.store import Match, Store
+from protime_source.demo.messages import ApiError, encode
+from protime_source.demo.store import Match, Record, Store
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Live:
 
     store: Store
     match: Match
+    shown: Callable[[Record], Record] | None = None
 
     def after(self, position: int, count: int) -> Sequence[int]:
         """The next ids."""
@@ -67,7 +68,9 @@ class Live:
 
     def text(self, position: int) -> bytes:
         """The record as JSON."""
-        return self.store.text(position)
+        if self.shown is None:
+            return self.store.text(position)
+        return encode(self.shown(self.store.records[position]))
 
 
 @dataclass(frozen=True)

@@ -40,14 +40,13 @@ class Store:
         # A record's place says nothing of when it was last changed.
         ages = list(range(1, len(loaded) + 1))
         Random(len(ages)).shuffle(ages)
-        self.records: dict[int, Record] = {
-            id_: {"changeVersion": _version(age), "id": id_, **row}
-            for id_, age, row in zip(
-                range(_FIRST_ID, _FIRST_ID + len(ages)), ages, loaded, strict=True
-            )
+        ids = range(_FIRST_ID, _FIRST_ID + len(ages))
+        self.records: dict[Any, Record] = {
+            row.get("id", id_): {"changeVersion": _version(age), "id": id_, **row}
+            for id_, age, row in zip(ids, ages, loaded, strict=True)
         }
-        self._ids = list(self.records)
-        self._texts: dict[int, bytes] = {}
+        self._ids: list[Any] = list(self.records)
+        self._texts: dict[Any, bytes] = {}
         self._log: list[Event] = []
         self._loaded = len(ages)
         self._next_id = _FIRST_ID + len(ages)
@@ -80,7 +79,7 @@ class Store:
         if len(self._ids) > 2 * len(self.records) + 1000:
             self._ids = list(self.records)
 
-    def pick(self, random: Random) -> int:
+    def pick(self, random: Random) -> Any:
         """The id of some record; there must be one."""
         while (id_ := random.choice(self._ids)) not in self.records:
             pass
@@ -95,7 +94,8 @@ class Store:
 
     def after(self, id_: int, count: int, match: Match) -> list[int]:
         """The next ids above `id_` whose records match, in id order."""
-        return self._scan(range(bisect_right(self._ids, id_), len(self._ids)), count, match)
+        first = bisect_right(self._ids, id_) if id_ else 0
+        return self._scan(range(first, len(self._ids)), count, match)
 
     def until(self, id_: int, count: int, match: Match) -> list[int]:
         """The last ids up to and with `id_` whose records match, in id order."""

@@ -12,7 +12,9 @@ from protime_source.demo.access import Access
 from protime_source.demo.assignment import ASSIGNMENTS
 from protime_source.demo.behaviour import Behaviour, Fault
 from protime_source.demo.clock import Clock
-from protime_source.demo.data import Planning
+from protime_source.demo.collection import OTHERS
+from protime_source.demo.company import Company, edited
+from protime_source.demo.data import LEVELS, STRUCTURE, Planning
 from protime_source.demo.endpoints import Endpoints
 from protime_source.demo.faults import due, spoil
 from protime_source.demo.filters import Selection
@@ -20,6 +22,8 @@ from protime_source.demo.messages import API_ROOT, Answer, ApiError, Call, Reque
 from protime_source.demo.store import Record, Store
 
 _LONGEST_URI = 4096
+_LARGEST = 200_000
+_OTHERS = {collection.name: collection for collection in OTHERS}
 _USER_AGENT = re.compile(r"[^\s/]+/\S+ \(.+\)")
 
 
@@ -67,7 +71,11 @@ class DemoTenant:
         self._planning = Planning(seed, rows, self.clock.today())
         extra = self.behaviour.extra_fields
         self._store = Store({**extra, **row} for row in self._planning.rows(rows))
+        self._page_size = page_size
         self._assignments = Endpoints(ASSIGNMENTS, self._store, self.clock, page_size)
+        self._endpoints = {ASSIGNMENTS.name: self._assignments}
+        start = list(self._store.records.values()) if rows <= _LARGEST else []
+        self._company = Company(self._planning, start, self.clock.today())
 
     @property
     def token_path(self) -> str:
@@ -83,6 +91,44 @@ class DemoTenant:
     def api_requests(self) -> list[Request]:
         """The requests without those for tokens."""
         return [request for request in self.requests if request.path.startswith(API_ROOT)]
+
+    @property
+    def collections(self) -> list[str]:
+        """The names of its collections; the activity definitions of each level are one."""
+        return [ASSIGNMENTS.name, *_OTHERS]
+
+    @property
+    def structures(self) -> list[str]:
+        """Its activity structure and levels, as the setting `activity_structures` takes them."""
+        return [f"{STRUCTURE}/{level}" for level in LEVELS]
+
+    def of(self, name: str) -> dict[Any, Record]:
+        """The records of a collection by id, exactly as the API shows them now."""
+        with self._lock:
+            return self._endpoint(name).store.records
+
+    def write(self, name: str, id_: Any, fields: Mapping[str, Any] | None) -> None:
+        """Somebody replaces a record of a collection, or removes it when there are no fields."""
+        with self._lock:
+            store = self._endpoint(name).store
+            if fields is None:
+                store.remove(id_)
+            else:
+                store.replace(id_, {**self.behaviour.extra_fields, **fields})
+
+    def change_other(self, name: str, n: int, *, seed: int = 1) -> None:
+        """Make `n` changes to a collection at random: most of them edits, some new, some gone."""
+        with self._lock:
+            random, store = Random(seed), self._endpoint(name).store
+            for _ in range(n):
+                id_, luck = store.pick(random), random.random()
+                fields = edited(random, store.records[id_])
+                if luck < 0.2 and len(store.records) > 2:
+                    store.remove(id_)
+                elif luck < 0.4 and isinstance(id_, int):
+                    store.insert(fields)
+                else:
+                    store.replace(id_, fields)
 
     def clear_requests(self) -> None:
         """Forget what was asked so far."""
@@ -156,11 +202,21 @@ class DemoTenant:
     def _route(self, call: Call) -> Answer:
         if call.path == self.token_path and call.method == "POST":
             return self._access.issue(call, self.behaviour)
-        endpoints = self._assignments
-        if not f"{call.path}/".startswith((f"{endpoints.path}/", f"{endpoints.delta_path}/")):
+        place = call.path.removeprefix(f"{API_ROOT}/").removeprefix("delta/")
+        found = [name for name in self.collections if f"{place}/".startswith(f"{name}/")]
+        if not found or not call.path.startswith(API_ROOT):
             raise ApiError(404, "There is no such resource.")
+        endpoints = self._endpoint(found[0])
         self._check(call, endpoints)
         return endpoints.answer(call, self.behaviour)
+
+    def _endpoint(self, name: str) -> Endpoints:
+        """The endpoints of a collection, whose data are made when somebody first asks."""
+        if name not in self._endpoints:
+            store = Store(self._company.rows(name))
+            found = Endpoints(_OTHERS[name], store, self.clock, self._page_size)
+            self._endpoints[name] = found
+        return self._endpoints[name]
 
     def _check(self, call: Call, endpoints: Endpoints) -> None:
         """The checks that come before any work (pages `reference/general-specs/`, `responses/`)."""
@@ -171,7 +227,7 @@ class DemoTenant:
             raise ApiError(400, "User-Agent must be: ServiceName/Version (Company Name)")
         scope = endpoints.collection.scope("read" if call.method == "GET" else "write")
         self._access.check(call, scope, how)
-        if how.feature_disabled:
+        if how.feature_disabled and endpoints is self._assignments:
             raise ApiError(403, "Assignments are not available with Planning Flex or Shift.")
 
     def _change(self, random: Random) -> None:

@@ -1,0 +1,75 @@
+"""What people belong to; without a delta."""
+
+from __future__ import annotations
+
+from protime_source.catalogue.fields import KEYS, translated
+from protime_source.collections import Collection, column
+
+DEPARTMENTS = Collection(
+    name="departments",
+    documentation="https://documentation.myprotime.eu/protimeapi/reference/collections/departments/",
+    has_delta=False,
+    columns=(
+        *KEYS,
+        *translated("name", "Default name."),
+        column("externalCode", "text", "External code."),
+    ),
+)
+
+EMPLOYERS = Collection(
+    name="employers",
+    documentation="https://documentation.myprotime.eu/protimeapi/reference/collections/employers/get-list/",
+    has_delta=False,
+    columns=(
+        *KEYS,
+        *translated("name", "Default name."),
+        column("externalCode", "text", "External code."),
+        column("address", "text", "Street address."),
+        column("town", "text", "Town."),
+        column("postalCode", "text", "Postal code."),
+        column("bankAccount", "text", "Bank account.", sensitive=True),
+        column("companyRegistrationNumber", "text", "Company registration number."),
+    ),
+)
+
+JOBS = Collection(
+    name="jobs",
+    documentation="https://documentation.myprotime.eu/protimeapi/reference/collections/jobs/get/",
+    has_delta=False,
+    columns=(
+        *KEYS,
+        *translated("name", "Default name."),
+    ),
+)
+
+JOB_CATEGORIES = Collection(
+    name="job-categories",
+    documentation="https://documentation.myprotime.eu/protimeapi/reference/collections/job-categories/",
+    has_delta=False,
+    columns=(
+        *KEYS,
+        *translated("name", "Default name."),
+        column("externalCode", "text", "External code."),
+    ),
+)
+
+SECTORS = Collection(
+    name="sectors",
+    documentation="https://documentation.myprotime.eu/protimeapi/reference/collections/sectors/get/",
+    has_delta=False,
+    columns=(
+        *KEYS,
+        *translated("name", "Default name."),
+    ),
+)
+
+WORK_LOCATIONS = Collection(
+    name="work-locations",
+    documentation="https://documentation.myprotime.eu/protimeapi/reference/collections/work-locations/get/",
+    has_delta=False,
+    columns=(
+        *KEYS,
+        *translated("name", "Default name."),
+        column("description", "text", "Description."),
+    ),
+)

@@ -1,0 +1,110 @@
+"""Settings that name collections and their columns."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from protime_source.catalogue import COLLECTIONS
+from protime_source.collections import REFERENCE
+from protime_source.errors import SettingsError
+
+ALL = "all"
+"""Names all collections at once."""
+
+
+def wrong(name: str, value: object, wanted: str) -> SettingsError:
+    """The error for a setting that cannot be what it is."""
+    return SettingsError(
+        f"The setting {name} is {value!r}, but must be {wanted}. Nothing was changed."
+    )
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """A list from a file or from code, or from the environment: `a, b` or `["a", "b"]`."""
+    if isinstance(value, str):
+        text = value.strip()
+        value = json.loads(text) if re.fullmatch(r"\[.*\]", text, re.S) else text.split(",")
+    return tuple(text for each in value if (text := str(each).strip()))
+
+
+def collections(value: Any, structures: tuple[str, ...]) -> tuple[str, ...]:
+    """The tables to load, for the names of collections in either spelling.
+
+    Args:
+        value: Names, or `all`; activity definitions are part of all when a structure is named.
+        structures: The setting `activity_structures`.
+
+    Raises:
+        SettingsError: When there is no such collection.
+    """
+    tables = tuple(dict.fromkeys(name.replace("-", "_") for name in names(value)))
+    if tables == (ALL,):
+        return tuple(
+            table for table, each in COLLECTIONS.items() if structures or "{" not in each.below
+        )
+    if not tables or (unknown := [table for table in tables if table not in COLLECTIONS]):
+        found = ", ".join(unknown) if tables else ""
+        raise wrong("collections", found, f"{ALL} or some of {', '.join(COLLECTIONS)}")
+    return tables
+
+
+def sensitive_columns(value: Any) -> tuple[str, ...]:
+    """The sensitive columns that are wanted, as `table.column`.
+
+    Raises:
+        SettingsError: When there is no such sensitive column.
+    """
+    wanted = names(value)
+    there = {
+        f"{t}.{c.name}" for t, each in COLLECTIONS.items() for c in each.columns if c.sensitive
+    }
+    if unknown := [name for name in wanted if name not in there]:
+        example = "people.birth_date; README.md lists them"
+        raise wrong("sensitive_columns", ", ".join(unknown), f"sensitive columns like {example}")
+    return wanted
+
+
+def external_references(value: Mapping[str, Any]) -> dict[str, str]:
+    """The external references to ask for, by table.
+
+    Raises:
+        SettingsError: When a collection does not offer them, or the notation is another.
+    """
+    asked = {table.replace("-", "_"): re.sub(r"\s", "", str(each)) for table, each in value.items()}
+    for table, text in asked.items():
+        known = COLLECTIONS[table].references if table in COLLECTIONS else ()
+        if not re.fullmatch(rf"(?:{REFERENCE.pattern})+", text) or any(
+            collection not in known for collection, _ in REFERENCE.findall(text)
+        ):
+            wanted = f"pairs like (people,@badge-number), of {', '.join(known) or 'no collection'}"
+            raise wrong(f"{table}.external_references", text, wanted)
+    return asked
+
+
+def activity_structures(value: Any) -> tuple[str, ...]:
+    """The structure versions and levels whose activity definitions to load.
+
+    Raises:
+        SettingsError: When one is not `<GUID of the structure version>/<level>`.
+    """
+    wanted = names(value)
+    for each in wanted:
+        if not re.fullmatch(r"[0-9A-Fa-f-]{36}/[0-9]{1,3}", each):
+            shape = "the GUID of a structure version and a level: 7c1f...-...-...-...-.../1"
+            raise wrong("activity_structures", each, shape)
+    return wanted
+
+
+def is_on(name: str, value: Any) -> bool:
+    """A switch.
+
+    Raises:
+        SettingsError: When it is neither true nor false.
+    """
+    text = str(value).strip().lower()
+    if text not in ("true", "false"):
+        raise wrong(name, value, "true or false")
+    return text == "true"

@@ -1,0 +1,75 @@
+"""What dlt is told of a collection's table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from dlt.common.schema.typing import TColumnSchema
+
+from protime_source.collections import Collection
+from protime_source.settings import Settings
+from protime_source.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from protime_source.extraction import Extraction
+
+
+def merge_hints(
+    warehouse: Warehouse, valid_since: datetime | None, collection: Collection
+) -> dict[str, Any]:
+    """What only the pipeline's destination tells: the merge filter, and hints of its own."""
+    return {
+        "write_disposition": {
+            "disposition": "merge",
+            "strategy": "upsert",
+            "source_filter": warehouse.merge_filter(
+                valid_since, has_version=collection.has_version
+            ),
+        },
+        "additional_table_hints": warehouse.dialect.table_hints,
+    }
+
+
+def json_columns(run: Extraction) -> dict[str, TColumnSchema]:
+    """Columns that Arrow's types do not tell, or that this destination keeps in its own way."""
+    kind, undocumented = run.warehouse.dialect.json_type, run.builder.undocumented
+    names = [name for name, found in undocumented.items() if found == kind == "json"]
+    if kind != "json":
+        names += [column.name for column in run.collection.columns if column.type == "json"]
+    return {name: {"name": name, "data_type": kind} for name in names}
+
+
+def column_hints(collection: Collection, settings: Settings) -> dict[str, TColumnSchema]:
+    """The hints to dlt. A hint stays in the stored schema, so `hard_delete` is said both ways."""
+    columns: dict[str, TColumnSchema] = {
+        column.name: {
+            "data_type": column.type,
+            "nullable": column.name not in ("id", "change_version"),
+            "description": column.description,
+        }
+        for column in collection.columns
+    }
+    return columns | {
+        "is_deleted": {
+            "data_type": "bool",
+            "nullable": False,
+            "hard_delete": settings.deletes == "remove",
+            "description": "Whether it is gone from Protime; the row keeps its last values.",
+        },
+        "deleted_at": {
+            "data_type": "timestamp",
+            "nullable": True,
+            "description": "When we learnt that it is gone (UTC).",
+        },
+        "delete_reason": {
+            "data_type": "text",
+            "nullable": True,
+            "description": "`announced` by the delta, or `vanished` at a resync.",
+        },
+        "synced_at": {
+            "data_type": "timestamp",
+            "nullable": False,
+            "description": "When the row was last received (UTC).",
+        },
+    }

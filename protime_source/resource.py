@@ -1,0 +1,182 @@
+"""One collection as a dlt resource."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field
+from functools import partial
+
+import dlt
+from dlt.extract import DltResource
+from dlt.extract.items import DataItemWithMeta
+
+from protime_source.changelog import ChangeLog
+from protime_source.collections import Collection
+from protime_source.connection import Connection
+from protime_source.counts import Counts
+from protime_source.errors import ForbiddenError, ScopeError, SettingsError, UnauthorizedError
+from protime_source.extraction import Extraction
+from protime_source.hints import column_hints, json_columns, merge_hints
+from protime_source.lock import hold
+from protime_source.records import RecordDecoder
+from protime_source.settings import Settings, check_loading
+from protime_source.tables import TableBuilder
+from protime_source.transport import Transport
+from protime_source.views import drop_views
+from protime_source.warehouse import Warehouse
+
+logger = logging.getLogger(__name__)
+
+_REFUSALS = (ScopeError, ForbiddenError, UnauthorizedError)
+
+
+@dataclass
+class Job:
+    """What the resources of one source have in common.
+
+    Attributes:
+        settings: How to load.
+        max_pages: Stop a walk after this many pages.
+        full_resync: Walk from the start, whatever is remembered.
+        connection: The way to the tenant.
+        refused: Tables that the tenant does not let this client read.
+        ended: Tables that are extracted, or refused.
+    """
+
+    settings: Settings
+    max_pages: int | None
+    full_resync: bool
+    connection: Connection
+    refused: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+
+    def is_last(self, selected: Set[str]) -> bool:
+        """Whether all but one of some tables have ended."""
+        return len(selected - self.ended) <= 1
+
+
+def resource(collection: Collection, job: Job) -> DltResource:
+    """The resource that loads a collection."""
+    return dlt.resource(
+        _extract,
+        name=collection.table,
+        selected=collection.table in job.settings.collections,
+        primary_key="id",
+        write_disposition={"disposition": "merge", "strategy": "upsert"},
+        columns=column_hints(collection, job.settings),
+        file_format="parquet",
+    )(collection, job)
+
+
+def _extract(collection: Collection, job: Job) -> Iterator[DataItemWithMeta | None]:
+    """Tries the scopes that may open the collection; a refusal is no reason to stop the others."""
+    check_loading()
+    if not collection.branches:
+        raise SettingsError(
+            f"{collection.table} needs the setting activity_structures: the GUID of a structure"
+            " version, which stands in the configuration of myProtime, and a level. Nothing was"
+            " changed."
+        )
+    hold(dlt.current.pipeline(), "source")
+    try:
+        for scope in collection.read_scopes:
+            try:
+                yield from _load(collection, job, scope)
+                return
+            except _REFUSALS as error:
+                refusal = error
+        _refuse(collection, job, refusal)
+    finally:
+        job.ended.add(collection.table)
+
+
+def _refuse(collection: Collection, job: Job, refusal: Exception) -> None:
+    """Notes the refusal. When there is nothing else to load, it is the error."""
+    job.refused.add(collection.table)
+    if job.refused >= set(dlt.current.source().selected_resources):
+        raise refusal
+    dlt.current.resource_metrics()["refused"] = 1
+    logger.error("%s: %s", collection.table, refused(collection, refusal))
+
+
+def refused(collection: Collection, refusal: Exception) -> str:
+    """What a refusal means, and what to do."""
+    return (
+        f"not loaded, since Protime does not let this client read it: {refusal} Ask Protime for the"
+        f" scope {' or '.join(collection.read_scopes)}, or leave {collection.table} out of the"
+        " setting collections. The others were loaded."
+    )
+
+
+def _load(collection: Collection, job: Job, scope: str) -> Iterator[DataItemWithMeta | None]:
+    pipeline, schema = dlt.current.pipeline(), dlt.current.source_schema()
+    stored = schema.tables.get(collection.table, {}).get("columns", {})
+    hidden = {column.name for column in collection.hidden}
+    known = {**column_hints(collection, job.settings), **stored}
+    columns = {name: each for name, each in known.items() if name not in hidden}
+    refresh = _refresh()
+    warehouse = Warehouse(pipeline, collection.table, columns, is_emptied=refresh is not None)
+    if refresh in ("drop_sources", "drop_resources"):
+        drop_views(pipeline, collection)
+    normalize, dialect = schema.naming.normalize_identifier, warehouse.dialect
+    decoder = RecordDecoder(collection, normalize, holds_nul=dialect.holds_nul)
+    builder = TableBuilder(collection, decoder, warehouse.types, dialect.json_type)
+    counts = Counts(collection.table)
+    transport = Transport(job.settings, [scope], job.connection)
+    log = ChangeLog(collection) if job.settings.history and collection.has_delta else None
+    run = Extraction(
+        collection,
+        job.settings,
+        transport,
+        warehouse,
+        decoder,
+        builder,
+        dlt.current.resource_state(),
+        counts,
+        job.max_pages,
+        log,
+        partial(job.is_last, frozenset(dlt.current.source().selected_resources)),
+    )
+    try:
+        for table in run.tables(full_resync=job.full_resync, is_known=bool(stored)):
+            if table is None:
+                yield None
+                continue
+            hints = merge_hints(warehouse, run.valid_since, collection)
+            columns = json_columns(run)
+            # Columns are left alone unless there are some: an empty dict takes away their hints.
+            made = dlt.mark.make_hints(columns=columns or None, **hints)
+            yield dlt.mark.with_hints(table, made)
+    finally:
+        transport.close()
+    if log is not None:
+        yield from _noted(log, warehouse)
+    counts.requests = transport.requests
+    dlt.current.resource_metrics().update(counts.metrics())
+
+
+def _noted(log: ChangeLog, warehouse: Warehouse) -> Iterator[DataItemWithMeta]:
+    """The log's new rows, for a table of their own."""
+    if (rows := log.rows()).num_rows:
+        # A variant starts as a copy of the resource, with its columns: they are taken away first.
+        own: Any = {"table_name": log.table, "create_table_variant": True}
+        dlt.current.resource().apply_hints(columns={}, **own)
+        hints = dlt.mark.make_hints(
+            table_name=log.table,
+            primary_key="event_id",
+            columns=log.hints(warehouse.dialect.json_type),
+            write_disposition={
+                "disposition": "merge",
+                "strategy": "upsert",
+                "source_filter": warehouse.log_filter(log.table),
+            },
+            file_format="parquet",
+        )
+        yield dlt.mark.with_hints(rows, hints, create_table_variant=True)
+
+
+def _refresh() -> str | None:
+    """Dlt's `refresh` mode of this run: its load drops or empties the table before the merge."""
+    mode: str | None = dlt.current.load_package_state()["state"].get("refresh")
+    return mode

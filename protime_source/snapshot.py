@@ -1,0 +1,90 @@
+"""A collection without a delta: all of it each run, and only what changed is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from protime_source.changes import reaches
+from protime_source.records import MARKS, Row
+from protime_source.tables import ROWS_PER_TABLE, deleted, live
+from protime_source.vanished import check_share
+
+if TYPE_CHECKING:
+    from protime_source.extraction import Extraction
+
+
+class Snapshot:
+    """One walk over a catalog, compared with the warehouse row by row.
+
+    Args:
+        run: What it works with.
+        received_at: The `synced_at` of its rows (UTC).
+    """
+
+    def __init__(self, run: Extraction, received_at: datetime) -> None:
+        self._run = run
+        self._received_at = received_at
+
+    def tables(self) -> Iterator[pa.Table | None]:
+        """Walks, and then compares.
+
+        Yields:
+            Tables of new and changed rows, and of rows that vanished. `None` while others can be
+            served.
+
+        Raises:
+            ExpiredError: When a link has died.
+            VanishedRowsError: When more rows vanished than the settings allow.
+            ApiError: When there is no usable answer.
+        """
+        run = self._run
+        received: list[Row] = []
+        for rows in self._received():
+            received += rows
+            yield None
+        shown = {row["id"]: row for row in sorted(received, key=_version)}
+        held = run.warehouse.all_rows() if run.warehouse.exists else {}
+        news = [row for id_, row in shown.items() if _is_news(row, held.get(id_))]
+        gone = [row for id_, row in self._watched(held) if id_ not in shown]
+        check_share(run.collection, run.settings, len(gone), sum(1 for _ in self._watched(held)))
+        run.counts.merged, run.counts.same = len(news), len(shown) - len(news)
+        run.counts.vanished = run.counts.marked = len(gone)
+        merged = [live(row, self._received_at) for row in news]
+        merged += [deleted(row, "vanished", self._received_at) for row in gone]
+        for first in range(0, len(merged), ROWS_PER_TABLE):
+            yield run.builder.rows(merged[first : first + ROWS_PER_TABLE])
+
+    def _received(self) -> Iterator[list[Row]]:
+        """All records page by page, with what their path tells of them."""
+        run = self._run
+        for branch in run.collection.branches:
+            for page in run.pages(run.collection.path.format(**branch)):
+                rows = [] if page is None else run.decoder.rows(page.records)
+                run.counts.add_pages(page is not None, len(rows))
+                yield [{**branch, **row} for row in rows]
+
+    def _watched(self, held: Mapping[Any, Row]) -> Iterator[tuple[Any, Row]]:
+        """The live rows that the walk should have shown."""
+        branches = self._run.collection.branches
+        for id_, row in held.items():
+            if not row["is_deleted"] and any(branch.items() <= row.items() for branch in branches):
+                yield id_, row
+
+
+def _is_news(row: Row, held: Row | None) -> bool:
+    """Whether a record is new, back again, or other than the row held and not older."""
+    if held is None:
+        return True
+    return reaches(row, held) and (held["is_deleted"] or _content(row) != _content(held))
+
+
+def _content(row: Row) -> Row:
+    return {name: value for name, value in row.items() if value is not None and name not in MARKS}
+
+
+def _version(row: Row) -> str:
+    return str(row["change_version"])
