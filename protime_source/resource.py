@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import dlt
 from dlt.extract import DltResource
