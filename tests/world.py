@@ -18,9 +18,11 @@ import dlt
 from protime_source import protime
 from protime_source.bookmark import Bookmark
 from protime_source.catalogue import ASSIGNMENTS
+from protime_source.collections import Collection
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.demo.messages import Call
 from protime_source.runner import read_bookmark
+from protime_source.settings import Settings
 from tests.engines import DuckDBEngine, Engine
 
 Row = dict[str, Any]
@@ -130,6 +132,35 @@ class World:
         wanted = {id_: as_wanted(record) for id_, record in self.tenant.records.items()}
         assert shown == wanted
 
+    def check_tables(self, *tables: str) -> None:
+        """Each of the tables says what Protime says: its live rows equal the records."""
+        for table in tables:
+            collection = Settings.from_config().collection(table)
+            shown = {
+                id_: comparable(collection, {c.path: row[c.name] for c in collection.columns})
+                for id_, row in self.rows(table).items()
+                if not row["is_deleted"]
+            }
+            wanted = {
+                id_: comparable(collection, flat(record, collection))
+                for id_, record in self.records_of(collection).items()
+            }
+            assert shown == wanted, table
+
+    def records_of(self, collection: Collection) -> dict[Any, Row]:
+        """What the tenant has in a collection and does not call deleted, on all levels."""
+        names = [
+            name
+            for name in self.tenant.collections
+            if name == collection.name or name.endswith(f"/{collection.name}")
+        ]
+        return {
+            id_: record
+            for name in names
+            for id_, record in self.tenant.of(name).items()
+            if record.get("status") != "Deleted"
+        }
+
     @property
     def requests(self) -> int:
         """API requests since the last `tenant.clear_requests()`, tokens not counted."""
@@ -159,6 +190,31 @@ def as_wanted(record: Row) -> Row:
     """The tenant's record, without the fields that this package does not know."""
     paths = {column.path.partition(".")[0] for column in ASSIGNMENTS.columns}
     return {name: value for name, value in record.items() if name in paths and value is not None}
+
+
+def flat(record: Row, collection: Collection) -> Row:
+    """The values of a record by the paths of the columns."""
+    values = {}
+    for column in collection.columns:
+        value: Any = record
+        for part in column.path.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        values[column.path] = value
+    return values
+
+
+def comparable(collection: Collection, values: Row) -> Row:
+    """Values without their types: as JSON has them; absent, null and an empty date are the same."""
+    kinds = {column.path: column.type for column in collection.columns}
+    found = {}
+    for path, value in values.items():
+        if kinds[path] == "json" and isinstance(value, str):
+            value = json.loads(value)
+        elif isinstance(value, date):
+            value = value.isoformat()
+        if value is not None and not (kinds[path] == "date" and value == ""):
+            found[path] = value
+    return found
 
 
 def _iso(day: date | None) -> str | None:

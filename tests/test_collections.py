@@ -1,0 +1,212 @@
+"""The rules hold for every collection, on each engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from protime_source.catalogue import COLLECTIONS
+from protime_source.runner import load
+from protime_source.summary import Summary
+from tests.conftest import WorldFactory
+from tests.engines import every_engine, sql_engines
+from tests.world import World
+
+DATED = [table for table, each in COLLECTIONS.items() if each.date_column]
+CATALOGS = [table for table, each in COLLECTIONS.items() if not each.has_delta]
+
+
+@pytest.fixture
+def whole(make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A tenant all of whose collections are loaded."""
+    world = make_world(rows=120, page_size=40)
+    monkeypatch.setenv("SOURCES__PROTIME__COLLECTIONS", "all")
+    monkeypatch.setenv("SOURCES__PROTIME__ACTIVITY_STRUCTURES", ", ".join(world.tenant.structures))
+    return world
+
+
+def run(world: World, *tables: str, **settings: Any) -> Summary:
+    return load(world.pipeline(), collections=tables or ("all",), **settings)
+
+
+def change_all(world: World, changes: int = 4, seed: int = 1) -> None:
+    for name in world.tenant.collections:
+        world.tenant.change_other(name, changes, seed=seed)
+
+
+@every_engine
+def test_all_collections_say_what_protime_says(whole: World) -> None:
+    assert set(run(whole).tables) == set(COLLECTIONS)
+    whole.check_tables(*COLLECTIONS)
+    change_all(whole)
+    run(whole)
+    whole.check_tables(*COLLECTIONS)
+
+
+@sql_engines
+def test_after_an_expiry_too(whole: World) -> None:
+    run(whole)
+    change_all(whole)
+    whole.tenant.clock.advance(hours=73)
+    summary = run(whole, max_vanished_share=1.0)
+    whole.check_tables(*COLLECTIONS)
+    gone = whole.query(
+        f"SELECT COUNT(*) FROM {whole.dataset}.contracts WHERE delete_reason = 'vanished'"
+    )[0][0]
+    assert gone == summary.tables["contracts"].counts["vanished"]
+
+
+def test_a_run_without_changes_asks_once_for_each_and_writes_nothing(whole: World) -> None:
+    run(whole)
+    before = {table: whole.rows(table) for table in COLLECTIONS}
+    whole.tenant.clear_requests()
+    summary = run(whole)
+    assert {table: whole.rows(table) for table in COLLECTIONS} == before
+    levels = len(whole.tenant.structures)
+    assert whole.requests == len(COLLECTIONS) - 1 + levels
+    assert sum(table.counts["merged"] for table in summary.tables.values()) == 0
+    assert sum(table.counts["ignored"] for table in summary.tables.values()) == 0
+
+
+@pytest.mark.parametrize("table", CATALOGS)
+def test_what_vanishes_from_a_catalog_is_marked_and_what_comes_back_is_live(
+    whole: World, table: str
+) -> None:
+    run(whole, table)
+    [name, *_] = [n for n in whole.tenant.collections if n.endswith(COLLECTIONS[table].name)]
+    id_, record = next(iter(whole.tenant.of(name).items()))
+    fields = {key: value for key, value in record.items() if key not in ("id", "changeVersion")}
+    whole.tenant.write(name, id_, None)
+    run(whole, table)
+    row = whole.rows(table)[id_]
+    assert (row["is_deleted"], row["delete_reason"]) == (True, "vanished")
+    assert row["deleted_at"] is not None
+    whole.check_tables(table)
+    other = next(key for key in whole.tenant.of(name))
+    whole.tenant.of(name)[id_] = {**record, **fields, "changeVersion": "F" * 20}
+    assert run(whole, table).tables[table].counts["merged"] == 1
+    row = whole.rows(table)[id_]
+    assert (row["is_deleted"], row["deleted_at"], row["delete_reason"]) == (False, None, None)
+    assert other != id_
+
+
+@pytest.mark.parametrize("table", ["clockings", "activity_durations"])
+def test_a_record_with_the_status_of_a_deletion_is_marked(whole: World, table: str) -> None:
+    run(whole, table)
+    name = COLLECTIONS[table].name
+    first, second = list(whole.tenant.of(name))[:2]
+    for id_ in (first, second):
+        record = whole.tenant.of(name)[id_]
+        whole.tenant.write(name, id_, {**record, "status": "Deleted"})
+    run(whole, table)
+    row = whole.rows(table)[first]
+    assert (row["is_deleted"], row["delete_reason"], row["status"]) == (
+        True,
+        "announced",
+        "Deleted",
+    )
+    learnt = row["deleted_at"]
+    record = whole.tenant.of(name)[second]
+    whole.tenant.write(name, second, {**record, "status": "Active"})
+    run(whole, table)
+    assert not whole.rows(table)[second]["is_deleted"]
+    whole.check_tables(table)
+    load(whole.pipeline(), collections=[table], full_resync=True)
+    assert whole.rows(table)[first]["deleted_at"] == learnt
+    whole.check_tables(table)
+
+
+def test_a_walk_finds_what_was_deleted_by_status_meanwhile(whole: World) -> None:
+    run(whole, "clockings")
+    first, second = list(whole.tenant.of("clockings"))[:2]
+    for id_ in (first, second):
+        record = whole.tenant.of("clockings")[id_]
+        whole.tenant.write("clockings", id_, {**record, "status": "Deleted"})
+    whole.tenant.clock.advance(hours=73)
+    counts = run(whole, "clockings").tables["clockings"].counts
+    assert (counts["marked"], counts["vanished"]) == (2, 0)
+    assert whole.rows("clockings")[first]["delete_reason"] == "announced"
+    whole.check_tables("clockings")
+
+
+def test_one_that_was_deleted_before_it_was_seen_never_arrives(whole: World) -> None:
+    id_ = next(iter(whole.tenant.of("clockings")))
+    whole.tenant.write("clockings", id_, {**whole.tenant.of("clockings")[id_], "status": "Deleted"})
+    run(whole, "clockings")
+    assert id_ not in whole.rows("clockings")
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_activity_durations_may_lack_a_version(whole: World, is_sent: bool) -> None:
+    def strip() -> None:
+        if not is_sent:
+            for record in whole.tenant.of("activity-durations").values():
+                record.pop("changeVersion", None)
+
+    strip()
+    run(whole, "activity_durations")
+    for round_ in range(3):
+        whole.tenant.change_other("activity-durations", 5, seed=round_)
+        strip()
+        run(whole, "activity_durations")
+        shown = {
+            id_: row["duration_in_minutes"]
+            for id_, row in whole.rows("activity_durations").items()
+            if not row["is_deleted"]
+        }
+        records = whole.tenant.of("activity-durations")
+        assert shown == {id_: each["durationInMinutes"] for id_, each in records.items()}
+
+
+def test_the_definitions_of_other_levels_are_left_alone(
+    whole: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(whole, "activity_definitions")
+    everything = whole.rows("activity_definitions")
+    monkeypatch.setenv("SOURCES__PROTIME__ACTIVITY_STRUCTURES", whole.tenant.structures[0])
+    run(whole, "activity_definitions")
+    assert whole.rows("activity_definitions") == everything
+    assert {row["level"] for row in everything.values()} == {1, 2, 3}
+
+
+def test_levels_can_be_joined_to_names(whole: World) -> None:
+    run(whole, "assignments", "activity_definitions")
+    unnamed = whole.query(f"""
+        SELECT COUNT(*) FROM {whole.dataset}.assignments__activity_levels l
+        LEFT JOIN {whole.dataset}.activity_definitions d ON d.id = l.activity_definition_id
+        WHERE d.name IS NULL
+    """)
+    assert unnamed == [(0,)]
+
+
+@sql_engines
+def test_arrays_have_views(whole: World) -> None:
+    run(whole, "absence_definitions", "activity_durations")
+    view = f"{whole.dataset}.absence_definitions__allowed_durations"
+    assert whole.query(f"SELECT DISTINCT allowed_duration FROM {view} ORDER BY 1") == [
+        ("FullDay",),
+        ("HalfDay",),
+    ]
+    view = f"{whole.dataset}.activity_durations__counter_definitions"
+    assert whole.query(f"SELECT DISTINCT counter_definition_id FROM {view}") == [(1,)]
+
+
+@pytest.mark.parametrize("table", ["people", "departments", "clockings"])
+def test_unknown_fields_and_enum_values_arrive(whole: World, table: str) -> None:
+    run(whole, table)
+    name = COLLECTIONS[table].name
+    id_, record = next(iter(whole.tenant.of(name).items()))
+    news = {"shoeSize": 44, "sex": "Unheard", "status": "Unheard"}
+    whole.tenant.write(name, id_, {**record, **news})
+    run(whole, table)
+    row = whole.rows(table)[id_]
+    assert row["shoe_size"] == 44
+    assert "sex" not in row or table != "people"
+    assert row.get("status", "Unheard") == "Unheard"
+
+
+def test_definitions_have_no_window(whole: World) -> None:
+    run(whole, "people", "assignments")
+    starts = [r.query for r in whole.tenant.api_requests if "delta" in r.query]
+    assert sum("filter" in query for query in starts) == 1
