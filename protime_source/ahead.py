@@ -11,7 +11,12 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LOOKS = 0.002
 
 
-def ahead(items: Iterator[T], is_alone: Callable[[], bool] = lambda: True) -> Iterator[T | None]:
+def alone() -> bool:
+    """Nobody else has work to do."""
+    return True
+
+
+def ahead(items: Iterator[T], is_alone: Callable[[], bool] = alone) -> Iterator[T | None]:
     """Takes one item more than was asked for, in a thread of its own.
 
     With an answer time of 100 ms, decoding and writing then cost a walk nothing. Several

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from protime_source.ahead import ahead
+from protime_source.ahead import ahead, alone
 from protime_source.bookmark import Bookmark, Origin, Ticker
 from protime_source.changelog import ChangeLog
 from protime_source.changes import EventLog
@@ -63,7 +63,7 @@ class Extraction:
     counts: Counts
     max_pages: int | None = None
     log: ChangeLog | None = None
-    is_alone: Callable[[], bool] = lambda: True
+    is_alone: Callable[[], bool] = alone
     ticker: Ticker = field(default_factory=Ticker, init=False)
     valid_since: datetime | None = field(default=None, init=False)
 

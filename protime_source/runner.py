@@ -22,7 +22,7 @@ from protime_source.pending import load_pending
 from protime_source.settings import Settings
 from protime_source.source import NAME, protime
 from protime_source.summary import Summary, TableSummary
-from protime_source.warehouse import Warehouse
+from protime_source.warehouse import count_live
 
 PAGES_PER_PACKAGE = 250
 """Pages of a walk that are loaded at once: what a crash in a long walk can cost."""
@@ -71,15 +71,13 @@ def _load(
         due = tuple(t for t in due if t in still | walking and not counts[t]["refused"])
         walking = still
     refused = tuple(table for table in tables if counts[table]["refused"])
-    done = {t: _summary(pipeline, t, counts[t]) for t in tables if t not in refused}
+    live = count_live(pipeline, [table for table in tables if table not in refused])
+    done = {
+        table: TableSummary(counts[table], rows, read_bookmark(pipeline, COLLECTIONS[table]))
+        for table, rows in live.items()
+    }
     place = f"{pipeline.destination_client().config.data_location()}, dataset {NAME}"
     return Summary(done, refused, time.monotonic() - started, pending, place)
-
-
-def _summary(pipeline: dlt.Pipeline, table: str, counts: Counter[str]) -> TableSummary:
-    columns = pipeline.schemas[NAME].get_table_columns(table)
-    live = Warehouse(pipeline, table, columns).live()
-    return TableSummary(counts, live, read_bookmark(pipeline, COLLECTIONS[table]))
 
 
 def _walking(pipeline: dlt.Pipeline, tables: Iterable[str]) -> frozenset[str]:

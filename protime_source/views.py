@@ -9,34 +9,44 @@ from typing import Any
 import dlt
 from dlt.common.destination.exceptions import DestinationException
 from dlt.common.pipeline import SupportsPipeline
+from dlt.destinations.sql_client import SqlClientBase
 from dlt.pipeline import trace
 
+from protime_source.changelog import SUFFIX
 from protime_source.collections import Collection
-from protime_source.dialects import dialect_of
+from protime_source.dialects import Dialect, dialect_of
 from protime_source.lock import let_go
 
 logger = logging.getLogger(__name__)
 
 
-def ensure_views(pipeline: dlt.Pipeline, collection: Collection) -> None:
-    """Creates what belongs to a loaded table and is not there yet: its index and its views.
+def ensure_views(
+    client: SqlClientBase[Any], dialect: Dialect, collection: Collection, *, has_log: bool
+) -> None:
+    """Creates what belongs to a loaded table and is not there yet: its indexes and its views.
 
     Args:
-        pipeline: The pipeline that has loaded the collection's table.
-        collection: Whose views.
+        client: A client of the destination.
+        dialect: The destination's.
+        collection: The collection whose table is loaded.
+        has_log: Whether the log of its events is loaded, too.
 
     Raises:
         DestinationTerminalException: When the destination refuses.
     """
-    dialect = dialect_of(pipeline)
-    with pipeline.sql_client() as client:
-        qualified = client.make_qualified_table_name
-        table = qualified(collection.table)
-        for statement in dialect.after_load(table, f"{collection.table}__id", "id"):
-            client.execute_sql(statement)
-        for view in collection.views:
-            name = qualified(collection.view_name(view))
-            client.execute_sql(dialect.create_view(name, table, view, client.escape_column_name))
+    qualified = client.make_qualified_table_name
+    table, log = qualified(collection.table), f"{collection.table}{SUFFIX}"
+    statements = [*dialect.after_load(table, f"{collection.table}__id", "id")]
+    if has_log:
+        statements += dialect.after_load(qualified(log), f"{log}__id", "event_id")
+    statements += [
+        dialect.create_view(
+            qualified(collection.view_name(view)), table, view, client.escape_column_name
+        )
+        for view in collection.views
+    ]
+    for statement in statements:
+        client.execute_sql(statement)
 
 
 def drop_views(pipeline: dlt.Pipeline, collection: Collection) -> None:
@@ -79,14 +89,22 @@ class ViewKeeper(ModuleType):
         """After a load of this source, creates the views that are missing."""
         if step.step != "load" or step.step_exception or not isinstance(pipeline, dlt.Pipeline):
             return
-        for collection in self._collections:
-            if self._is_loaded(pipeline, collection):
-                self._ensure(pipeline, collection)
+        loaded = self._loaded(pipeline)
+        mine = [collection for collection in self._collections if collection.table in loaded]
+        if not mine:
+            return
+        dialect = dialect_of(pipeline)
+        with pipeline.sql_client() as client:
+            for collection in mine:
+                has_log = f"{collection.table}{SUFFIX}" in loaded
+                self._ensure(client, dialect, collection, has_log)
 
-    def _ensure(self, pipeline: dlt.Pipeline, collection: Collection) -> None:
+    def _ensure(
+        self, client: SqlClientBase[Any], dialect: Dialect, collection: Collection, has_log: bool
+    ) -> None:
         """The rows are loaded and right: that the rest failed is no reason to fail the run."""
         try:
-            ensure_views(pipeline, collection)
+            ensure_views(client, dialect, collection, has_log=has_log)
         except DestinationException as error:
             logger.warning(
                 "%s: its index or its view could not be created: %s The next run tries again.",
@@ -94,11 +112,12 @@ class ViewKeeper(ModuleType):
                 " ".join(str(error).split()),
             )
 
-    def _is_loaded(self, pipeline: dlt.Pipeline, collection: Collection) -> bool:
+    def _loaded(self, pipeline: dlt.Pipeline) -> set[str]:
+        """The tables that have ever had data."""
         if self._schema not in pipeline.schemas:
-            return False
+            return set()
         tables = pipeline.schemas[self._schema].data_tables(seen_data_only=True)
-        return any(table["name"] == collection.table for table in tables)
+        return {str(table["name"]) for table in tables}
 
     def on_start_trace(self, *_: Any) -> None:
         """Nothing to do."""

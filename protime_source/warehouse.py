@@ -150,10 +150,6 @@ class Warehouse:
             )
         }
 
-    def live(self) -> int:
-        """How many live rows there are."""
-        return int(self._query(f"SELECT COUNT(*) FROM {self.name} WHERE NOT is_deleted")[0][0])
-
     def live_from(self, date_column: str, start: date | None) -> int:
         """How many live rows there are from a date on, or in all."""
         condition, values = self._window(date_column, start)
@@ -217,6 +213,20 @@ class Warehouse:
         """Bypasses dlt's `dataset()`: that parses and rewrites every statement."""
         with self._pipeline.sql_client() as client:
             return [tuple(row) for row in client.execute_sql(sql, *parameters) or ()]
+
+
+def count_live(pipeline: dlt.Pipeline, tables: Sequence[str]) -> dict[str, int]:
+    """How many live rows each of some loaded tables has, in one query."""
+    if not tables:
+        return {}
+    with pipeline.sql_client() as client:
+        counts = [
+            f"SELECT '{table}', COUNT(*) FROM {client.make_qualified_table_name(table)}"
+            " WHERE NOT is_deleted"
+            for table in tables
+        ]
+        found = client.execute_sql(" UNION ALL ".join(counts)) or ()
+        return {table: count for table, count in found}
 
 
 def _conditions(ids: Sequence[int]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from protime_source.transport import Transport
 from protime_source.version import __version__
 
 GIVEN = {"tenant": "acme", "client_id": "id-of-acme", "client_secret": "secret-of-acme"}
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "environment": "production",
     "company": None,
     "start_date": None,
@@ -23,6 +23,11 @@ DEFAULTS = {
     "max_vanished_share": 0.5,
     "api_url": None,
     "token_url": None,
+    "collections": ("assignments",),
+    "sensitive_columns": (),
+    "external_references": {},
+    "activity_structures": (),
+    "history": False,
 }
 OTHERS = {
     "tenant": "other",
@@ -35,11 +40,27 @@ OTHERS = {
     "max_vanished_share": 0.25,
     "api_url": "http://127.0.0.1:8123",
     "token_url": "http://127.0.0.1:8123/connect/token",
+    "collections": ("people", "assignments"),
+    "sensitive_columns": ("people.birth_date",),
+    "external_references": {"assignments": "(people,@badge-number)"},
+    "activity_structures": ("7c1f2f0e-3b0a-4d55-9f43-0c5a6f7b8d90/1",),
+    "history": True,
 }
 
 
 def read(**explicit: Any) -> Settings:
     return Settings.from_config(**{**GIVEN, **explicit})
+
+
+def as_environment(settings: dict[str, Any]) -> dict[str, str]:
+    """Lists with commas; what each table may have, under the table."""
+    found = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            found |= {f"{table}__{name}": text for table, text in value.items()}
+        else:
+            found[name] = ", ".join(value) if isinstance(value, tuple) else str(value)
+    return found
 
 
 def refusal(**explicit: Any) -> str:
@@ -62,8 +83,8 @@ def test_only_the_tenant_and_its_client_are_needed() -> None:
 def test_each_setting_can_come_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    for given, value in {**GIVEN, name: OTHERS[name]}.items():
-        monkeypatch.setenv(f"SOURCES__PROTIME__{given.upper()}", str(value))
+    for key, value in as_environment({**GIVEN, name: OTHERS[name]}).items():
+        monkeypatch.setenv(f"SOURCES__PROTIME__{key.upper()}", value)
     assert getattr(Settings.from_config(), name) == OTHERS[name]
 
 
@@ -163,7 +184,8 @@ def test_an_unknown_setting_is_named_with_the_known_ones() -> None:
     assert refusal(tennant="acme", secret="x") == (
         "Unknown setting: secret, tennant. Nothing was changed. There are: tenant, client_id,"
         " client_secret, environment, company, start_date, deletes, max_vanished_share, api_url,"
-        " token_url."
+        " token_url, collections, sensitive_columns, external_references, activity_structures,"
+        " history."
     )
 
 

@@ -65,6 +65,8 @@ class Behaviour:
         require_user_agent: 400 when `User-Agent` is not `Name/Version (Company)`
             (`reference/general-specs/`).
         extra_fields: Fields that every record written from now on also carries.
+        without_version: Collections whose records and events show no changeVersion, as in the
+            newer tables of `reference/collections/activities/activity-durations/delta/`.
         latency: Seconds that each request takes on top.
     """
 
@@ -91,6 +93,7 @@ class Behaviour:
     link_style: Literal["plain", "encoded", "absolute"] = "plain"
     require_user_agent: bool = True
     extra_fields: Mapping[str, Any] = field(default_factory=dict)
+    without_version: tuple[str, ...] = ()
     latency: float = 0
 
 

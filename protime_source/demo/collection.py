@@ -24,6 +24,11 @@ def _day(record: Record) -> Span:
     return record["date"], record["date"]
 
 
+def _no_problems(_: Fields) -> list[tuple[str, str]]:
+    """Nothing is wrong with any write."""
+    return []
+
+
 @dataclass(frozen=True)
 class Collection:
     """A collection.
@@ -41,7 +46,7 @@ class Collection:
     name: str
     span: Callable[[Record], Span] | None = _day
     person: Callable[[Record], int] = _person
-    problems: Callable[[Fields], list[tuple[str, str]]] = lambda _: []
+    problems: Callable[[Fields], list[tuple[str, str]]] = _no_problems
     initial: Fields = field(default_factory=dict)
     has_delta: bool = True
     opened_by: str = ""

@@ -62,13 +62,19 @@ class Endpoints:
             raise ApiError(400, f"{self.collection.name} offers no delta.")
         check_delta(selection, self._clock.today())
         inside = self.collection.match(selection, how.window)
-        return self._deltas.start(inside, how, self._shown(references) or dict)
+        return self._deltas.start(inside, how, self._shown(references, how) or dict)
 
-    def _shown(self, references: str) -> Callable[[Record], Record] | None:
-        """How records are shown when external references are asked for."""
-        if not references:
+    def _shown(self, references: str, how: Behaviour) -> Callable[[Record], Record] | None:
+        """How records are shown, when it is not as they are."""
+        name = self.collection.name
+        hidden = ("changeVersion",) if name in how.without_version else ()
+        if not references and not hidden:
             return None
-        return lambda record: with_references(record, references, self.collection.name)
+        return lambda record: {
+            field: value
+            for field, value in with_references(record, references, name).items()
+            if field not in hidden
+        }
 
     def _list(self, call: Call, how: Behaviour) -> Answer:
         filter_ = call.parameters.get("filter", "")
@@ -76,7 +82,7 @@ class Endpoints:
         references = check(call.parameters.get("externalReferences", ""))
         delta = self._delta_of_walk(call, selection, how, references)
         place = self._place(call, filter_, how)
-        shown = delta.shown if delta and delta.shown is not dict else self._shown(references)
+        shown = delta.shown if delta and delta.shown is not dict else self._shown(references, how)
         rows = Live(self.store, self.collection.match(selection, how.window), shown)
         found = page(rows, place, self.page_size, how)
         basis = {"filter": filter_}

@@ -1,0 +1,74 @@
+"""Requests of several collections at once: how many, and what a 429 means for all."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from threading import Lock
+from typing import Any
+
+from protime_source.connection import IN_FLIGHT, Gate
+from protime_source.demo import Fault
+from tests.world import World
+
+SEVERAL = ["people", "contracts", "jobs", "sectors", "departments", "employers", "breaks"]
+
+
+def test_a_gate_lets_so_many_through() -> None:
+    gate, lock, inside, most = Gate(3), Lock(), 0, 0
+
+    def pass_through(_: int) -> None:
+        nonlocal inside, most
+        with gate.passed():
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            time.sleep(0.01)
+            with lock:
+                inside -= 1
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(pass_through, range(24)))
+    assert most == 3
+
+
+def test_a_closed_gate_lets_nobody_through() -> None:
+    gate = Gate()
+    gate.close_for(0.2)
+    gate.close_for(0.0)
+    began = time.monotonic()
+    with gate.passed():
+        pass
+    assert time.monotonic() - began >= 0.2
+
+
+def test_collections_wait_for_their_answers_together(world: World) -> None:
+    """The tenant counts the requests that it has at the same time."""
+    inside, most, lock = 0, 0, Lock()
+    answer = world.tenant.answer
+
+    def counted(call: Any) -> Any:
+        nonlocal inside, most
+        with lock:
+            inside += call.is_api
+            most = max(most, inside)
+        time.sleep(0.5)
+        try:
+            return answer(call)
+        finally:
+            with lock:
+                inside -= call.is_api
+
+    world.tenant.answer = counted  # type: ignore[method-assign]
+    world.run(collections=SEVERAL)
+    assert most == IN_FLIGHT
+    world.check_tables(*SEVERAL)
+
+
+def test_a_429_holds_all_collections_back(world: World) -> None:
+    world.tenant.faults.append(Fault("status", status=429, retry_after=1))
+    world.run(collections=SEVERAL)
+    moments = [request.at.timestamp() for request in world.tenant.api_requests]
+    assert max(later - earlier for earlier, later in pairwise(moments)) > 0.9
+    world.check_tables(*SEVERAL)
