@@ -225,8 +225,8 @@ def count_live(pipeline: dlt.Pipeline, tables: Sequence[str]) -> dict[str, int]:
             " WHERE NOT is_deleted"
             for table in tables
         ]
-        found = client.execute_sql(" UNION ALL ".join(counts)) or ()
-        return {table: count for table, count in found}
+        found: Any = client.execute_sql(" UNION ALL ".join(counts)) or ()
+        return dict(found)
 
 
 def _conditions(ids: Sequence[int]) -> Iterator[str]:

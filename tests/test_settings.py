@@ -54,7 +54,7 @@ def read(**explicit: Any) -> Settings:
 
 def as_environment(settings: dict[str, Any]) -> dict[str, str]:
     """Lists with commas; what each table may have, under the table."""
-    found = {}
+    found: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, dict):
             found |= {f"{table}__{name}": text for table, text in value.items()}

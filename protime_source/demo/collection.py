@@ -16,11 +16,13 @@ _FAR = "9999-12-31"
 
 
 def _person(record: Record) -> int:
+    """The person, or 0."""
     id_: int = record.get("person", {}).get("id", 0)
     return id_
 
 
 def _day(record: Record) -> Span:
+    """A record of one day."""
     return record["date"], record["date"]
 
 

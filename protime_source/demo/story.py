@@ -59,6 +59,7 @@ class Story:
         self._one_day()
         self._nothing_new()
         self._long_weekend()
+        self._everything_else()
         is_true = self._check()
         self._say(
             "\nThat was the main job. What you saw is in " + str(FILE) + ":",
@@ -116,8 +117,23 @@ class Story:
             " GROUP BY ALL ORDER BY ALL"
         )
 
-    def _run(self) -> None:
-        self._say(str(load(self._pipeline, **self._settings)), "")
+    def _everything_else(self) -> None:
+        self._chapter(
+            "5. The rest of Protime",
+            "People, contracts, clockings, totals ...: `collections` names them, here all of them."
+            " Sensitive columns stay out unless they are named.",
+        )
+        self._run(collections="all", activity_structures=self._tenant.structures)
+        self._show(
+            "SELECT p.first_name, p.last_name, a.from_date, d.name AS activity"
+            " FROM protime.assignments a JOIN protime.people p ON p.id = a.person_id"
+            " JOIN protime.assignments__activity_levels l ON l.assignment_id = a.id"
+            " JOIN protime.activity_definitions d ON d.id = l.activity_definition_id"
+            " WHERE l.level = 1 ORDER BY a.id LIMIT 4"
+        )
+
+    def _run(self, **settings: Any) -> None:
+        self._say(str(load(self._pipeline, **self._settings, **settings)), "")
 
     def _check(self) -> bool:
         with duckdb.connect(str(FILE), read_only=True) as connection:
