@@ -35,8 +35,15 @@ def _serve(options: argparse.Namespace) -> None:
 def _live(tenant: DemoTenant, seconds: float, changes: int) -> None:
     """Make some changes every so many seconds, for ever; none when seconds is 0."""
     while True:
-        time.sleep(seconds or 3600)
+        _rest(seconds or 3600)
         tenant.churn(changes if seconds else 0)
+
+
+def _rest(seconds: float) -> None:
+    """Sleeps in small parts: a Ctrl-C that comes just before a sleep is only seen after it."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 0.5))
 
 
 def _options() -> argparse.Namespace:
