@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any
 
 import dlt
+import pyarrow as pa
+from dlt.common.schema.typing import TTableSchemaColumns
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
@@ -42,6 +44,7 @@ class Job:
         full_resync: Walk from the start, whatever is remembered.
         connection: The way to the tenant.
         refused: Tables that the tenant does not let this client read.
+        closed: Scopes that were of no use.
         ended: Tables that are extracted, or refused.
     """
 
@@ -50,6 +53,7 @@ class Job:
     full_resync: bool
     connection: Connection
     refused: set[str] = field(default_factory=set)
+    closed: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
 
     def is_last(self, selected: Set[str]) -> bool:
@@ -81,11 +85,13 @@ def _extract(collection: Collection, job: Job) -> Iterator[DataItemWithMeta | No
         )
     hold(dlt.current.pipeline(), "source")
     try:
-        for scope in collection.read_scopes:
+        known = [scope for scope in collection.read_scopes if scope not in job.closed]
+        for scope in known or collection.read_scopes:
             try:
                 yield from _load(collection, job, scope)
                 return
             except _REFUSALS as error:
+                job.closed.add(scope)
                 refusal = error
         _refuse(collection, job, refusal)
     finally:
@@ -106,55 +112,64 @@ def refused(collection: Collection, refusal: Exception) -> str:
     return (
         f"not loaded, since Protime does not let this client read it: {refusal} Ask Protime for the"
         f" scope {' or '.join(collection.read_scopes)}, or leave {collection.table} out of the"
-        " setting collections. The others were loaded."
+        " setting collections. The others are loaded."
     )
 
 
 def _load(collection: Collection, job: Job, scope: str) -> Iterator[DataItemWithMeta | None]:
-    pipeline, schema = dlt.current.pipeline(), dlt.current.source_schema()
-    stored = schema.tables.get(collection.table, {}).get("columns", {})
+    """Loads the collection with a token of one scope."""
+    stored = dlt.current.source_schema().tables.get(collection.table, {}).get("columns", {})
+    warehouse = _warehouse(collection, {**column_hints(collection, job.settings), **stored})
+    transport = Transport(job.settings, [scope], job.connection)
+    try:
+        run = _extraction(collection, job, warehouse, transport)
+        for table in run.tables(full_resync=job.full_resync, is_known=bool(stored)):
+            yield None if table is None else _hinted(table, run)
+    finally:
+        transport.close()
+    if run.log is not None:
+        yield from _noted(run.log, warehouse)
+    run.counts.requests = transport.requests
+    dlt.current.resource_metrics().update(run.counts.metrics())
+
+
+def _warehouse(collection: Collection, known: TTableSchemaColumns) -> Warehouse:
+    """The table, without what is not to be loaded any more."""
+    pipeline, refresh = dlt.current.pipeline(), _refresh()
     hidden = {column.name for column in collection.hidden}
-    known = {**column_hints(collection, job.settings), **stored}
     columns = {name: each for name, each in known.items() if name not in hidden}
-    refresh = _refresh()
     warehouse = Warehouse(pipeline, collection.table, columns, is_emptied=refresh is not None)
     if refresh in ("drop_sources", "drop_resources"):
         drop_views(pipeline, collection)
-    normalize, dialect = schema.naming.normalize_identifier, warehouse.dialect
+    return warehouse
+
+
+def _extraction(
+    collection: Collection, job: Job, warehouse: Warehouse, transport: Transport
+) -> Extraction:
+    normalize = dlt.current.source_schema().naming.normalize_identifier
+    dialect = warehouse.dialect
     decoder = RecordDecoder(collection, normalize, holds_nul=dialect.holds_nul)
-    builder = TableBuilder(collection, decoder, warehouse.types, dialect.json_type)
-    counts = Counts(collection.table)
-    transport = Transport(job.settings, [scope], job.connection)
-    log = ChangeLog(collection) if job.settings.history and collection.has_delta else None
-    run = Extraction(
+    return Extraction(
         collection,
         job.settings,
         transport,
         warehouse,
         decoder,
-        builder,
+        TableBuilder(collection, decoder, warehouse.types, dialect.json_type),
         dlt.current.resource_state(),
-        counts,
+        Counts(collection.table),
         job.max_pages,
-        log,
+        ChangeLog(collection) if job.settings.history and collection.has_delta else None,
         partial(job.is_last, frozenset(dlt.current.source().selected_resources)),
     )
-    try:
-        for table in run.tables(full_resync=job.full_resync, is_known=bool(stored)):
-            if table is None:
-                yield None
-                continue
-            hints = merge_hints(warehouse, run.valid_since, collection)
-            columns = json_columns(run)
-            # Columns are left alone unless there are some: an empty dict takes away their hints.
-            made = dlt.mark.make_hints(columns=columns or None, **hints)
-            yield dlt.mark.with_hints(table, made)
-    finally:
-        transport.close()
-    if log is not None:
-        yield from _noted(log, warehouse)
-    counts.requests = transport.requests
-    dlt.current.resource_metrics().update(counts.metrics())
+
+
+def _hinted(table: pa.Table, run: Extraction) -> DataItemWithMeta:
+    """Columns are left alone unless there are some: an empty dict takes away their hints."""
+    hints = merge_hints(run.warehouse, run.valid_since, run.collection)
+    made = dlt.mark.make_hints(columns=json_columns(run) or None, **hints)
+    return dlt.mark.with_hints(table, made)
 
 
 def _noted(log: ChangeLog, warehouse: Warehouse) -> Iterator[DataItemWithMeta]:

@@ -308,3 +308,19 @@ def test_a_file_that_cannot_be_there(world: World) -> None:
     failed = run(world)
     assert failed.returncode == 4
     assert "Check its path" in reason(failed)
+
+
+@pytest.mark.parametrize(
+    ("destination", "module"), [("postgres", "psycopg2"), ("bigquery", "google.cloud.bigquery")]
+)
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(
+    world: World, destination: str, module: str
+) -> None:
+    hidden = world.folder / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
+    with world.start(PYTHONPATH=str(hidden), DESTINATION_TYPE=destination) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, len(err.splitlines())) == (4, "", 1)
+    assert f'pip install "dlt-source-protime[{destination}]"' in err
+    assert world.tenant.requests == []
