@@ -100,19 +100,29 @@ class Walk:
         return table.filter(pc.fill_null(pc.not_equal(table["status"], status), True))
 
     def _marked(self, table: pa.Table) -> Iterator[pa.Table]:
-        """Rows that a walk shows with the status of a deletion; held ones are marked."""
+        """Rows that a walk shows with the status of a deletion: held ones are marked.
+
+        Those that are held in a newer version stay, and must not count as vanished.
+        """
         run = self._run
         status = run.collection.deleted_status
         log = EventLog(status)
-        rows = table.filter(pc.equal(table["status"], pa.scalar(status)))
-        log.add(("", row) for row in plain_rows(rows))
-        self._unmerged += rows.num_rows
+        shown = table.filter(pc.equal(table["status"], pa.scalar(status)))
+        log.add(("", row) for row in plain_rows(shown))
+        self._unmerged += shown.num_rows
         if not log.ids or not run.warehouse.exists:
             return
-        changes = log.apply(run.warehouse.rows(log.ids), run.ticker.after())
-        run.counts.marked += len(changes.deleted)
-        if changes.deleted:
-            yield run.builder.rows(changes.deleted)
+        held = run.warehouse.rows(log.ids)
+        gone = log.apply(held, run.ticker.after()).deleted
+        run.counts.marked += len(gone)
+        marked = {row["id"] for row in gone}
+        kept = [
+            {**row, "synced_at": run.ticker.after()}
+            for id_, row in held.items()
+            if id_ not in marked and not row["is_deleted"]
+        ]
+        if gone or kept:
+            yield run.builder.rows(gone + kept)
 
     def _without_stale(self, table: pa.Table, ids: pa.Array) -> Iterator[pa.Table]:
         """Keeps what the warehouse holds in a newer version, but notes that the walk saw it.

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from protime_source import protime
 from protime_source.catalogue import COLLECTIONS
 from protime_source.demo import Behaviour
-from protime_source.runner import load
+from protime_source.runner import load, read_bookmark
 from protime_source.summary import Summary
 from tests.conftest import WorldFactory
 from tests.engines import every_engine, sql_engines
@@ -129,6 +130,22 @@ def test_a_walk_finds_what_was_deleted_by_status_meanwhile(whole: World) -> None
     assert (counts["marked"], counts["vanished"]) == (2, 0)
     assert whole.rows("clockings")[first]["delete_reason"] == "announced"
     whole.check_tables("clockings")
+
+
+def test_a_listing_that_lags_behind_a_return_neither_marks_nor_loses_it(whole: World) -> None:
+    run(whole, "clockings")
+    id_, record = next(iter(whole.tenant.of("clockings").items()))
+    whole.tenant.write("clockings", id_, {**record, "status": "Active", "isGenerated": True})
+    run(whole, "clockings")
+    held = whole.tenant.of("clockings")[id_]
+    stale = {**record, "status": "Deleted"}
+    assert stale["changeVersion"] < held["changeVersion"]
+    whole.tenant.of("clockings")[id_] = stale
+    pipeline = whole.pipeline()
+    pipeline.run(protime("clockings", full_resync=True, max_pages=2))
+    while read_bookmark(pipeline, COLLECTIONS["clockings"]).walking:  # type: ignore[union-attr]
+        pipeline.run(protime("clockings", max_pages=2))
+    assert not whole.rows("clockings")[id_]["is_deleted"]
 
 
 def test_one_that_was_deleted_before_it_was_seen_never_arrives(whole: World) -> None:
