@@ -38,7 +38,7 @@ def test_killed_while_it_waits_for_a_page(make_world: WorldFactory, folder: str)
     world.tenant.churn(50, seed=1)
     world.tenant.clock.advance(hours=73)
     world.tenant.clear_requests()
-    world.tenant.behaviour = Behaviour(latency=0.4)
+    world.tenant.behaviour = Behaviour(latency=0.2)
     for wanted in range(1, 4):
         process = start(world)
         while world.requests < 2 * wanted:
