@@ -110,9 +110,8 @@ def _refuse(collection: Collection, job: Job, refusal: Exception) -> None:
 def refused(collection: Collection, refusal: Exception) -> str:
     """What a refusal means, and what to do."""
     return (
-        f"not loaded, since Protime does not let this client read it: {refusal} Ask Protime for the"
-        f" scope {' or '.join(collection.read_scopes)}, or leave {collection.table} out of the"
-        " setting collections. The others are loaded."
+        f"not loaded, since Protime does not let this client read it: {refusal} It needs"
+        f" the scope {' or '.join(collection.read_scopes)}. The others are loaded."
     )
 
 

@@ -61,7 +61,7 @@ class Summary:
         """What to do about the tables that were not loaded; empty when there are none."""
         if not self.refused:
             return ""
-        scopes = sorted({COLLECTIONS[table].read_scope for table in self.refused})
+        scopes = sorted({" or ".join(COLLECTIONS[table].read_scopes) for table in self.refused})
         return (
             f"Protime does not let this client read {', '.join(self.refused)}: not loaded, and left"
             f" as they were; all else was loaded. Ask Protime for the scope {' and '.join(scopes)},"
