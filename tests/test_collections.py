@@ -154,12 +154,13 @@ def test_one_that_was_deleted_before_it_was_seen_never_arrives(whole: World) -> 
     assert id_ not in whole.rows("clockings")
 
 
-@pytest.mark.parametrize("is_sent", [True, False])
-def test_activity_durations_may_lack_a_version(whole: World, is_sent: bool) -> None:
-    if not is_sent:
-        whole.tenant.behaviour = Behaviour(without_version=("activity-durations",))
-    run(whole, "activity_durations")
-    for round_ in range(3):
+@pytest.mark.parametrize(
+    "is_sent", [(False, False), (True, False), (False, True)], ids=["never", "at first", "later"]
+)
+def test_activity_durations_may_lack_a_version(whole: World, is_sent: tuple[bool, bool]) -> None:
+    lacking = Behaviour(without_version=("activity-durations",))
+    for round_, is_there in enumerate((is_sent[0], is_sent[1], is_sent[1])):
+        whole.tenant.behaviour = Behaviour() if is_there else lacking
         whole.tenant.change_other("activity-durations", 5, seed=round_)
         run(whole, "activity_durations")
         shown = {

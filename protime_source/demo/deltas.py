@@ -18,6 +18,10 @@ _FIRST_DELTA = 30_080
 _REPEATED = 3
 
 
+Show = Callable[[Record, str, Behaviour], Record]
+"""How a record is shown: with external references, and as the tenant behaves."""
+
+
 @dataclass
 class Delta:
     """A consumer's place in the changes.
@@ -28,7 +32,7 @@ class Delta:
         start: The cursor at its first page.
         last_request: When it was last asked, UTC.
         used: Tokens of the deltaLinks that were followed.
-        shown: How it shows a record: with the external references it was started with.
+        references: The external references it was started with.
     """
 
     id: int
@@ -36,27 +40,25 @@ class Delta:
     start: int
     last_request: datetime
     used: set[str] = field(default_factory=set)
-    shown: Callable[[Record], Record] = dict
+    references: str = ""
 
 
 class Deltas:
     """The deltas that are alive, and what has changed for each."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store, clock: Clock, show: Show) -> None:
+        self._store, self._clock, self._show = store, clock, show
         self._alive: dict[int, Delta] = {}
         self._next_id = _FIRST_DELTA
         self._stamp = datetime.min.replace(tzinfo=UTC)
         self._answer: tuple[tuple[int, int, int, Behaviour], list[bytes]] | None = None
 
-    def start(
-        self, inside: Match, how: Behaviour, shown: Callable[[Record], Record] = dict
-    ) -> Delta:
+    def start(self, inside: Match, how: Behaviour, references: str = "") -> Delta:
         """Start a delta; by default the older one is dead from now."""
         if how.older_delta_dies:
             self._alive.clear()
         cursor, now = self._store.cursor, self._clock.now()
-        delta = Delta(self._next_id, inside, cursor, now, shown=shown)
+        delta = Delta(self._next_id, inside, cursor, now, references=references)
         self._alive[delta.id] = delta
         self._next_id += 1
         return delta
@@ -118,7 +120,7 @@ class Deltas:
         if how.repeat_events:
             changes = [*self._earlier(delta, cursor, how), *changes, *changes[::_REPEATED]]
         return [
-            encode({"changeType": kind, "data": delta.shown(data)})
+            encode({"changeType": kind, "data": self._show(data, delta.references, how)})
             for kind, data in _sort(changes, how)
         ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from protime_source.demo.behaviour import Behaviour
@@ -28,7 +29,7 @@ class Endpoints:
         self.path = f"{API_ROOT}/{collection.name}"
         self.delta_path = f"{API_ROOT}/delta/{collection.name}"
         self._clock = clock
-        self._deltas = Deltas(store, clock)
+        self._deltas = Deltas(store, clock, self._show)
         self._routes: dict[tuple[str, str], Callable[[Call, Behaviour], Answer]] = {
             ("GET", self.path): self._list,
             ("POST", self.path): self._create,
@@ -62,19 +63,14 @@ class Endpoints:
             raise ApiError(400, f"{self.collection.name} offers no delta.")
         check_delta(selection, self._clock.today())
         inside = self.collection.match(selection, how.window)
-        return self._deltas.start(inside, how, self._shown(references, how) or dict)
+        return self._deltas.start(inside, how, references)
 
-    def _shown(self, references: str, how: Behaviour) -> Callable[[Record], Record] | None:
-        """How records are shown, when it is not as they are."""
+    def _show(self, record: Record, references: str, how: Behaviour) -> Record:
+        """A record as an answer has it."""
         name = self.collection.name
         hidden = ("changeVersion",) if name in how.without_version else ()
-        if not references and not hidden:
-            return None
-        return lambda record: {
-            field: value
-            for field, value in with_references(record, references, name).items()
-            if field not in hidden
-        }
+        shown = with_references(record, references, name) if references else record
+        return {field: value for field, value in shown.items() if field not in hidden}
 
     def _list(self, call: Call, how: Behaviour) -> Answer:
         filter_ = call.parameters.get("filter", "")
@@ -82,7 +78,9 @@ class Endpoints:
         references = check(call.parameters.get("externalReferences", ""))
         delta = self._delta_of_walk(call, selection, how, references)
         place = self._place(call, filter_, how)
-        shown = delta.shown if delta and delta.shown is not dict else self._shown(references, how)
+        references = delta.references if delta else references
+        is_plain = not references and self.collection.name not in how.without_version
+        shown = None if is_plain else partial(self._show, references=references, how=how)
         rows = Live(self.store, self.collection.match(selection, how.window), shown)
         found = page(rows, place, self.page_size, how)
         basis = {"filter": filter_}
