@@ -227,3 +227,29 @@ def test_two_runs_leave_what_one_would(
     assert {id_: (row["is_deleted"], row["change_version"]) for id_, row in in_two.items()} == {
         id_: (row["is_deleted"], row["change_version"]) for id_, row in at_once.items()
     }
+
+
+@pytest.mark.parametrize("kind", ["Archive", "Undelete", "insertorupdate", ""])
+def test_only_delete_deletes(kind: str) -> None:
+    row = update("B")[1]
+    assert apply([(kind, row)], held("A")) == Changes([{**row, **LIVE}], [])
+
+
+@pytest.mark.parametrize("kind", ["Delete", "DELETE", "delete"])
+def test_delete_in_any_spelling(kind: str) -> None:
+    assert len(apply([(kind, delete("B")[1])], held("A")).deleted) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "is_gone"), [("Deleted", True), ("Active", False), ("X", False)]
+)
+def test_the_status_of_a_deletion(status: str, is_gone: bool) -> None:
+    log = EventLog("Deleted")
+    log.add([update("B", status=status)])
+    changes = log.apply(held("A"), NOW)
+    assert (len(changes.updated), len(changes.deleted)) == (not is_gone, is_gone)
+
+
+def test_without_a_version_what_came_later_counts() -> None:
+    assert apply([update("")], held("B")).updated[0]["comments"] == "of "
+    assert apply([update("B")], held("")).updated[0]["change_version"] == "B"
