@@ -65,7 +65,7 @@ class Snapshot:
             for page in run.pages(run.collection.path.format(**branch)):
                 rows = [] if page is None else run.decoder.rows(page.records)
                 run.counts.add_pages(page is not None, len(rows))
-                yield [{**branch, **row} for row in rows]
+                yield [{**row, **branch} for row in rows]
 
     def _watched(self, held: Mapping[Any, Row]) -> Iterator[tuple[Any, Row]]:
         """The live rows that the walk should have shown."""

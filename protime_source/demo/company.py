@@ -309,7 +309,7 @@ def _more(catalog: str, number: int, text: str, name: Fields) -> Fields:
 def edited(random: Random, record: Mapping[str, Any]) -> Fields:
     """The fields of a record of any collection after somebody has changed one of them."""
     fields = {k: v for k, v in record.items() if k not in ("id", "changeVersion")}
-    numbers = [name for name, value in fields.items() if type(value) is int]
+    numbers = [k for k, value in fields.items() if type(value) is int and k != "level"]
     if numbers:
         name = random.choice(numbers)
         return {**fields, name: fields[name] + random.choice((-15, 15, 30))}
