@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+
 import dlt
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -13,7 +18,7 @@ from protime_source.failures import explain
 from protime_source.runner import load
 from tests.command import reason, run, start
 from tests.engines import sql_engines
-from tests.world import World
+from tests.world import Moment, World
 
 
 def _is_asked(world: World) -> None:
@@ -21,12 +26,28 @@ def _is_asked(world: World) -> None:
         pass
 
 
+@contextmanager
+def _held_up(world: World) -> Iterator[subprocess.Popen[str]]:
+    """A command that gets no answer for as long as the context lasts."""
+    is_asked, may_go_on = Event(), Event()
+
+    def hold_up() -> None:
+        is_asked.set()
+        may_go_on.wait(100)
+
+    world.tenant.faults.append(Moment(action=hold_up))
+    command = start(world)
+    try:
+        assert is_asked.wait(60)
+        yield command
+    finally:
+        may_go_on.set()
+
+
 @sql_engines
 def test_two_commands_started_together(world: World) -> None:
-    world.tenant.behaviour = Behaviour(latency=0.3)
-    first = start(world)
-    _is_asked(world)
-    second = run(world)
+    with _held_up(world) as first:
+        second = run(world)
     assert second.returncode == AlreadyRunningError.exit_code == 6
     assert "Another run of the pipeline protime is at work" in reason(second)
     _, err = first.communicate(timeout=120)
@@ -48,14 +69,10 @@ def test_a_killed_run_leaves_no_lock(world: World) -> None:
 
 def test_a_notebook_and_a_command(world: World) -> None:
     """Also dlt's own `run` holds the lock, and gives it back, whether it fails or not."""
-    world.tenant.behaviour = Behaviour(latency=0.3)
-    command = start(world)
-    _is_asked(world)
-    with pytest.raises(PipelineStepFailed) as caught:
+    with _held_up(world) as command, pytest.raises(PipelineStepFailed) as caught:
         _run_in_the_commands_folder(world)
     assert explain(caught.value).exit_code == AlreadyRunningError.exit_code
     command.communicate(timeout=120)
-    world.tenant.behaviour = Behaviour()
     _run_in_the_commands_folder(world)
     world.check()
 
