@@ -74,10 +74,11 @@ class Answer:
 
     def check_text(self) -> None:
         """Raises `UnicodeDecodeError` when the body is not UTF-8; holds no second copy of it."""
-        decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(self.content)
-        for first in range(0, len(view), _STRETCH):
-            decoder.decode(view[first : first + _STRETCH])
-        decoder.decode(b"", final=True)
+        view, done = memoryview(self.content), 0
+        while done < len(view):
+            is_last = done + _STRETCH >= len(view)
+            _, used = codecs.utf_8_decode(view[done : done + _STRETCH], "strict", is_last)
+            done += used
 
 
 class RateLimitedError(UnavailableError):

@@ -7,7 +7,7 @@ reference/delta, how-to/track-changes-with-delta, concepts/delta-synchronization
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Protocol, TypeVar
@@ -51,9 +51,31 @@ class Page:
     delta_link: str | None
 
     @property
+    def size(self) -> int:
+        """Bytes of its records."""
+        return memoryview(self.records).nbytes
+
+    @property
     def is_empty(self) -> bool:
         """Whether it has no records."""
         return _EMPTY.fullmatch(self.records) is not None
+
+
+def batches(pages: Iterable[Page], size: int) -> Iterator[list[Page]]:
+    """Gathers pages, so that many are on their way while those before them are used.
+
+    Args:
+        pages: Where to take from.
+        size: Bytes at which a batch is complete.
+    """
+    batch: list[Page] = []
+    for page in pages:
+        batch.append(page)
+        if sum(each.size for each in batch) >= size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 class _Answer(msgspec.Struct, gc=False):

@@ -17,7 +17,7 @@ from protime_source.changelog import ChangeLog
 from protime_source.changes import EventLog
 from protime_source.collections import Collection
 from protime_source.counts import Counts, progress
-from protime_source.delta import LIFETIME, Delta, Page
+from protime_source.delta import LIFETIME, Delta, Page, batches
 from protime_source.errors import ExpiredError
 from protime_source.records import RecordDecoder
 from protime_source.settings import Settings
@@ -28,6 +28,9 @@ from protime_source.walk import Walk
 from protime_source.warehouse import Warehouse
 
 logger = logging.getLogger(__name__)
+
+BYTES_PER_BATCH = 8 * 2**20
+"""JSON of the pages that are decoded at once; it takes four times this in memory."""
 
 MAX_WALKS = 5
 """Walks begun in one run before it gives up: a link that dies at once will die again."""
@@ -72,14 +75,15 @@ class Extraction:
         """The collection's delta."""
         return Delta(self.transport, self.collection)
 
-    def pages(self, link: str, most: int | None = None) -> Iterator[Page | None]:
+    def pages(self, link: str, most: int | None = None) -> Iterator[list[Page] | None]:
         """The pages from a link on, fetched ahead; `None` while others can be served.
 
         Args:
             link: Where to begin.
             most: Pages to take at most.
         """
-        return ahead(islice(self.delta.follow(link), most), self.is_alone)
+        pages = islice(self.delta.follow(link), most)
+        return ahead(batches(pages, BYTES_PER_BATCH), self.is_alone)
 
     def tables(
         self, *, full_resync: bool = False, is_known: bool = True
@@ -148,16 +152,17 @@ class Extraction:
         """The changes since the last run: requests, rows and bytes are as many as the changes."""
         events = EventLog(self.collection.deleted_status)
         contact, link = self.ticker.after(), bookmark.link
-        for page in self.pages(bookmark.link):
-            if page is None:
+        for pages in self.pages(bookmark.link):
+            if pages is None:
                 yield None
                 continue
-            received = self.decoder.events(page.records)
-            events.add(received)
-            if self.log is not None:
-                self.log.add(received, contact)
-            self.counts.add_pages(1, len(received))
-            link = page.delta_link or link
+            for page in pages:
+                received = self.decoder.events(page.records)
+                events.add(received)
+                if self.log is not None:
+                    self.log.add(received, contact)
+                self.counts.add_pages(1, len(received))
+                link = page.delta_link or link
         changes = events.apply(self.warehouse.rows(events.ids), contact)
         self.counts.merged, self.counts.marked = len(changes.updated), len(changes.deleted)
         rows = changes.updated + changes.deleted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from operator import attrgetter
 from typing import Any
 
@@ -93,7 +93,7 @@ class RecordDecoder:
             decoded = [record for page in pages for record in self._page.decode(page) or ()]
         except msgspec.DecodeError:
             return None
-        return {column.name: [*_readable(column, get(decoded))] for column, get in self._getters}
+        return {column.name: _readable(column, get(decoded)) for column, get in self._getters}
 
     def rows(self, records: msgspec.Raw) -> list[Row]:
         """Decodes a page record by record, with every field.
@@ -296,29 +296,25 @@ def _attribute(field: str) -> str:
     return re.sub(r"\W", "_", field) + "_"
 
 
-def _getter(path: str) -> Callable[[list[Any]], Iterable[Any]]:
+def _getter(path: str) -> Callable[[list[Any]], list[Any]]:
     """Reads one field of many records; a missing parent gives `None`."""
-    *parents, last = (attrgetter(_attribute(part)) for part in path.split("."))
+    parts = [_attribute(part) for part in path.split(".")]
+    whole = attrgetter(".".join(parts))
 
-    def get(records: Iterable[Any]) -> Iterable[Any]:
-        for parent in parents:
-            records = _below(parent, records)
-        return _below(last, records) if parents else map(last, records)
+    def get(records: list[Any]) -> list[Any]:
+        try:
+            return [*map(whole, records)]
+        except AttributeError:  # a parent is missing
+            found = records
+            for part in parts:
+                found = [None if owner is None else getattr(owner, part) for owner in found]
+            return found
 
     return get
 
 
-def _below(get: attrgetter[Any], owners: Iterable[Any]) -> Iterator[Any]:
-    return (None if owner is None else get(owner) for owner in owners)
-
-
-def _readable(column: Column, values: Iterable[Any]) -> Iterable[Any]:
-    """JSON as its text; where there may be no version, the empty one."""
+def _readable(column: Column, values: list[Any]) -> list[Any]:
+    """JSON as its text, where null is an absent value; without a version, the empty one."""
     if column.type == "json":
-        return map(_plain, values)
-    return (value or "" for value in values) if column.name == "change_version" else values
-
-
-def _plain(raw: msgspec.Raw | None) -> bytes | None:
-    """The JSON text as Protime sent it; JSON's null is an absent value."""
-    return None if raw is None or (text := bytes(raw)) == b"null" else text
+        return [None if raw is None or (text := bytes(raw)) == b"null" else text for raw in values]
+    return [value or "" for value in values] if column.name == "change_version" else values

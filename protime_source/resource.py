@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
@@ -130,6 +131,9 @@ def _load(collection: Collection, job: Job, scope: str) -> Iterator[DataItemWith
         yield from _noted(run.log, warehouse)
     run.counts.requests = transport.requests
     dlt.current.resource_metrics().update(run.counts.metrics())
+    # The destination's driver works next, in the same process: a walk's last tables make room.
+    gc.collect()
+    pa.default_memory_pool().release_unused()
 
 
 def _warehouse(collection: Collection, known: TTableSchemaColumns) -> Warehouse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections import Counter
@@ -25,7 +26,8 @@ from protime_source.summary import Summary, TableSummary
 from protime_source.warehouse import count_live
 
 PAGES_PER_PACKAGE = 250
-"""Pages of a walk that are loaded at once: what a crash in a long walk can cost."""
+"""Pages of a walk that are loaded at once: what a crash in a long walk can cost. A thousand would
+load a tenth faster, but DuckDB takes 150 MB more for the merge of so many rows."""
 
 
 def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) -> Summary:
@@ -96,6 +98,7 @@ def main(*, full_resync: bool = False) -> int:
         The exit code: 0 when all is loaded, 3 when Protime refused some collections, else
         `Failure.exit_code`.
     """
+    gc.freeze()  # what is imported stays: looking through it took a tenth of a first load
     with Console(sys.stderr) as console:
         pipeline = None
         try:

@@ -62,10 +62,12 @@ class Snapshot:
         """All records page by page, with what their path tells of them."""
         run = self._run
         for branch in run.collection.branches:
-            for page in run.pages(run.collection.path.format(**branch)):
-                rows = [] if page is None else run.decoder.rows(page.records)
-                run.counts.add_pages(page is not None, len(rows))
-                yield [{**row, **branch} for row in rows]
+            for pages in run.pages(run.collection.path.format(**branch)):
+                for page in pages or ():
+                    rows = run.decoder.rows(page.records)
+                    run.counts.add_pages(1, len(rows))
+                    yield [{**row, **branch} for row in rows]
+                yield []
 
     def _watched(self, held: Mapping[Any, Row]) -> Iterator[tuple[Any, Row]]:
         """The live rows that the walk should have shown."""

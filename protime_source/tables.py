@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -14,8 +14,8 @@ from protime_source.collections import Collection
 from protime_source.records import MARKS, RecordDecoder, Row
 from protime_source.values import JsonText
 
-BYTES_PER_TABLE = 8 * 2**20
-"""JSON that becomes one table: dlt's cost is per table, ours is memory, four times this."""
+ROWS_PER_GROUP = 122_880
+"""Rows of a table that is made of several: DuckDB's row group, which each core copies one of."""
 
 ROWS_PER_TABLE = 50_000
 """Rows of a table that is not made of pages: about as large."""
@@ -132,6 +132,31 @@ class TableBuilder:
         variant = f"{name}__v_{kind}"
         self.undocumented[variant] = kind
         return variant
+
+
+def joined(tables: Iterable[pa.Table | None]) -> Iterator[pa.Table | None]:
+    """Small tables as large ones: Parquet's row groups are as large as the tables dlt is given.
+
+    Args:
+        tables: Where to take from; a `None` is passed on at once.
+
+    Yields:
+        Tables of `ROWS_PER_GROUP` rows or more; less before a change of columns and at the end.
+    """
+    waiting: list[pa.Table] = []
+    for table in tables:
+        if table is None:
+            yield None
+            continue
+        if waiting and table.schema != waiting[0].schema:
+            yield pa.concat_tables(waiting)
+            waiting = []
+        waiting.append(table)
+        if sum(each.num_rows for each in waiting) >= ROWS_PER_GROUP:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def live(row: Row, synced_at: datetime) -> Row:

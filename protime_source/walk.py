@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from protime_source.bookmark import Bookmark
 from protime_source.changes import EventLog
 from protime_source.delta import Page
-from protime_source.tables import BYTES_PER_TABLE, ROWS_PER_TABLE, deleted, plain_rows
+from protime_source.tables import ROWS_PER_TABLE, deleted, joined, plain_rows
 from protime_source.vanished import check_share
 
 if TYPE_CHECKING:
@@ -54,32 +54,25 @@ class Walk:
             VanishedRowsError: When more rows vanished than the settings allow.
             ApiError: When there is no usable answer.
         """
-        waiting: list[msgspec.Raw] = []
-        for page in self._pages():
-            if page is None:
-                yield None
-                continue
-            waiting.append(page.records)
-            if sum(map(_size, waiting)) >= BYTES_PER_TABLE:
-                yield from self._rows(waiting)
-                waiting = []
-        if waiting:
-            yield from self._rows(waiting)
-        if not self.bookmark.walking:
-            yield from self._vanished()
+        yield from joined(self._tables())
         self._count()
 
-    def _pages(self) -> Iterator[Page | None]:
-        """Pages up to the last, or to the limit; the bookmark moves along."""
-        for page in self._run.pages(self.bookmark.link, self._run.max_pages):
-            if page is None:
+    def _tables(self) -> Iterator[pa.Table | None]:
+        for pages in self._run.pages(self.bookmark.link, self._run.max_pages):
+            if pages is None:
                 yield None
                 continue
-            link = page.delta_link or page.next_link or ""
-            self.bookmark = self.bookmark.moved(
-                link, walking=page.delta_link is None, contact=self._run.ticker.after()
-            )
-            yield page
+            self._move(pages[-1])
+            yield from self._rows([page.records for page in pages])
+        if not self.bookmark.walking:
+            yield from self._vanished()
+
+    def _move(self, page: Page) -> None:
+        """The bookmark moves along, up to the last page or to the limit."""
+        link = page.delta_link or page.next_link or ""
+        self.bookmark = self.bookmark.moved(
+            link, walking=page.delta_link is None, contact=self._run.ticker.after()
+        )
 
     def _rows(self, pages: list[msgspec.Raw]) -> Iterator[pa.Table]:
         """A table of some pages, with a time of its own and each id once.
@@ -193,7 +186,3 @@ def _once(table: pa.Table) -> pa.Table:
     versions, ids = table["change_version"].to_pylist(), table["id"].to_pylist()
     by_version = sorted(range(len(ids)), key=versions.__getitem__)
     return table.take(sorted({ids[row]: row for row in by_version}.values()))
-
-
-def _size(page: msgspec.Raw) -> int:
-    return memoryview(page).nbytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,10 @@ from tests.engines import BigQueryEngine, DuckDBEngine, Engine, PostgresEngine
 from tests.servers.bigquery import BigQueryServer
 from tests.servers.postgres import PostgresServer
 from tests.world import World
+
+# Hundreds of processes start in the tests: the first writes what the others would compile again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 WorldFactory = Callable[..., World]
 

@@ -168,7 +168,7 @@ def test_an_aborted_walk_in_large_tables_leaves_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its rows are on their way to the destination when the link dies."""
-    monkeypatch.setattr("protime_source.walk.ROWS_PER_TABLE", 60)
+    monkeypatch.setattr("protime_source.extraction.BYTES_PER_BATCH", 1)
     world.run(max_pages=1)
     shown = sorted(world.tenant.records)
     _when(world, 4, *shown[40:120])
@@ -180,7 +180,7 @@ def test_an_aborted_walk_in_large_tables_leaves_nothing(
 def test_a_new_walk_that_shows_nothing_leaves_nothing_of_the_aborted_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protime_source.walk.ROWS_PER_TABLE", 60)
+    monkeypatch.setattr("protime_source.extraction.BYTES_PER_BATCH", 1)
     _when(world, 4, *sorted(world.tenant.records))
     _kill_link(world, 4)
     world.run()

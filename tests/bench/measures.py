@@ -67,11 +67,10 @@ def measured(load: str, url: str, folder: Path, environment: Mapping[str, str]) 
 
 
 @contextmanager
-def tenant(rows: int, latency: float = 0.0) -> Iterator[str]:
+def tenant(rows: int) -> Iterator[str]:
     """A tenant in a process of its own; gives its address once its pages are made."""
-    command = [sys.executable, "-m", "tests.bench.tenant", "--rows", str(rows)]
     process = subprocess.Popen(
-        [*command, "--latency", str(latency)],
+        [sys.executable, "-m", "tests.bench.tenant", "--rows", str(rows)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -1,10 +1,11 @@
 """A tenant that costs little: its pages are made before the first request.
 
-    python -m tests.bench.tenant --rows 1000000 --latency 0.1
+    python -m tests.bench.tenant --rows 1000000
 
 `POST /bench` with `{"changes": 1000}` sets how many events the next delta answers carry, with
 `{"expired": true}` makes the next delta link answer 410 and leaves out each hundredth record of
-the walks that follow. What an order does not name is off.
+the walks that follow, with `{"latency": 0.1}` waits so many seconds before each answer. What an
+order does not name is off.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from protime_source.demo.data import assignments
+from tests.bench.loads import DELTA
 
-DELTA = "/connector/protimeapi/api/v1/assignments"
 PAGE = 1_000
 FIRST_ID = 100_001
 TOKEN = b'{"access_token": "benchmark", "expires_in": 86400, "token_type": "Bearer"}'
@@ -38,6 +39,7 @@ class Tenant:
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.changes = 0
+        self.latency = 0.0
         self.is_expired = False
         self.vanishes = False
         self._pages = [*self._made(vanishing=False)]
@@ -46,6 +48,7 @@ class Tenant:
     def set(self, orders: dict[str, Any]) -> None:
         """Takes an order."""
         self.changes = orders.get("changes", 0)
+        self.latency = orders.get("latency", 0.0)
         self.is_expired = self.vanishes = orders.get("expired", False)
         if self.vanishes:
             self._fewer = self._fewer or [*self._made(vanishing=True)]
@@ -101,11 +104,10 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     tenant: ClassVar[Tenant]
-    latency: ClassVar[float]
 
     def do_GET(self) -> None:
         """A page."""
-        time.sleep(self.latency)
+        time.sleep(self.tenant.latency)
         body = self.tenant.delta(parse_qs(urlsplit(self.path).query))
         self._send(200 if body else 410, body or b"{}")
 
@@ -131,9 +133,8 @@ def main() -> None:
     """Serve, and print the address."""
     parser = argparse.ArgumentParser("python -m tests.bench.tenant", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each page")
     options = parser.parse_args()
-    Handler.tenant, Handler.latency = Tenant(options.rows), options.latency
+    Handler.tenant = Tenant(options.rows)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         print(f"http://127.0.0.1:{server.server_port}", flush=True)
         server.serve_forever()
