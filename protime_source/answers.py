@@ -19,8 +19,8 @@ from protime_source.errors import (
     ExpiredError,
     ForbiddenError,
     NotFoundError,
-    ProtocolError,
     ResponseError,
+    TooLargeError,
     UnauthorizedError,
     UnavailableError,
 )
@@ -93,7 +93,7 @@ def read(response: requests.Response, url: str) -> Answer:
         url: Where from.
 
     Raises:
-        ProtocolError: When the body is larger than `MAX_BODY`; the rest is not read.
+        TooLargeError: When the body is larger than `MAX_BODY`; the rest is not read.
         requests.RequestException: When the body breaks off or cannot be unpacked.
     """
     announced = response.headers.get("Content-Length", "")
@@ -172,8 +172,8 @@ def _body(response: requests.Response, url: str) -> bytes:
         return body.getvalue()
 
 
-def _too_large(response: requests.Response, url: str) -> ProtocolError:
-    return ProtocolError(
+def _too_large(response: requests.Response, url: str) -> TooLargeError:
+    return TooLargeError(
         f"{place(url)} answered {status_line(response.status_code)} with more than"
         f" {MAX_BODY // 2**20} MiB; the rest was not read. Nothing of Protime's is that large:"
         " check api_url and token_url, and ask Protime if they are right."

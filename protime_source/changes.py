@@ -27,6 +27,8 @@ class _Seen:
             self.delete = _newer(self.delete, row)
         else:
             self.update = _newer(self.update, row)
+            if row["change_version"] == "":
+                self.delete = None  # it came back: without versions, what comes later counts
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def _overwrites(update: Row, held: Row | None) -> bool:
     """Whether an update is news. At equal versions an announced deletion stands: it came later."""
     if held is None or not reaches(update, held):
         return held is None
-    return not (held["delete_reason"] == "announced" and reaches(held, update))
+    is_same = held["change_version"] == update["change_version"] != ""
+    return not (held["delete_reason"] == "announced" and is_same)
 
 
 def _deletion(seen: _Seen, held: Row | None, now: datetime) -> Row | None:
@@ -112,7 +115,8 @@ def _deletion(seen: _Seen, held: Row | None, now: datetime) -> Row | None:
         return None
     if held["delete_reason"] == "announced" and reaches(held, delete):
         return None
-    newest = held if seen.update is None or reaches(held, seen.update) else seen.update
+    newest = seen.update if seen.update and reaches(seen.update, held) else held
     carried = {name: value for name, value in delete.items() if value is not None}
+    carried["change_version"] = delete["change_version"] or newest["change_version"]
     known = {**newest, **carried, "deleted_at": held["deleted_at"], "synced_at": now}
     return deleted(known, "announced", now)

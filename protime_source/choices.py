@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from protime_source.catalogue import COLLECTIONS
@@ -23,11 +22,15 @@ def wrong(name: str, value: object, wanted: str) -> SettingsError:
 
 
 def names(value: Any) -> tuple[str, ...]:
-    """A list from a file or from code, or from the environment: `a, b` or `["a", "b"]`."""
+    """A list from a file or from code, or from the environment: `a, b` or `["a", "b"]`.
+
+    Whatever else it is becomes a name, too, which then is no name of anything.
+    """
     if isinstance(value, str):
-        text = value.strip()
-        value = json.loads(text) if re.fullmatch(r"\[.*\]", text, re.S) else text.split(",")
-    return tuple(text for each in value if (text := str(each).strip()))
+        value = value.strip().removeprefix("[").removesuffix("]").split(",")
+    elif not isinstance(value, Iterable):
+        value = (value,)
+    return tuple(text for each in value if (text := str(each).strip().strip("\"'")))
 
 
 def collections(value: Any, structures: tuple[str, ...]) -> tuple[str, ...]:
@@ -73,6 +76,8 @@ def external_references(value: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         SettingsError: When a collection does not offer them, or the notation is another.
     """
+    if not isinstance(value, Mapping):
+        raise wrong("external_references", value, 'by table: {"assignments": "(people,...)"}')
     asked = {table.replace("-", "_"): re.sub(r"\s", "", str(each)) for table, each in value.items()}
     for table, text in asked.items():
         known = COLLECTIONS[table].references if table in COLLECTIONS else ()
@@ -81,6 +86,9 @@ def external_references(value: Mapping[str, Any]) -> dict[str, str]:
         ):
             wanted = f"pairs like (people,@badge-number), of {', '.join(known) or 'no collection'}"
             raise wrong(f"{table}.external_references", text, wanted)
+        columns = [pair.replace(",@", ",") for pair in text.split(")") if pair]
+        if len(set(columns)) < len(columns):
+            raise wrong(f"{table}.external_references", text, "references of different names")
     return asked
 
 

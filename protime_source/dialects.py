@@ -56,6 +56,11 @@ class Dialect(ABC):
             WarehouseError: When there is no place for the data.
         """
 
+    def place(self, pipeline: dlt.Pipeline) -> str:
+        """Where a pipeline loads to, in words."""
+        location = pipeline.destination_client().config.data_location()
+        return f"{location}, dataset {pipeline.dataset_name}"
+
     @abstractmethod
     def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
         """What tells two staged rows apart.
@@ -192,12 +197,19 @@ class BigQuery(Dialect):
         """Nothing to refuse; Google's client need not say that it reads results over REST."""
         warnings.filterwarnings("ignore", "Cannot create BigQuery Storage client")
 
+    def place(self, pipeline: dlt.Pipeline) -> str:
+        """The project and its dataset; dlt's location is only the region."""
+        client: Any = pipeline.sql_client()
+        return f"project {client.project_id}, dataset {pipeline.dataset_name}"
+
     def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
         """Different for all rows of a package, see `Walk`; load jobs are never done twice.
 
-        A load job's id is its file's name, so that a repeated one is refused as a duplicate.
+        A load job's id is its file's name, so that a repeated one is refused as a duplicate. A
+        table's path cannot qualify a column: in the statement it is called by its last part.
         """
-        fields = ", ".join(f"{row}.{name} AS {name}" for name in columns)
+        called = row.rpartition(".")[2]
+        fields = ", ".join(f"{called}.{name} AS {name}" for name in columns)
         return f"TO_JSON_STRING(STRUCT({fields}))"
 
     def timestamp(self, moment: datetime) -> str:

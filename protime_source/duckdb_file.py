@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import dlt
@@ -43,11 +42,24 @@ def create(pipeline: dlt.Pipeline) -> None:
         raise WarehouseError(
             f"The DuckDB file {path} cannot be created: there is no such folder. Check its path."
         )
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)  # by a run that was killed, in a container with the same PID
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    duckdb.connect(str(unfinished)).close()
-    with suppress(FileExistsError):
+    try:
+        duckdb.connect(str(unfinished)).close()
+        _name(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _name(unfinished: Path, path: Path) -> None:
+    """Gives a finished file its name, but not that of a file that has come into being since."""
+    try:
         path.hardlink_to(unfinished)
-    unfinished.unlink()
+    except FileExistsError:
+        return
+    except OSError:  # no hard links there: on exFAT, and on some network folders
+        unfinished.rename(path)
 
 
 def _path(pipeline: dlt.Pipeline) -> Path:

@@ -10,6 +10,7 @@ ProtimeError
     │   └── ScopeError           or a scope
     ├── UnavailableError     no usable answer, also after waiting and asking again
     ├── ProtocolError        an answer that breaks the documented protocol
+    │   └── TooLargeError        or is larger than what is read of one
     └── ResponseError        an error status, with what Protime said
         ├── BadRequestError      400
         ├── UnauthorizedError    401, also with a fresh token
@@ -86,6 +87,10 @@ class UnavailableError(ApiError):
 
 class ProtocolError(ApiError):
     """An answer that is well-formed but breaks the documented protocol."""
+
+
+class TooLargeError(ProtocolError):
+    """An answer without end, or nearly so; the rest was not read."""
 
 
 class ResponseError(ApiError):

@@ -18,7 +18,7 @@ from protime_source.changes import EventLog
 from protime_source.collections import Collection
 from protime_source.counts import Counts, progress
 from protime_source.delta import LIFETIME, Delta, Page, batches
-from protime_source.errors import ExpiredError
+from protime_source.errors import ExpiredError, TooLargeError
 from protime_source.records import RecordDecoder
 from protime_source.settings import Settings
 from protime_source.snapshot import Snapshot
@@ -118,14 +118,21 @@ class Extraction:
             yield from self._until_one_gets_through(self._snapshot)
             return
         bookmark = None if full_resync else self._bookmark()
-        if bookmark is not None and not bookmark.walking:
-            try:
-                yield from self._changes(bookmark)
-                return
-            except ExpiredError as error:
-                self._explain(error, bookmark)
-                bookmark = None
-        yield from self._resync(bookmark)
+        if bookmark is None or bookmark.walking:
+            yield from self._resync(bookmark)
+            return
+        try:
+            yield from self._changes(bookmark)
+            return
+        except ExpiredError as error:
+            self._explain(error, bookmark)
+        except TooLargeError:
+            logger.warning(
+                "%s: there are more changes since the last run than are read of one answer; a full"
+                " walk, which comes in pages, follows.",
+                self.collection.table,
+            )
+        yield from self._resync(None)
 
     def _bookmark(self) -> Bookmark | None:
         """The bookmark, if it belongs to this tenant, window and warehouse."""

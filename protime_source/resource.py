@@ -6,11 +6,12 @@ import gc
 import logging
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import dlt
 import pyarrow as pa
+from dlt.common.pipeline import TPipelineState
 from dlt.common.schema.typing import TTableSchemaColumns
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
@@ -25,9 +26,9 @@ from protime_source.hints import column_hints, json_columns, merge_hints
 from protime_source.lock import hold
 from protime_source.records import RecordDecoder
 from protime_source.settings import Settings, check_loading
+from protime_source.state import committed, confirm, resource_state
 from protime_source.tables import TableBuilder
 from protime_source.transport import Transport
-from protime_source.views import drop_views
 from protime_source.warehouse import Warehouse
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,11 @@ class Job:
     refused: set[str] = field(default_factory=set)
     closed: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
+
+    @cached_property
+    def committed(self) -> TPipelineState | None:
+        """The pipeline's state in the destination, read once."""
+        return committed(dlt.current.pipeline())
 
     def is_last(self, selected: Set[str]) -> bool:
         """Whether all but one of some tables have ended."""
@@ -138,13 +144,11 @@ def _load(collection: Collection, job: Job, scope: str) -> Iterator[DataItemWith
 
 def _warehouse(collection: Collection, known: TTableSchemaColumns) -> Warehouse:
     """The table, without what is not to be loaded any more."""
-    pipeline, refresh = dlt.current.pipeline(), _refresh()
     hidden = {column.name for column in collection.hidden}
     columns = {name: each for name, each in known.items() if name not in hidden}
-    warehouse = Warehouse(pipeline, collection.table, columns, is_emptied=refresh is not None)
-    if refresh in ("drop_sources", "drop_resources"):
-        drop_views(pipeline, collection)
-    return warehouse
+    # Dlt's `refresh`: the load drops or empties the table before the merge.
+    is_emptied = "refresh" in dlt.current.load_package_state()["state"]
+    return Warehouse(dlt.current.pipeline(), collection.table, columns, is_emptied=is_emptied)
 
 
 def _extraction(
@@ -160,12 +164,21 @@ def _extraction(
         warehouse,
         decoder,
         TableBuilder(collection, decoder, warehouse.types, dialect.json_type),
-        dlt.current.resource_state(),
+        _state(collection, job),
         Counts(collection.table),
         job.max_pages,
         ChangeLog(collection) if job.settings.history and collection.has_delta else None,
         partial(job.is_last, frozenset(dlt.current.source().selected_resources)),
     )
+
+
+def _state(collection: Collection, job: Job) -> dict[str, Any]:
+    """The resource's state, as far as the destination has it, too."""
+    state: dict[str, Any] = dlt.current.resource_state()
+    if state and job.committed is not None:
+        source = dlt.current.source_schema().name
+        confirm(state, resource_state(job.committed, source, collection.table), collection.table)
+    return state
 
 
 def _hinted(table: pa.Table, run: Extraction) -> DataItemWithMeta:
@@ -193,9 +206,3 @@ def _noted(log: ChangeLog, warehouse: Warehouse) -> Iterator[DataItemWithMeta]:
             file_format="parquet",
         )
         yield dlt.mark.with_hints(rows, hints, create_table_variant=True)
-
-
-def _refresh() -> str | None:
-    """Dlt's `refresh` mode of this run: its load drops or empties the table before the merge."""
-    mode: str | None = dlt.current.load_package_state()["state"].get("refresh")
-    return mode

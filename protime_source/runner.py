@@ -6,7 +6,7 @@ import gc
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dlt
@@ -16,12 +16,19 @@ from protime_source.catalogue import COLLECTIONS
 from protime_source.collections import Collection
 from protime_source.console import Console
 from protime_source.dialects import dialect_of
-from protime_source.errors import AlreadyRunningError, ApiError, SettingsError
+from protime_source.errors import (
+    AlreadyRunningError,
+    ApiError,
+    SettingsError,
+    UnavailableError,
+)
+from protime_source.extraction import MAX_WALKS
 from protime_source.failures import Failure, explain
 from protime_source.lock import one_run
 from protime_source.pending import load_pending
 from protime_source.settings import Settings
 from protime_source.source import NAME, protime
+from protime_source.state import resource_state
 from protime_source.summary import Summary, TableSummary
 from protime_source.warehouse import count_live
 
@@ -44,6 +51,7 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
     Raises:
         PipelineStepFailed: When a step fails; `explain` tells why.
         SettingsError: When a setting is missing or wrong.
+        UnavailableError: When walks are begun over and over.
         AlreadyRunningError: When another process runs the pipeline.
     """
     tables = Settings.from_config(**settings).collections
@@ -56,36 +64,75 @@ def _load(
     pipeline: dlt.Pipeline, tables: tuple[str, ...], full_resync: bool, settings: dict[str, Any]
 ) -> Summary:
     started, counts = time.monotonic(), {table: Counter[str]() for table in tables}
-    dialect_of(pipeline).prepare(pipeline)
+    dialect = dialect_of(pipeline)
+    dialect.prepare(pipeline)
     pending = load_pending(pipeline)
-    due, walking = tables, frozenset[str]()
-    if not full_resync:
-        walking = _walking(pipeline, due)
-    while due:
+    marks = {} if full_resync else _bookmarks(pipeline, tables)
+    for due in _rounds(pipeline, tables, marks, counts):
         pipeline.run(
             protime(*due, max_pages=PAGES_PER_PACKAGE, full_resync=full_resync, **settings)
         )
         full_resync = False
         for table in due:
             counts[table].update(_metrics(pipeline, table))
-        # What a walk in parts showed first may have changed since: the delta follows at once.
-        still = _walking(pipeline, due)
-        due = tuple(t for t in due if t in still | walking and not counts[t]["refused"])
-        walking = still
     refused = tuple(table for table in tables if counts[table]["refused"])
     live = count_live(pipeline, [table for table in tables if table not in refused])
     done = {
         table: TableSummary(counts[table], rows, read_bookmark(pipeline, COLLECTIONS[table]))
         for table, rows in live.items()
     }
-    place = f"{pipeline.destination_client().config.data_location()}, dataset {NAME}"
-    return Summary(done, refused, time.monotonic() - started, pending, place)
+    return Summary(done, refused, time.monotonic() - started, pending, dialect.place(pipeline))
 
 
-def _walking(pipeline: dlt.Pipeline, tables: Iterable[str]) -> frozenset[str]:
-    """The tables whose walk is not complete."""
-    marks = {table: read_bookmark(pipeline, COLLECTIONS[table]) for table in tables}
-    return frozenset(table for table, mark in marks.items() if mark and mark.walking)
+Marks = dict[str, Bookmark | None]
+"""The bookmarks of some tables; `None` for one that has none."""
+
+
+def _rounds(
+    pipeline: dlt.Pipeline, tables: tuple[str, ...], marks: Marks, counts: dict[str, Counter[str]]
+) -> Iterator[tuple[str, ...]]:
+    """The tables that a run is due for, until all are as Protime has them.
+
+    Raises:
+        UnavailableError: When walks are begun over and over.
+    """
+    due, begun = tables, Counter[str]()
+    while due:
+        yield due
+        now = _bookmarks(pipeline, due)
+        begun.update(table for table in due if _walk(now[table]) != _walk(marks.get(table)))
+        _check_walks(begun)
+        # What a walk in parts showed first may have changed since: the delta follows at once.
+        due = tuple(
+            table
+            for table in due
+            if (_is_walking(now[table]) or _is_walking(marks.get(table)))
+            and not counts[table]["refused"]
+        )
+        marks = now
+
+
+def _check_walks(begun: Counter[str]) -> None:
+    if tables := [table for table, walks in begun.items() if walks > MAX_WALKS]:
+        raise UnavailableError(
+            f"{', '.join(tables)}: {MAX_WALKS + 1} full walks were begun in this run, and each time"
+            " the link to go on from was dead when it was followed. Another consumer has probably"
+            " started a delta on this collection, and only one can be active: give each its own"
+            " client. If there is none, loading takes longer than Protime keeps a link."
+        )
+
+
+def _bookmarks(pipeline: dlt.Pipeline, tables: Iterable[str]) -> Marks:
+    return {table: read_bookmark(pipeline, COLLECTIONS[table]) for table in tables}
+
+
+def _is_walking(mark: Bookmark | None) -> bool:
+    return mark is not None and mark.walking
+
+
+def _walk(mark: Bookmark | None) -> str:
+    """What tells one walk from another."""
+    return mark.walk_started_at if mark else ""
 
 
 def main(*, full_resync: bool = False) -> int:
@@ -118,9 +165,7 @@ def main(*, full_resync: bool = False) -> int:
 
 def read_bookmark(pipeline: dlt.Pipeline, collection: Collection) -> Bookmark | None:
     """The bookmark that a pipeline last committed for a collection; `None` when it has none."""
-    sources: dict[str, Any] = pipeline.state.get("sources", {})
-    state = sources.get(NAME, {}).get("resources", {}).get(collection.table, {})
-    return Bookmark.read(state)
+    return Bookmark.read(resource_state(pipeline.state, NAME, collection.table))
 
 
 def _metrics(pipeline: dlt.Pipeline, table: str) -> dict[str, int]:
@@ -143,6 +188,6 @@ def _consequence(failure: Failure, pipeline: dlt.Pipeline | None) -> str:
         return ""
     if pipeline.has_pending_data:
         return "What was received is kept; the next run loads it first."
-    if _walking(pipeline, COLLECTIONS):
+    if any(map(_is_walking, _bookmarks(pipeline, COLLECTIONS).values())):
         return "The rows loaded so far are right; the next run goes on from there."
     return "Nothing was changed; the next run goes on from where the last one ended."

@@ -99,7 +99,7 @@ class Settings:
         values = given | {name: value for name, value in found.items() if value is not None}
         if missing := [name for name in REQUIRED if not str(values.get(name, "")).strip()]:
             raise SettingsError(_missing(missing))
-        settings = cls(**_chosen(values))
+        settings = cls(**_chosen({**values, **{name: str(values[name]) for name in REQUIRED}}))
         settings.check()
         return settings
 
@@ -264,8 +264,8 @@ def _chosen(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_label(name: str, value: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", value):
+def _check_label(name: str, value: object) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", str(value)):
         raise wrong(name, value, "the first label of a host: acme of https://acme.myprotime.eu")
 
 

@@ -11,6 +11,7 @@ from dlt.extract import DltResource
 
 from protime_source import defaults
 from protime_source.catalogue import COLLECTIONS
+from protime_source.choices import wrong
 from protime_source.connection import Connection
 from protime_source.resource import Job, resource
 from protime_source.settings import Settings
@@ -42,6 +43,8 @@ def protime(
     Raises:
         SettingsError: When a setting is missing or wrong.
     """
+    if max_pages is not None and max_pages < 1:
+        raise wrong("max_pages", max_pages, "a number from 1")
     if collections:
         settings["collections"] = collections
     resolved = Settings.from_config(**settings)

@@ -102,6 +102,15 @@ class TableBuilder:
             table = table.append_column(name, _array(values, _ARROW[self.undocumented[name]]))
         return table
 
+    def plain_rows(self, table: pa.Table) -> list[Row]:
+        """The rows of a table as the record decoder gives them."""
+        kept = [name for name in table.column_names if name not in MARKS]
+        kinds = self.undocumented
+        return [
+            {name: _plain(value, kinds.get(name)) for name, value in row.items()}
+            for row in table.select(kept).to_pylist()
+        ]
+
     def _live(self, columns: Mapping[str, list[Any]], synced_at: datetime) -> pa.Table:
         size = len(columns["id"])
         marks = {"is_deleted": False, "deleted_at": None, "delete_reason": None}
@@ -188,17 +197,10 @@ def ghost(synced_at: datetime, id_type: str = "bigint") -> Row:
     return deleted({**row, "synced_at": synced_at}, "announced", synced_at)
 
 
-def plain_rows(table: pa.Table) -> list[Row]:
-    """The rows of a table as the record decoder gives them."""
-    kept = [name for name in table.column_names if name not in MARKS]
-    return [
-        {name: _plain(value) for name, value in row.items()}
-        for row in table.select(kept).to_pylist()
-    ]
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, date) else value
+def _plain(value: Any, kind: str | None) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
+    return JsonText(value) if kind == "json" and value is not None else value
 
 
 def _is_exact_double(value: object) -> bool:

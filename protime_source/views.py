@@ -122,8 +122,16 @@ class ViewKeeper(ModuleType):
     def on_start_trace(self, *_: Any) -> None:
         """Nothing to do."""
 
-    def on_start_trace_step(self, *_: Any) -> None:
-        """Nothing to do."""
+    def on_start_trace_step(self, trace: Any, step: str, pipeline: SupportsPipeline) -> None:
+        """Before a load that drops tables (`refresh`), drops the views that stand on them."""
+        if step != "load" or not isinstance(pipeline, dlt.Pipeline):
+            return
+        for load_id in pipeline.list_normalized_load_packages():
+            package = pipeline.get_load_package_state(load_id)
+            dropped = {table["name"] for table in package.get("dropped_tables", ())}
+            for collection in self._collections:
+                if collection.table in dropped:
+                    drop_views(pipeline, collection)
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
         """After a run, lets others in."""

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from protime_source.bookmark import Bookmark
 from protime_source.changes import EventLog
 from protime_source.delta import Page
-from protime_source.tables import ROWS_PER_TABLE, deleted, joined, plain_rows
+from protime_source.tables import ROWS_PER_TABLE, deleted, joined
 from protime_source.vanished import check_share
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Walk:
         status = run.collection.deleted_status
         log = EventLog(status)
         shown = table.filter(pc.equal(table["status"], pa.scalar(status)))
-        log.add(("", row) for row in plain_rows(shown))
+        log.add(("", row) for row in run.builder.plain_rows(shown))
         self._unmerged += shown.num_rows
         if not log.ids or not run.warehouse.exists:
             return

@@ -187,7 +187,7 @@ class Warehouse:
         A column that somebody added by hand is not dlt's: a merge leaves it alone, and so do we.
         """
         try:
-            with client.execute_query(f"SELECT * FROM {self.name} WHERE 1 = 0") as cursor:
+            with client.execute_query(f"SELECT * FROM {self.name} WHERE FALSE LIMIT 0") as cursor:
                 names = [column[0] for column in cursor.description]
         except DatabaseUndefinedRelation:
             return {}

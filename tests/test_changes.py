@@ -253,3 +253,17 @@ def test_the_status_of_a_deletion(status: str, is_gone: bool) -> None:
 def test_without_a_version_what_came_later_counts() -> None:
     assert apply([update("")], held("B")).updated[0]["comments"] == "of "
     assert apply([update("B")], held("")).updated[0]["change_version"] == "B"
+
+
+def test_without_a_version_a_deleted_record_comes_back() -> None:
+    assert len(apply([update("")], gone("")).updated) == 1
+    assert len(apply([update("B")], gone("")).updated) == 1
+    assert len(apply([delete(""), update("")], held("")).updated) == 1
+    assert len(apply([update(""), delete("")], held("")).deleted) == 1
+
+
+def test_a_deletion_without_a_version_keeps_the_last_known_one() -> None:
+    [row] = apply([delete("")], held("B")).deleted
+    assert row["change_version"] == "B"
+    [row] = apply([update("", comments="new"), delete("")], held("B", comments="old")).deleted
+    assert (row["change_version"], row["comments"]) == ("", "new")

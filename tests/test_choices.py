@@ -39,6 +39,8 @@ def test_what_is_named_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert selected() == {"people", "contracts"}
     monkeypatch.setenv("SOURCES__PROTIME__COLLECTIONS", '["jobs"]')
     assert selected() == {"jobs"}
+    monkeypatch.setenv("SOURCES__PROTIME__COLLECTIONS", "[jobs, sectors]")
+    assert selected() == {"jobs", "sectors"}
     assert selected("sectors") == {"sectors"}
 
 
@@ -54,6 +56,12 @@ def test_what_is_named_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"external_references": {"shift_definitions": "(people,@x)"}}, "of no collection"),
         ({"external_references": {"breaks": "(terminals,@external-code)"}}, "of people"),
         ({"activity_structures": "here/1"}, "GUID of a structure version"),
+        ({"collections": 5}, "collections is '5'"),
+        ({"activity_structures": 3}, "activity_structures is '3'"),
+        ({"external_references": "(people,@x)"}, "by table"),
+        ({"external_references": {"breaks": "(people,@x)(people,x)"}}, "of different names"),
+        ({"tenant": 5.5}, "tenant is '5.5'"),
+        ({"max_pages": 0}, "max_pages is 0, but must be a number from 1"),
         ({"history": "sometimes"}, "history is 'sometimes', but must be true or false"),
     ],
 )

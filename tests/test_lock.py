@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
 
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 from protime_source import AlreadyRunningError, protime
 from protime_source.demo import Behaviour, Fault
 from protime_source.failures import explain
+from protime_source.lock import one_run
 from protime_source.runner import load
 from tests.command import reason, run, start
 from tests.engines import sql_engines
@@ -99,3 +101,15 @@ def _is_locked(world: World) -> bool:
         return True
     lock.release()
     return False
+
+
+def test_a_second_thread_is_another_run(world: World) -> None:
+    with one_run(world.pipeline()), ThreadPoolExecutor(1) as thread:
+        second = thread.submit(lambda: load(world.pipeline()))
+        with pytest.raises(AlreadyRunningError):
+            second.result()
+        assert world.requests == 0
+        load(world.pipeline())
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: load(world.pipeline())).result()
+    world.check()

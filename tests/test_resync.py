@@ -12,6 +12,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from protime_source import UnavailableError, VanishedRowsError
 from protime_source.demo import Behaviour, Fault
 from protime_source.failures import explain
+from protime_source.runner import load
 from tests.conftest import WorldFactory
 from tests.world import World
 
@@ -286,4 +287,28 @@ def test_a_full_resync_that_fails_leaves_the_table_right(world: World) -> None:
     world.tenant.faults.clear()
     world.tenant.churn(10)
     world.run()
+    world.check()
+
+
+def test_more_changes_than_are_read_of_one_answer_lead_to_a_walk(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The delta would be as large in each run to come, and each would keep it alive."""
+    world.run()
+    world.tenant.churn(250, seed=1)
+    monkeypatch.setattr("protime_source.answers.MAX_BODY", 30_000)
+    world.run()
+    world.check()
+    assert "more changes since the last run than are read of one answer" in caplog.text
+
+
+def test_walks_that_are_begun_over_and_over_come_to_an_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rival takes the delta each time before the walk in parts is complete."""
+    monkeypatch.setattr("protime_source.runner.PAGES_PER_PACKAGE", 4)
+    world.tenant.faults.append(Fault("status", status=410, times=999, where="/delta/"))
+    with pytest.raises(UnavailableError, match="6 full walks were begun in this run"):
+        load(world.pipeline())
+    assert world.requests < 60
     world.check()

@@ -239,3 +239,12 @@ def test_a_deleted_row_keeps_its_values_and_when_we_first_learnt_of_it(
         "delete_reason": reason,
         "synced_at": EARLIER,
     }
+
+
+def test_rows_read_back_from_a_table_make_the_same_table() -> None:
+    build = builder()
+    levels = [{"level": 1}]
+    row = {"id": 1, "change_version": "A", "from_date": "2026-01-31", "tags": JsonText("[1]")}
+    table = build.rows([live({**row, "activity_levels": str(levels)}, NOW)])
+    again = build.rows([live(row, NOW) for row in build.plain_rows(table)])
+    assert again.equals(table)

@@ -9,10 +9,12 @@ from typing import Any
 
 import duckdb
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import protime
-from protime_source.demo import Behaviour
+from protime_source.demo import Behaviour, Fault
 from tests.conftest import WorldFactory
+from tests.engines import sql_engines
 from tests.world import Row, World
 
 VIEW = "assignments__activity_levels"
@@ -153,3 +155,12 @@ def test_the_view_goes_on_when_the_table_gets_a_column(world: World) -> None:
     world.tenant.churn(30)
     world.run()
     _check(world)
+
+
+@sql_engines
+def test_a_refresh_that_fails_leaves_the_view(world: World) -> None:
+    world.run()
+    world.tenant.faults.append(Fault("status", status=400))
+    with pytest.raises(PipelineStepFailed):
+        world.pipeline().run(protime(), refresh="drop_resources")
+    assert world.query(f"SELECT COUNT(*) FROM {world.dataset}.assignments__activity_levels")[0][0]

@@ -6,6 +6,7 @@ import duckdb
 import pytest
 
 from protime_source import WarehouseError, protime
+from protime_source.dialects import BigQuery
 from protime_source.failures import explain
 from tests.world import World
 
@@ -65,3 +66,9 @@ def test_pending_packages_are_not_read_past(world: World) -> None:
     with pytest.raises(Exception, match="not loaded yet") as caught:
         pipeline.extract(protime())
     assert explain(caught.value).exit_code == WarehouseError.exit_code
+
+
+def test_on_bigquery_no_path_qualifies_a_column() -> None:
+    """The emulator takes it, the service does not."""
+    key = BigQuery().row_key("`acme-warehouse`.`protime_staging`.`assignments`", ("id", "of"))
+    assert key == "TO_JSON_STRING(STRUCT(`assignments`.id AS id, `assignments`.of AS of))"

@@ -6,6 +6,7 @@ Where it is known to differ from the real service:
 - `TO_JSON_STRING` shows a timestamp as `2024-01-02 03:04:05+00`, the service as
   `2024-01-02T03:04:05Z`; and integers beyond 2^53 as numbers, the service as text.
 - It compares a timestamp with a date, and takes JSON in `SELECT DISTINCT`; the service refuses.
+- A column may be qualified by its table's path; the service knows a table by the path's last part.
 - `SAFE.SUBSTR` of a negative length is empty text, not null.
 - It knows `CALL BQ.ABORT_SESSION()` only alone, so that dlt's `begin_transaction()` fails.
 - It takes no compressed files.
