@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import dlt
@@ -36,15 +35,14 @@ def create(pipeline: dlt.Pipeline) -> None:
         WarehouseError: When it cannot be there.
     """
     path = _path(pipeline)
+    unfinished = path.with_name(f".{path.name}.{pipeline.pipeline_name}")
+    unfinished.unlink(missing_ok=True)  # left by a run that was killed here
     if path.exists():
         return
     if not path.parent.is_dir():
         raise WarehouseError(
             f"The DuckDB file {path} cannot be created: there is no such folder. Check its path."
         )
-    for left in path.parent.glob(f".{path.name}.*"):
-        left.unlink(missing_ok=True)  # by a run that was killed, in a container with the same PID
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         duckdb.connect(str(unfinished)).close()
         _name(unfinished, path)
