@@ -47,6 +47,10 @@ class Engine(ABC):
     def ask(self, sql: str) -> Result:
         """Runs a statement with the engine's own client: names of columns, and rows."""
 
+    def keys(self, table: str) -> list[str]:
+        """Columns by which the engine finds a row of a table without looking at all of them."""
+        return []
+
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows that a statement gives."""
         return self.ask(sql)[1]
@@ -91,6 +95,14 @@ class PostgresEngine(Engine):
             names = [column.name for column in cursor.description or ()]
             return names, list(cursor.fetchall()) if names else []
 
+    def keys(self, table: str) -> list[str]:
+        """Those of its unique indexes."""
+        found = self.query(
+            "SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indexrelid"
+            f" WHERE indrelid = '{self.dataset}.{table}'::regclass AND indisunique AND indisvalid"
+        )
+        return [name for (name,) in found]
+
     @contextmanager
     def _connection(self) -> Iterator[Any]:
         connection = psycopg2.connect(self.url)
@@ -119,3 +131,8 @@ class BigQueryEngine(Engine):
     def ask(self, sql: str) -> Result:
         rows = self.server.client().query_and_wait(sql)
         return [field.name for field in rows.schema], [row.values() for row in rows]
+
+    def keys(self, table: str) -> list[str]:
+        """What it is clustered by."""
+        found = self.server.client().get_table(f"{self.dataset}.{table}").clustering_fields
+        return list(found or ())

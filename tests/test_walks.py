@@ -165,20 +165,8 @@ def test_rows_of_an_aborted_walk_that_are_deleted_meanwhile_do_not_stay(
     world.check()
 
 
-@pytest.fixture
-def _every_page_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that dlt has the rows of a page before the next one is asked for in vain."""
-    monkeypatch.setattr("protime_source.extraction.BYTES_PER_BATCH", 1)
-    monkeypatch.setattr("protime_source.tables.ROWS_PER_GROUP", 1)
-
-
-def _staged(world: World) -> set[int]:
-    """Ids of all rows that were handed to dlt in the last load, whatever the merge made of them."""
-    return {id_ for (id_,) in world.query(f"SELECT id FROM {world.dataset}_staging.assignments")}
-
-
 @every_engine
-@pytest.mark.usefixtures("_every_page_is_a_table")
+@pytest.mark.usefixtures("every_page_is_a_table")
 def test_an_aborted_walk_in_large_tables_leaves_nothing(world: World) -> None:
     """Its rows are on their way to the destination when the link dies."""
     world.run(max_pages=1)
@@ -186,19 +174,19 @@ def test_an_aborted_walk_in_large_tables_leaves_nothing(world: World) -> None:
     _when(world, 4, *shown[40:120])
     _kill_link(world, 4)
     world.run()
-    assert set(shown[50:120]) <= _staged(world)
+    assert set(shown[50:120]) <= set(world.staged())
     world.check()
 
 
 @sql_engines
-@pytest.mark.usefixtures("_every_page_is_a_table")
+@pytest.mark.usefixtures("every_page_is_a_table")
 def test_a_new_walk_that_shows_nothing_leaves_nothing_of_the_aborted_one(world: World) -> None:
     shown = sorted(world.tenant.records)
     _when(world, 4, *shown)
     _kill_link(world, 4)
     world.run()
     assert world.tenant.records == {}
-    assert set(shown[:150]) <= _staged(world)
+    assert set(shown[:150]) <= set(world.staged())
     world.check()
 
 

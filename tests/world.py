@@ -126,6 +126,10 @@ class World:
         """The live rows by id."""
         return {id_: row for id_, row in self.rows().items() if not row["is_deleted"]}
 
+    def staged(self) -> list[int]:
+        """Ids of all rows that were handed to dlt in the last load, whatever became of them."""
+        return [id_ for (id_,) in self.query(f"SELECT id FROM {self.dataset}_staging.assignments")]
+
     def check(self) -> None:
         """The table says what Protime says: live rows equal the tenant's, field by field."""
         shown = {id_: as_sent(row) for id_, row in self.live().items()}
