@@ -14,7 +14,7 @@ from protime_source.failures import explain
 from protime_source.pending import load_pending
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
-from tests.world import Moment, World
+from tests.world import Moment, World, timeless
 
 pytestmark = every_engine
 TODAY = date.today().isoformat()
@@ -23,10 +23,6 @@ PERSON = {"person": {"id": 7}, "from": TODAY}
 
 def _first(world: World, count: int) -> list[int]:
     return sorted(world.tenant.records)[:count]
-
-
-def _timeless(world: World) -> dict[int, dict[str, object]]:
-    return {id_: {**row, "synced_at": None} for id_, row in world.rows().items()}
 
 
 def _levels(world: World) -> list[tuple[object, ...]]:
@@ -74,12 +70,12 @@ def test_old_events_and_repeated_ones_change_nothing(world: World) -> None:
     old = world.bookmark()
     world.tenant.churn(60)
     world.run()
-    before = _timeless(world)
+    before = timeless(world.rows())
     with world.pipeline().managed_state() as state:
         resource = state["sources"]["protime"]["resources"]["assignments"]
         resource["bookmark"]["link"] = old.link
     world.run()
-    assert _timeless(world) == before
+    assert timeless(world.rows()) == before
 
 
 def _edit_between_pages(world: World, ids: list[int]) -> None:
