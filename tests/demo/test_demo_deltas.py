@@ -64,6 +64,20 @@ def test_a_restored_record_has_its_id_and_a_higher_version(serve: Serve, start: 
         tenant.restore(gone, FIELDS)
 
 
+def test_a_restored_record_is_listed_in_its_place(serve: Serve, start: str) -> None:
+    """Also when so many were deleted that their ids are forgotten."""
+    tenant, client = serve(rows=1100)
+    first, *gone = sorted(tenant.records)[:1080]
+    kept = sorted(tenant.records)[1080:]
+    for id_ in gone:
+        tenant.delete(id_)
+    tenant.restore(gone[500], INSIDE)
+    tenant.restore(gone[0], INSIDE)
+    walked = {row["id"]: 0 for page in client.pages(listing(start)) for row in page["value"]}
+    assert list(walked) == sorted(walked)
+    assert {gone[0], gone[500]} <= walked.keys() <= {first, gone[0], gone[500], *kept}
+
+
 def test_fresh_link_when_nothing_changed(serve: Serve, start: str) -> None:
     _, client = serve()
     links = [client.start(start)]
