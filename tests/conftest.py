@@ -97,3 +97,10 @@ def make_world(
 def world(make_world: WorldFactory) -> World:
     """A tenant of 300 assignments in pages of 50."""
     return make_world()
+
+
+@pytest.fixture
+def every_page_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that dlt has the rows of a page before the next one is used."""
+    monkeypatch.setattr("protime_source.extraction.BYTES_PER_BATCH", 1)
+    monkeypatch.setattr("protime_source.tables.ROWS_PER_GROUP", 1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import dlt
@@ -14,6 +16,7 @@ import duckdb
 import psycopg2  # type: ignore[import-untyped]
 import pytest
 from dlt.common.destination import Destination
+from google.api_core.exceptions import NotFound
 from psycopg2.extras import register_default_json  # type: ignore[import-untyped]
 
 from tests.servers.bigquery import BigQueryServer
@@ -44,8 +47,21 @@ class Engine(ABC):
         """What leads the command line there."""
 
     @abstractmethod
+    def holds(self, table: str) -> bool:
+        """Whether the table is there."""
+
+    @contextmanager
+    def aside(self) -> Iterator[Engine]:
+        """The same data for somebody whose look must change nothing, no file either."""
+        yield self
+
+    @abstractmethod
     def ask(self, sql: str) -> Result:
         """Runs a statement with the engine's own client: names of columns, and rows."""
+
+    def keys(self, table: str) -> list[str]:
+        """Columns by which the engine finds a row of a table without looking at all of them."""
+        return []
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows that a statement gives."""
@@ -64,6 +80,21 @@ class DuckDBEngine(Engine):
 
     def environment(self) -> dict[str, str]:
         return {"DESTINATION__DUCKDB__CREDENTIALS": str(self.database)}
+
+    def holds(self, table: str) -> bool:
+        found = self.query(
+            "SELECT count(*) FROM information_schema.tables"
+            f" WHERE table_schema = '{self.dataset}' AND table_name = '{table}'"
+        )
+        return found != [(0,)]
+
+    @contextmanager
+    def aside(self) -> Iterator[Engine]:
+        """A copy: opening a file after a kill writes its log into it, which a next run must do."""
+        with TemporaryDirectory(prefix="aside-") as folder:
+            for path in self.database.parent.glob(f"{self.database.name}*"):
+                shutil.copy(path, folder)
+            yield replace(self, database=Path(folder) / self.database.name)
 
     def ask(self, sql: str) -> Result:
         with duckdb.connect(str(self.database)) as connection:
@@ -85,11 +116,26 @@ class PostgresEngine(Engine):
     def environment(self) -> dict[str, str]:
         return {"DESTINATION_TYPE": "postgres", "DESTINATION__POSTGRES__CREDENTIALS": self.url}
 
+    def holds(self, table: str) -> bool:
+        found = self.query(
+            "SELECT count(*) FROM information_schema.tables"
+            f" WHERE table_schema = '{self.dataset}' AND table_name = '{table}'"
+        )
+        return found != [(0,)]
+
     def ask(self, sql: str) -> Result:
         with self._connection() as connection, connection.cursor() as cursor:
             cursor.execute(sql)
             names = [column.name for column in cursor.description or ()]
             return names, list(cursor.fetchall()) if names else []
+
+    def keys(self, table: str) -> list[str]:
+        """Those of its unique indexes."""
+        found = self.query(
+            "SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indexrelid"
+            f" WHERE indrelid = '{self.dataset}.{table}'::regclass AND indisunique AND indisvalid"
+        )
+        return [name for (name,) in found]
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
@@ -116,6 +162,18 @@ class BigQueryEngine(Engine):
     def environment(self) -> dict[str, str]:
         return {"DESTINATION_TYPE": "bigquery", **self.server.environment()}
 
+    def holds(self, table: str) -> bool:
+        try:
+            self.server.client().get_table(f"{self.dataset}.{table}")
+        except NotFound:
+            return False
+        return True
+
     def ask(self, sql: str) -> Result:
         rows = self.server.client().query_and_wait(sql)
         return [field.name for field in rows.schema], [row.values() for row in rows]
+
+    def keys(self, table: str) -> list[str]:
+        """What it is clustered by."""
+        found = self.server.client().get_table(f"{self.dataset}.{table}").clustering_fields
+        return list(found or ())

@@ -27,7 +27,7 @@ from protime_source.runner import load, read_bookmark
 from tests.engines import Engine
 from tests.kill_points import KILL_POINTS, MOMENTS, Moment, run_until
 from tests.world import Moment as Event
-from tests.world import Row, World, as_sent, as_wanted
+from tests.world import Row, World, as_sent, as_wanted, timeless
 
 START = (date.today() - timedelta(days=180)).isoformat()
 """Inside the data, so that rows move into and out of the window; the tenant accepts it, too, when
@@ -88,7 +88,6 @@ class Histories(RuleBasedStateMachine):
         self._environment.start()
         self.world = World(tenant, server, folder, type(self).make_engine(folder))
         self.deletes = "mark"
-        self.was_loaded = False
         self.versions: dict[int, dict[str, Row]] = {}
         self.marked: dict[int, Row] = {}
         self.gone: set[int] = set()
@@ -143,6 +142,15 @@ class Histories(RuleBasedStateMachine):
             kept = {name: v for name, v in record.items() if name not in ("id", "changeVersion")}
             self.world.tenant.create(kept)
         self._note("delete")
+
+    @precondition(lambda self: self.gone)
+    @rule(number=_NUMBER, days=_DAYS)
+    def restore(self, number: int, days: int) -> None:
+        """A deleted record comes back, with its id and in a higher version."""
+        gone = sorted(self.gone)
+        fields = {**PERSON, "from": _day(days), "comments": "restored"}
+        self.world.tenant.restore(gone[number % len(gone)], fields)
+        self._note("restore")
 
     @rule(changes=st.sampled_from((3, 25)), seed=_NUMBER)
     def churn(self, changes: int, seed: int) -> None:
@@ -230,12 +238,15 @@ class Histories(RuleBasedStateMachine):
     ) -> None:
         settings = {**self._settings, **({"max_pages": 2} if bounded else {})}
         point, moment = place
+        is_clean, before = self._is_clean(), self._rows()
         if run_until(point, moment, self.world, nth=nth, **settings):
             counted["kills"] += 1
             counted[f"killed {moment} {point}"] += 1
+            self._check_what_the_kill_left(before, in_one_load=is_clean and not bounded)
+        else:
+            self._check_as_far_as_it_went(is_resumed=bounded and not is_clean)
         if lost and (self.world.folder / "pipelines").exists():
             self.world.lose_working_folder()
-        self._check_rows_are_whole()
         self._note("run to be killed")
 
     # What must be true.
@@ -266,6 +277,13 @@ class Histories(RuleBasedStateMachine):
         else:
             self._check_rows_are_whole()
 
+    def _check_what_the_kill_left(self, before: dict[int, Row], *, in_one_load: bool) -> None:
+        """One load changes all of its rows or none."""
+        self._check_rows_are_whole()
+        rows = self._rows()
+        if in_one_load and timeless(rows) != timeless(before):
+            assert _live(rows) == self._wanted(), "the kill left a table that is half changed"
+
     def _is_clean(self) -> bool:
         """Whether no package is left, and no walk unfinished."""
         pipeline = self.world.pipeline()
@@ -274,16 +292,19 @@ class Histories(RuleBasedStateMachine):
 
     def _check(self) -> None:
         """After a run that succeeded and is complete."""
-        self.was_loaded = True
-        rows = self._rows()
-        live = {id_: as_sent(row) for id_, row in rows.items() if not row["is_deleted"]}
-        assert live == {
+        rows = self.world.rows()
+        live = _live(rows)
+        assert live == self._wanted()
+        self._check_marked({id_: row for id_, row in rows.items() if row["is_deleted"]}, live)
+        counted["complete runs"] += 1
+
+    def _wanted(self) -> dict[int, Row]:
+        """What the tenant holds inside the window."""
+        return {
             id_: as_wanted(record)
             for id_, record in self.world.tenant.records.items()
             if record["from"] >= START
         }
-        self._check_marked({id_: row for id_, row in rows.items() if row["is_deleted"]}, live)
-        counted["complete runs"] += 1
 
     def _check_marked(self, marked: dict[int, Row], live: dict[int, Row]) -> None:
         """A marked row keeps its values unless something happened to it lately.
@@ -299,11 +320,14 @@ class Histories(RuleBasedStateMachine):
             elif self.deletes == "mark":
                 assert id_ in marked or id_ in live, f"{id_} was marked, and is gone"
         for id_, row in marked.items():
-            assert row["delete_reason"] in ("announced", "vanished")
-            assert row["deleted_at"] is not None
-            self._check_values_were_true(id_, _values(row))
+            self._check_mark(id_, row)
         self.marked = marked
         self.touched, self.touched_before = set(), self.touched
+
+    def _check_mark(self, id_: int, row: Row) -> None:
+        assert row["delete_reason"] in ("announced", "vanished")
+        assert row["deleted_at"] is not None
+        self._check_values_were_true(id_, _values(row))
 
     def _check_values_were_true(self, id_: int, values: Row) -> None:
         """Field by field: a delete that carries fields is laid over the last row held."""
@@ -312,13 +336,16 @@ class Histories(RuleBasedStateMachine):
             assert value in [version.get(name) for version in versions], (id_, name)
 
     def _check_rows_are_whole(self) -> None:
-        """At any time: a live row is one version of its record, all of it."""
+        """At any time: a live row is one version of its record, all of it; others are marked."""
         for id_, row in self._rows().items():
-            if not row["is_deleted"]:
+            if row["is_deleted"]:
+                self._check_mark(id_, row)
+            else:
                 assert as_sent(row) == self.versions[id_][row["change_version"]]
+                assert (row["deleted_at"], row["delete_reason"]) == (None, None)
 
     def _rows(self) -> dict[int, Row]:
-        return self.world.rows() if self.was_loaded else {}
+        return self.world.seen()
 
     def _pick(self, number: int) -> int:
         ids = sorted(self.world.tenant.records)
@@ -346,6 +373,10 @@ class Histories(RuleBasedStateMachine):
                 self.touched.add(id_)
         self.touched |= self.versions.keys() - records.keys() - self.gone
         self.gone = self.versions.keys() - records.keys()
+
+
+def _live(rows: dict[int, Row]) -> dict[int, Row]:
+    return {id_: as_sent(row) for id_, row in rows.items() if not row["is_deleted"]}
 
 
 def _values(row: Row) -> Row:

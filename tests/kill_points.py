@@ -50,13 +50,19 @@ def _merges(_: Any, statements: Any, *__: Any) -> bool:
     return any("MERGE INTO" in statement.upper() for statement in statements)
 
 
+def _is_unfinished(path: Any, *_: Any, **__: Any) -> bool:
+    """The file that becomes the database, by its name."""
+    name = Path(str(path)).name
+    return name.startswith(".") and ".duckdb." in name
+
+
 @dataclass(frozen=True)
 class KillPoint:
-    """A function of dlt's, and which of its calls count.
+    """A function, and which of its calls count.
 
     Attributes:
-        owner: Module and class.
-        function: Its method.
+        owner: Where it is: a module, and what is in there.
+        function: Its name.
         counts: Whether a call, by its arguments, is one of those meant.
     """
 
@@ -90,6 +96,15 @@ KILL_POINTS: dict[str, KillPoint] = {
     "package completed": KillPoint(_STORAGE, "complete_load_package"),
 }
 """In the order in which a run comes by."""
+
+CREATION_POINTS: dict[str, KillPoint] = {
+    "unfinished database": KillPoint(
+        "protime_source.duckdb_file.duckdb", "connect", _is_unfinished
+    ),
+    "database's name": KillPoint("shutil.os", "link", _is_unfinished),
+    "unfinished database's end": KillPoint("shutil.os", "unlink", _is_unfinished),
+}
+"""Where DuckDB's file comes into being, once."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +146,7 @@ def run_until(name: str, moment: Moment, world: World, *, nth: int = 1, **settin
     """Runs once in another process, which dies before or after the n-th call of a point.
 
     Args:
-        name: One of `KILL_POINTS`.
+        name: One of `KILL_POINTS`, or of `CREATION_POINTS`.
         moment: On which side of the call.
         world: What the run touches.
         nth: Which call of those that count.
@@ -166,7 +181,7 @@ def run_until(name: str, moment: Moment, world: World, *, nth: int = 1, **settin
 
 
 def _act(errand: Errand, name: str, moment: Moment, nth: int, told: Connection) -> None:
-    point = KILL_POINTS[name]
+    point = {**KILL_POINTS, **CREATION_POINTS}[name]
     module, _, owner = point.owner.rpartition(".")
     _arm(getattr(importlib.import_module(module), owner), point, moment, nth, told)
     errand.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date
 
 import pytest
@@ -10,9 +11,10 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from protime_source import VanishedRowsError, protime
 from protime_source.demo import Behaviour, Fault
 from protime_source.failures import explain
+from protime_source.pending import load_pending
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
-from tests.world import World
+from tests.world import Moment, World, timeless
 
 pytestmark = every_engine
 TODAY = date.today().isoformat()
@@ -21,10 +23,6 @@ PERSON = {"person": {"id": 7}, "from": TODAY}
 
 def _first(world: World, count: int) -> list[int]:
     return sorted(world.tenant.records)[:count]
-
-
-def _timeless(world: World) -> dict[int, dict[str, object]]:
-    return {id_: {**row, "synced_at": None} for id_, row in world.rows().items()}
 
 
 def _levels(world: World) -> list[tuple[object, ...]]:
@@ -44,13 +42,21 @@ def _wanted_levels(world: World) -> list[tuple[object, ...]]:
     )
 
 
+def _is_found_by_id(world: World) -> bool:
+    """Whether a merge finds its rows: by Postgres's index, by BigQuery's clusters."""
+    return world.engine.keys("assignments") == ([] if world.engine.name == "duckdb" else ["id"])
+
+
 def test_a_first_load_then_changes_then_nothing(world: World) -> None:
+    """With a working folder that is lost in between: the destination knows where it stands."""
     world.run()
     world.check()
     assert _levels(world) == _wanted_levels(world)
     world.tenant.churn(60)
+    world.lose_working_folder()
     world.tenant.clear_requests()
     world.run()
+    assert world.requests == 1
     world.check()
     before = world.rows()
     world.run()
@@ -64,22 +70,37 @@ def test_old_events_and_repeated_ones_change_nothing(world: World) -> None:
     old = world.bookmark()
     world.tenant.churn(60)
     world.run()
-    before = _timeless(world)
+    before = timeless(world.rows())
     with world.pipeline().managed_state() as state:
         resource = state["sources"]["protime"]["resources"]["assignments"]
         resource["bookmark"]["link"] = old.link
     world.run()
-    assert _timeless(world) == before
+    assert timeless(world.rows()) == before
 
 
+def _edit_between_pages(world: World, ids: list[int]) -> None:
+    """Of the rows that the second page repeats, some get a newer version before it is asked for."""
+
+    def edit() -> None:
+        for id_ in ids:
+            world.tenant.update(id_, {**PERSON, "comments": "newer"})
+
+    world.tenant.faults.append(Moment(after=1, where="/assignments?", action=edit))
+
+
+@pytest.mark.usefixtures("every_page_is_a_table")
 def test_a_walk_that_repeats_rows_in_other_versions(make_world: WorldFactory) -> None:
-    world = make_world(behaviour=Behaviour(page_overlap=20))
-    world.run()
-    world.check()
-    world.tenant.clock.advance(hours=73)
-    world.tenant.churn(50)
-    world.run()
-    world.check()
+    """Each id is staged several times then: the first load inserts it once, a later one updates."""
+    world = make_world(rows=120, behaviour=Behaviour(page_overlap=20))
+    edited = sorted(world.tenant.records)[35:45]
+    for _ in range(2):
+        _edit_between_pages(world, edited)
+        world.run()
+        assert not world.tenant.faults
+        staged = Counter(world.staged())
+        assert {staged[id_] for id_ in edited} == {2}
+        world.check()
+        world.tenant.clock.advance(hours=73)
 
 
 def test_deletes_keep_the_last_values_and_a_return_revives(make_world: WorldFactory) -> None:
@@ -192,11 +213,13 @@ def test_a_column_that_protime_adds(world: World) -> None:
 def test_refresh_loads_everything_anew(world: World, mode: str) -> None:
     """Also rows whose stored version is newer, and Postgres with a view above the table."""
     world.run()
+    assert _is_found_by_id(world)
     world.tenant.churn(30)
     world.run()
     world.tenant.churn(30)
     world.pipeline().run(protime(), refresh=mode)  # type: ignore[arg-type]
     assert world.rows().keys() == world.tenant.records.keys()
+    assert _is_found_by_id(world)
     world.check()
     assert _levels(world) == _wanted_levels(world)
     world.tenant.churn(30)
@@ -212,6 +235,30 @@ def test_two_pipelines_in_one_dataset(world: World) -> None:
     world.tenant.churn(30)
     world.run()
     world.check()
+
+
+def test_a_package_that_waited_while_another_pipeline_loaded_newer_rows(
+    make_world: WorldFactory,
+) -> None:
+    """What it was compared with when it was extracted is not what it meets."""
+    world = make_world(rows=60)
+    world.run()
+    changed, deleted = _first(world, 9), _first(world, 18)[9:]
+    for id_ in changed:
+        world.tenant.update(id_, {**PERSON, "comments": "older"})
+    for id_ in deleted:
+        world.tenant.delete(id_)
+    world.pipeline().extract(protime())
+    for id_ in changed:
+        world.tenant.update(id_, {**PERSON, "comments": "newer"})
+    for id_ in deleted:
+        world.tenant.restore(id_, PERSON)
+    world.pipeline("another").run(protime())
+    world.check()
+    before = world.rows()
+    assert load_pending(world.pipeline()) == 1
+    assert set(changed + deleted) <= set(world.staged())
+    assert world.rows() == before
 
 
 def test_an_old_working_folder_with_a_new_dataset(world: World) -> None:

@@ -32,6 +32,14 @@ def test_there_is_none_unless_it_is_wanted(world: World) -> None:
     assert "assignments__changes" not in tables(world)
 
 
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+def test_events_are_found_by_an_index(world: World) -> None:
+    world.run(history=True)
+    world.tenant.churn(5)
+    world.run(history=True)
+    assert world.engine.keys("assignments__changes") == ["event_id"]
+
+
 @every_engine
 def test_every_event_is_there_once(world: World) -> None:
     world.tenant.behaviour = Behaviour(events="all", repeat_events=True, order="shuffled")

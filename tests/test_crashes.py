@@ -20,6 +20,7 @@ from protime_source.runner import load
 from tests.command import reason, run, start
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines
+from tests.kill_points import CREATION_POINTS, run_until
 from tests.world import World
 
 TODAY = date.today().isoformat()
@@ -49,6 +50,17 @@ def test_killed_while_it_waits_for_a_page(make_world: WorldFactory, folder: str)
             shutil.rmtree(world.folder / "dlt", ignore_errors=True)
     world.tenant.behaviour = Behaviour()
     _again(world)
+
+
+@pytest.mark.parametrize("point", CREATION_POINTS)
+def test_killed_while_the_database_is_created(make_world: WorldFactory, point: str) -> None:
+    """The next run finds no file that DuckDB refuses, and leaves none that nobody needs."""
+    world = make_world(rows=30)
+    assert run_until(point, "after", world), f"never came by: {point}"
+    load(world.pipeline())
+    world.check()
+    files = [path.name for path in world.database.parent.iterdir() if "duckdb" in path.name]
+    assert files == [world.database.name]
 
 
 def test_a_package_left_behind_is_loaded_first_and_then_what_is_new(world: World) -> None:

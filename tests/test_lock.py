@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,8 +30,8 @@ def _is_asked(world: World) -> None:
 
 
 @contextmanager
-def _held_up(world: World) -> Iterator[subprocess.Popen[str]]:
-    """A command that gets no answer for as long as the context lasts."""
+def _no_answers(world: World) -> Iterator[Event]:
+    """A tenant that answers nothing for as long as the context lasts; whether it was asked."""
     is_asked, may_go_on = Event(), Event()
 
     def hold_up() -> None:
@@ -38,12 +39,19 @@ def _held_up(world: World) -> Iterator[subprocess.Popen[str]]:
         may_go_on.wait(100)
 
     world.tenant.faults.append(Moment(action=hold_up))
-    command = start(world)
     try:
-        assert is_asked.wait(60)
-        yield command
+        yield is_asked
     finally:
         may_go_on.set()
+
+
+@contextmanager
+def _held_up(world: World) -> Iterator[subprocess.Popen[str]]:
+    """A command that gets no answer for as long as the context lasts."""
+    with _no_answers(world) as is_asked:
+        command = start(world)
+        assert is_asked.wait(60)
+        yield command
 
 
 @sql_engines
@@ -56,6 +64,21 @@ def test_two_commands_started_together(world: World) -> None:
     assert first.returncode == 0, err
     world.check()
     assert run(world).returncode == 0
+
+
+def test_three_commands_started_at_the_same_moment(world: World) -> None:
+    """Nobody knows which of them is first; the two others leave before it is done."""
+    with _no_answers(world):
+        commands = [start(world) for _ in range(3)]
+        until = time.monotonic() + 60
+        while sum(c.poll() is None for c in commands) > 1 and time.monotonic() < until:
+            time.sleep(0.01)
+        early = [command.poll() for command in commands]
+    for command in commands:
+        command.communicate(timeout=120)
+    assert sorted(early, key=str) == [6, 6, None]
+    assert sorted(command.returncode for command in commands) == [0, 6, 6]
+    world.check()
 
 
 def test_a_killed_run_leaves_no_lock(world: World) -> None:

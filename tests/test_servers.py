@@ -133,6 +133,27 @@ def test_postgres_dies_and_comes_back_with_its_data() -> None:
         assert execute(url, "SELECT id FROM items") == [(1,)]
 
 
+STRANGER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+SERVED = """
+import os
+from tests.servers.postgres import PostgresServer, execute
+
+assert os.geteuid() != 0
+with PostgresServer() as server:
+    print(execute(server.create_database(), "SELECT 1"))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="all other tests run as such a user")
+def test_postgres_also_starts_for_a_user_without_rights() -> None:
+    """The user that it is otherwise started as by root."""
+    if subprocess.run([*STRANGER, sys.executable, "-c", "import psycopg2"], cwd="/").returncode:
+        pytest.skip("others than root cannot get at this Python")
+    command = [*STRANGER, sys.executable, "-B", "-c", SERVED]
+    served = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (served.returncode, served.stdout) == (0, "[(1,)]\n"), served.stderr
+
+
 @pytest.mark.parametrize(
     ("sql", "error"),
     [

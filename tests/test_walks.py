@@ -13,6 +13,7 @@ from protime_source.errors import ExpiredError
 from protime_source.failures import explain
 from protime_source.runner import load
 from tests.conftest import WorldFactory
+from tests.engines import every_engine, sql_engines
 from tests.world import Moment, World
 
 TODAY = date.today().isoformat()
@@ -164,27 +165,28 @@ def test_rows_of_an_aborted_walk_that_are_deleted_meanwhile_do_not_stay(
     world.check()
 
 
-def test_an_aborted_walk_in_large_tables_leaves_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@every_engine
+@pytest.mark.usefixtures("every_page_is_a_table")
+def test_an_aborted_walk_in_large_tables_leaves_nothing(world: World) -> None:
     """Its rows are on their way to the destination when the link dies."""
-    monkeypatch.setattr("protime_source.extraction.BYTES_PER_BATCH", 1)
     world.run(max_pages=1)
     shown = sorted(world.tenant.records)
     _when(world, 4, *shown[40:120])
     _kill_link(world, 4)
     world.run()
+    assert set(shown[50:120]) <= set(world.staged())
     world.check()
 
 
-def test_a_new_walk_that_shows_nothing_leaves_nothing_of_the_aborted_one(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("protime_source.extraction.BYTES_PER_BATCH", 1)
-    _when(world, 4, *sorted(world.tenant.records))
+@sql_engines
+@pytest.mark.usefixtures("every_page_is_a_table")
+def test_a_new_walk_that_shows_nothing_leaves_nothing_of_the_aborted_one(world: World) -> None:
+    shown = sorted(world.tenant.records)
+    _when(world, 4, *shown)
     _kill_link(world, 4)
     world.run()
     assert world.tenant.records == {}
+    assert set(shown[:150]) <= set(world.staged())
     world.check()
 
 

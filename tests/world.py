@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -122,9 +122,18 @@ class World:
         assert len({row["id"] for row in rows}) == len(rows), "an id is there twice"
         return {row["id"]: row for row in rows}
 
+    def seen(self) -> dict[int, Row]:
+        """All rows as somebody finds them who leaves no trace; none where there is no table yet."""
+        with self.engine.aside() as engine:
+            return replace(self, engine=engine).rows() if engine.holds("assignments") else {}
+
     def live(self) -> dict[int, Row]:
         """The live rows by id."""
         return {id_: row for id_, row in self.rows().items() if not row["is_deleted"]}
+
+    def staged(self) -> list[int]:
+        """Ids of all rows that were handed to dlt in the last load, whatever became of them."""
+        return [id_ for (id_,) in self.query(f"SELECT id FROM {self.dataset}_staging.assignments")]
 
     def check(self) -> None:
         """The table says what Protime says: live rows equal the tenant's, field by field."""
@@ -165,6 +174,11 @@ class World:
     def requests(self) -> int:
         """API requests since the last `tenant.clear_requests()`, tokens not counted."""
         return len(self.tenant.api_requests)
+
+
+def timeless(rows: dict[int, Row]) -> dict[int, Row]:
+    """Rows without the times at which they were received."""
+    return {id_: {**row, "synced_at": None} for id_, row in rows.items()}
 
 
 def as_sent(row: Row) -> Row:

@@ -51,6 +51,10 @@ class Endpoints:
         """Add a record; fields that are not given have their initial value."""
         return self.store.insert({**self.collection.initial, **how.extra_fields, **fields})
 
+    def restore(self, id_: int, fields: Fields, how: Behaviour) -> None:
+        """Bring a deleted record back, like a new one but for its id."""
+        self.store.restore(id_, {**self.collection.initial, **how.extra_fields, **fields})
+
     def replace(self, id_: int, fields: Fields, how: Behaviour) -> None:
         """Give a record other fields; the read-only ones stay unless given."""
         old = self.store.records[id_]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -70,6 +70,15 @@ class Store:
     def replace(self, id_: int, fields: Mapping[str, Any]) -> None:
         """Give a record other fields; KeyError if there is none."""
         self._write(id_, fields, self.records[id_])
+
+    def restore(self, id_: int, fields: Mapping[str, Any]) -> None:
+        """Give a deleted record's id to a record again; KeyError if there is one."""
+        if id_ in self.records:
+            raise KeyError(id_)
+        place = bisect_left(self._ids, id_)
+        if self._ids[place : place + 1] != [id_]:
+            self._ids.insert(place, id_)
+        self._write(id_, fields)
 
     def remove(self, id_: int) -> None:
         """Delete a record; KeyError if there is none."""

@@ -159,6 +159,16 @@ class DemoTenant:
         with self._lock:
             self._store.remove(id_)
 
+    def restore(self, id_: int, fields: Mapping[str, Any], /) -> None:
+        """Somebody brings a deleted assignment back, in a higher version.
+
+        Raises:
+            ValueError: The API would not accept it.
+            KeyError: There is such an assignment.
+        """
+        with self._lock:
+            self._assignments.restore(id_, _checked(fields), self.behaviour)
+
     def churn(self, n: int, *, seed: int | None = None) -> None:
         """Make `n` changes at random: about 30 % new, 50 % changed, 20 % deleted."""
         with self._lock:

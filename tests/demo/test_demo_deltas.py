@@ -48,6 +48,36 @@ def test_versions_grow(serve: Serve) -> None:
     assert all(re.fullmatch("[0-9A-F]{20}", version) for version in versions)
 
 
+def test_a_restored_record_has_its_id_and_a_higher_version(serve: Serve, start: str) -> None:
+    tenant, client = serve()
+    link = client.start(start)
+    first, gone, last = sorted(tenant.records)[:3]
+    held = tenant.records[gone]["changeVersion"]
+    tenant.delete(gone)
+    assert client.changes(link) == [(DELETE, gone)]
+    tenant.restore(gone, FIELDS)
+    assert tenant.records[gone]["changeVersion"] > held
+    assert client.changes(link) == [(UPSERT, gone)]
+    walked = [row["id"] for page in client.pages(listing(start)) for row in page["value"]]
+    assert walked[:3] == [first, gone, last]
+    with pytest.raises(KeyError):
+        tenant.restore(gone, FIELDS)
+
+
+def test_a_restored_record_is_listed_in_its_place(serve: Serve, start: str) -> None:
+    """Also when so many were deleted that their ids are forgotten."""
+    tenant, client = serve(rows=1100)
+    first, *gone = sorted(tenant.records)[:1080]
+    kept = sorted(tenant.records)[1080:]
+    for id_ in gone:
+        tenant.delete(id_)
+    tenant.restore(gone[500], INSIDE)
+    tenant.restore(gone[0], INSIDE)
+    walked = {row["id"]: 0 for page in client.pages(listing(start)) for row in page["value"]}
+    assert list(walked) == sorted(walked)
+    assert {gone[0], gone[500]} <= walked.keys() <= {first, gone[0], gone[500], *kept}
+
+
 def test_fresh_link_when_nothing_changed(serve: Serve, start: str) -> None:
     _, client = serve()
     links = [client.start(start)]

@@ -1,0 +1,122 @@
+"""Who reads the table while it is loaded sees it before or after, never half changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from threading import Event, Thread
+from typing import Any
+
+import psycopg2  # type: ignore[import-untyped]
+import pytest
+
+from tests.engines import PostgresEngine, every_engine
+from tests.world import World
+
+_WRITES = (
+    "MERGE INTO|INSERT INTO|UPDATE|DELETE FROM|TRUNCATE TABLE|TRUNCATE"
+    "|(?:ALTER|DROP|CREATE|CREATE OR REPLACE) TABLE(?: IF EXISTS| IF NOT EXISTS)?"
+)
+_TABLE = "SELECT id, change_version, is_deleted FROM protime.assignments"
+Look = frozenset[tuple[Any, ...]]
+
+
+def _after_each_statement(
+    world: World, monkeypatch: pytest.MonkeyPatch, act: Callable[[str], object]
+) -> None:
+    """Has something done whenever dlt's client has sent a statement."""
+    with world.pipeline().sql_client() as client:
+        kind = type(client)
+    execute = kind.execute_query
+
+    @contextmanager
+    def observed(self: Any, query: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        with execute(self, query, *args, **kwargs) as cursor:
+            yield cursor
+        act(str(query))
+
+    monkeypatch.setattr(kind, "execute_query", observed)
+
+
+def _change(world: World) -> None:
+    """Something to insert, to update and to delete."""
+    first, second, *_ = sorted(world.tenant.records)
+    world.tenant.create(world.tenant.records[first])
+    world.tenant.update(first, {"person": {"id": 7}, "from": world.tenant.records[first]["from"]})
+    world.tenant.delete(second)
+
+
+@every_engine
+def test_one_statement_of_a_load_changes_the_table(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run()
+    _change(world)
+    with world.pipeline().sql_client() as client:
+        name, _ = client.get_qualified_table_names("assignments")
+    sent: list[str] = []
+    _after_each_statement(world, monkeypatch, sent.append)
+    world.run()
+    world.check()
+    writes = re.compile(rf"\b({_WRITES})\s+{re.escape(name)}", re.IGNORECASE)
+    assert [write for sql in sent for write in writes.findall(sql)] == ["MERGE INTO"]
+
+
+class Reader:
+    """Reads the table over and over, on a connection of its own.
+
+    Args:
+        url: The database.
+
+    Attributes:
+        seen: Every state of the table that it saw.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.seen: set[Look] = set()
+        self._url = url
+        self._has_looked, self._may_end = Event(), Event()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        thread = Thread(target=self._read)
+        thread.start()
+        try:
+            self.look()
+            yield
+            self.look()
+        finally:
+            self._may_end.set()
+            thread.join()
+
+    def look(self) -> None:
+        """Gives it the time to look once from now on, unless somebody locks it out."""
+        for _ in range(2):  # the look that is under way began before
+            self._has_looked.clear()
+            self._has_looked.wait(1)
+
+    def _read(self) -> None:
+        with closing(psycopg2.connect(self._url)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            while not self._may_end.is_set():
+                cursor.execute(_TABLE)
+                self.seen.add(frozenset(cursor.fetchall()))
+                self._has_looked.set()
+
+
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+def test_a_reader_sees_the_old_table_or_the_new_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(world.engine, PostgresEngine)
+    world.run()
+    _change(world)
+    reader = Reader(world.engine.url)
+    _after_each_statement(world, monkeypatch, lambda _: reader.look())
+    old = frozenset(world.query(_TABLE))
+    with reader.at_work():
+        world.run()
+    new = frozenset(world.query(_TABLE))
+    assert reader.seen == {old, new}
+    assert old != new
