@@ -56,6 +56,11 @@ def _is_unfinished(path: Any, *_: Any, **__: Any) -> bool:
     return name.startswith(".") and ".duckdb." in name
 
 
+def _is_there(path: Any, *more: Any, **named: Any) -> bool:
+    """Whether there is such a file to remove; a run first looks for what another one has left."""
+    return _is_unfinished(path, *more, **named) and os.path.exists(path)
+
+
 @dataclass(frozen=True)
 class KillPoint:
     """A function, and which of its calls count.
@@ -102,7 +107,7 @@ CREATION_POINTS: dict[str, KillPoint] = {
         "protime_source.duckdb_file.duckdb", "connect", _is_unfinished
     ),
     "database's name": KillPoint("shutil.os", "link", _is_unfinished),
-    "unfinished database's end": KillPoint("shutil.os", "unlink", _is_unfinished),
+    "unfinished database's end": KillPoint("shutil.os", "unlink", _is_there),
 }
 """Where DuckDB's file comes into being, once."""
 
