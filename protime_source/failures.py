@@ -31,8 +31,13 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
         " again.",
     ),
     (
-        r"Cannot open file|read-only",
+        r"Cannot open file|read-only mode",
         "The DuckDB file cannot be opened for writing. Check its path and its permissions.",
+    ),
+    (
+        r"in a read-only transaction",
+        "Postgres lets this run read only. Give the user the right to write, and name the primary"
+        " server in DESTINATION__POSTGRES__CREDENTIALS.",
     ),
     (
         r"not a valid DuckDB database file",
@@ -109,6 +114,12 @@ def _known(cause: BaseException) -> Failure | None:
             return Failure(_missing_destination(cause), SettingsError.exit_code)
         case OSError(errno=errno.ENOSPC):
             return Failure(_FULL_DISK, WarehouseError.exit_code)
+        case OSError(errno=errno.EROFS | errno.EACCES | errno.EPERM, filename=str(path)):
+            text = (
+                f"{path} cannot be written. dlt keeps what it is about to load in a folder of its"
+                " own: give this user the right to write there, or name another in DLT_DATA_DIR."
+            )
+            return Failure(text, WarehouseError.exit_code)
     for symptom, message in _SYMPTOMS:
         if re.search(symptom, str(cause)):
             return Failure(message + _file_in(str(cause)), WarehouseError.exit_code)
@@ -116,9 +127,9 @@ def _known(cause: BaseException) -> Failure | None:
 
 
 def _file_in(text: str) -> str:
-    """The file that DuckDB speaks of, if it names one."""
-    named = re.search(r'"(/[^"]*/[^."/][^"/]*)"', text)
-    return f" It is {named[1]}." if named else ""
+    """The file that DuckDB speaks of, if it names one; under its own name when it is being made."""
+    named = re.search(r'"(/[^"]*/)(?:\.([^"/]+)\.\d+|([^."/][^"/]*))"', text)
+    return f" It is {named[1]}{named[2] or named[3]}." if named else ""
 
 
 def _unreadable(error: TomlProviderReadException) -> str:

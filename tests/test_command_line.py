@@ -245,13 +245,49 @@ def test_a_disk_that_cannot_be_written(world: World, small_disk: Path, holds: st
         remount = ["mount", "-o", "remount,size=200m,ro", str(small_disk)]
         subprocess.run(remount, check=True)
         failed = run(world, **more)
-        assert failed.returncode != 0
-        reason(failed)
+        assert failed.returncode == 4
+        assert ("DLT_DATA_DIR" in reason(failed)) == (holds == "working folder")
+        assert str(small_disk) in reason(failed)
         subprocess.run([*remount[:2], "remount,size=200m,rw", str(small_disk)], check=True)
         assert run(world, **more).returncode == 0
         world.check()
     finally:
         subprocess.run(["umount", small_disk], check=True)
+
+
+def test_a_file_that_was_loaded_and_cannot_be_written(world: World, small_disk: Path) -> None:
+    world.database = small_disk / "warehouse.duckdb"
+    remount = ["mount", "-o", "remount,size=200m,rw", str(small_disk)]
+    try:
+        subprocess.run(remount, check=True)
+        world.run()
+        before = world.database.read_bytes()
+        world.tenant.churn(20)
+        subprocess.run([*remount[:2], "remount,size=200m,ro", str(small_disk)], check=True)
+        failed = run(world)
+        assert failed.returncode == 4
+        assert "cannot be opened for writing" in reason(failed)
+        assert str(world.database) in reason(failed)
+        assert world.database.read_bytes() == before
+        subprocess.run(remount, check=True)
+        assert run(world).returncode == 0
+        world.check()
+    finally:
+        subprocess.run(["umount", small_disk], check=True)
+
+
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+def test_a_postgres_that_lets_us_read_only(world: World) -> None:
+    world.run()
+    before = world.rows()
+    world.tenant.churn(20)
+    database = world.query("SELECT current_database()")[0][0]
+    world.query(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    failed = run(world)
+    assert failed.returncode == 4
+    assert "Postgres lets this run read only" in reason(failed)
+    assert "DuckDB" not in reason(failed)
+    assert world.rows() == before
 
 
 def test_ctrl_c_during_a_walk(make_world: WorldFactory) -> None:
