@@ -40,6 +40,11 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
         " server in DESTINATION__POSTGRES__CREDENTIALS.",
     ),
     (
+        r"because other objects depend on it",
+        "Postgres drops no table that a view of somebody's is built on. Drop the view, run again,"
+        " and create it anew.",
+    ),
+    (
         r"not a valid DuckDB database file",
         "The DuckDB file is broken: no DuckDB can read it. Move it away and run again: everything"
         " is loaded anew, except what was deleted in Protime before.",
@@ -122,12 +127,14 @@ def _known(cause: BaseException) -> Failure | None:
             return Failure(text, WarehouseError.exit_code)
     for symptom, message in _SYMPTOMS:
         if re.search(symptom, str(cause)):
-            return Failure(message + _file_in(str(cause)), WarehouseError.exit_code)
+            return Failure(message + _named_in(str(cause)), WarehouseError.exit_code)
     return None
 
 
-def _file_in(text: str) -> str:
-    """The file that DuckDB speaks of, if it names one; under its own name when it is being made."""
+def _named_in(text: str) -> str:
+    """What is in the way, if the engine names it; a file that is being made by its later name."""
+    if view := re.search(r"(\w+ \S+) depends on", text):
+        return f" It is {view[1]}."
     named = re.search(r'"(/[^"]*/)(?:\.([^"/]+)\.\d+|([^."/][^"/]*))"', text)
     return f" It is {named[1]}{named[2] or named[3]}." if named else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 
 import pytest
@@ -12,7 +13,7 @@ from protime_source.demo import Behaviour, Fault
 from protime_source.failures import explain
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
-from tests.world import World
+from tests.world import Row, World
 
 pytestmark = every_engine
 TODAY = date.today().isoformat()
@@ -154,21 +155,39 @@ def test_a_failing_run_changes_nothing(world: World) -> None:
     world.check()
 
 
+LONG = "aFieldWhoseNameIsLongerThanThe63CharactersThatPostgresAllowsForTheNameOfAColumn"
+
+
 def test_a_column_that_protime_adds(world: World) -> None:
+    """It keeps its values when the row is deleted, and its type when Protime changes its mind."""
     world.run()
     extra = {"costCentre": {"code": "A1"}, "tags": ["x", 1], "isRemote": True}
-    world.tenant.behaviour = Behaviour(extra_fields=extra)
+    numbers = {"places": 7, "ratio": 1.5, "huge": 2**70, LONG: "long"}
+    world.tenant.behaviour = Behaviour(extra_fields={**extra, **numbers})
     id_ = world.tenant.create(PERSON)
     world.run()
     row = world.rows()[id_]
     assert (row["cost_centre_code"], row["is_remote"]) == ("A1", True)
+    assert (row["places"], row["ratio"], row["huge"]) == (7, 1.5, str(2**70))
     assert row["tags"].replace(" ", "") == '["x",1]'
+    assert [name for name, value in row.items() if value == "long" and len(name) > 50]
     world.check()
     world.check_levels()
     world.tenant.delete(id_)
+    world.tenant.behaviour = Behaviour(extra_fields={"places": "many", "ratio": 2, "huge": [1]})
+    changed = world.tenant.create(PERSON)
     world.run()
-    row = world.rows()[id_]
-    assert (row["cost_centre_code"], row["is_deleted"]) == ("A1", True)
+    assert _values(world.rows()[id_], row.keys()) == _values({**row, "is_deleted": True})
+    row = world.rows()[changed]
+    assert (row["places__v_text"], row["ratio"]) == ("many", 2.0)
+    lists = "huge" if world.engine.name == "bigquery" else "huge__v_json"
+    assert row[lists] == "[1]"
+
+
+def _values(row: Row, names: Collection[str] = ()) -> Row:
+    """A row without what tells of its deletion, and without columns that came later."""
+    times = ("change_version", "deleted_at", "delete_reason", "synced_at")
+    return {name: row[name] for name in names or row if name not in times}
 
 
 def test_two_pipelines_in_one_dataset(world: World) -> None:

@@ -9,7 +9,7 @@ import logging
 import re
 import traceback
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -20,13 +20,23 @@ import pyarrow.parquet as pq
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from protime_source import ApiError, Assignment, Client, Settings, UnavailableError, protime
+from protime_source import (
+    ApiError,
+    Assignment,
+    Client,
+    Settings,
+    UnavailableError,
+    WarehouseError,
+    protime,
+)
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.delta import Delta
 from protime_source.demo import Fault
 from protime_source.failures import explain
 from protime_source.redaction import RedactingFilter, hide, redact, redact_http_logs
 from protime_source.transport import Transport
+from tests.engines import PostgresEngine
+from tests.servers.postgres import PostgresServer
 from tests.world import World
 
 LINK = f"{ASSIGNMENTS.path}?filter=date ge '2026-01-01'&continuationToken=aB+/1=&deltaToken=cD+/2="
@@ -336,3 +346,66 @@ def check_traces(world: World, said: list[str]) -> None:
     secrets = {world.tenant.client_secret, base64.b64encode(client.encode()).decode()}
     secrets |= {part for token in tokens for part in token.split(".")[1:]}
     assert not [secret for secret in secrets if secret in text]
+
+
+PASSWORD = "Geheim-4711"
+SERVERS = {
+    "wrong password": (
+        "postgres://postgres:{password}@127.0.0.1:{port}/postgres",
+        "authentication",
+    ),
+    "nobody there": ("postgres://postgres:{password}@127.0.0.1:9/postgres", "refused"),
+}
+
+
+@pytest.mark.parametrize("case", SERVERS)
+def test_the_password_of_postgres_is_nowhere(
+    world: World, log: pytest.LogCaptureFixture, postgres_server: PostgresServer, case: str
+) -> None:
+    url, words = SERVERS[case]
+    world.engine = PostgresEngine(url.format(password=PASSWORD, port=postgres_server.port))
+    check_refused(refused(world) + log.text, PASSWORD, words)
+
+
+def test_a_password_in_what_is_no_url_is_not_shown(
+    world: World, log: pytest.LogCaptureFixture
+) -> None:
+    """By our line: the error below it is dlt's, and shows what it cannot read."""
+    world.engine = PostgresEngine(f"postgres//postgres:{PASSWORD}@127.0.0.1/postgres")
+    told = refused(world).splitlines()[0]
+    check_refused(told + log.text, PASSWORD, "cannot be read")
+
+
+KEYS: dict[str, Callable[[str], str]] = {
+    "cut": lambda key: key[: len(key) // 2],
+    "no key": lambda key: key.replace("MII", f"{PASSWORD}MII"),
+}
+
+
+@pytest.mark.parametrize("engine", ["bigquery"], indirect=True)
+@pytest.mark.parametrize("case", KEYS)
+def test_the_key_of_bigquery_is_nowhere(
+    world: World, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    [name] = [name for name in world.engine.environment() if name.endswith("CREDENTIALS")]
+    credentials = json.loads(world.engine.environment()[name])
+    key = KEYS[case](credentials["private_key"])
+    monkeypatch.setenv(name, json.dumps({**credentials, "private_key": key}))
+    check_refused(refused(world) + log.text, key.splitlines()[1], "PEM")
+
+
+def refused(world: World) -> str:
+    """The error of a run that cannot use its destination, in every way that there is."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whichever dlt raises
+        world.run()
+    failure = explain(caught.value)
+    assert failure.exit_code == WarehouseError.exit_code
+    assert len(failure.message.splitlines()) == 1
+    trace: Any = world.pipeline().last_trace
+    shown = "".join(traceback.format_exception(caught.value))
+    return f"{failure.message}\n{shown} {trace!r} {trace and trace.asstr(verbosity=2)}"
+
+
+def check_refused(said: str, secret: str, words: str) -> None:
+    assert words in said
+    assert secret not in said

@@ -6,8 +6,11 @@ from itertools import product
 from typing import Any
 
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 
-from protime_source import protime
+from protime_source import WarehouseError, protime
+from protime_source.failures import explain
+from protime_source.runner import load
 from tests.engines import ENGINES
 from tests.world import World
 
@@ -37,3 +40,24 @@ def test_refresh_loads_everything_anew(world: World, mode: str) -> None:
     world.tenant.churn(30)
     world.run()
     world.check()
+
+
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+def test_a_view_of_somebody_elses_above_the_table(world: World) -> None:
+    """Postgres drops no table below it: the rows stay, and the next good run brings our view."""
+    world.run()
+    before = world.rows()
+    world.tenant.churn(30)
+    world.query(f"CREATE VIEW theirs AS SELECT id FROM {world.dataset}.assignments")
+    with pytest.raises(PipelineStepFailed) as caught:
+        refresh(world)
+    failure = explain(caught.value)
+    assert failure.exit_code == WarehouseError.exit_code
+    assert "Drop the view, run again" in failure.message
+    assert failure.message.endswith("It is view theirs.")
+    assert world.rows() == before
+    assert len(world.query("SELECT * FROM theirs")) == len(before)
+    world.query("DROP VIEW theirs")
+    load(world.pipeline())
+    world.check()
+    world.check_levels()
