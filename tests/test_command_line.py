@@ -37,6 +37,16 @@ def test_it_loads_says_what_it_did_and_loads_changes_the_next_time(world: World)
     world.check()
 
 
+@pytest.mark.parametrize("engine", ["bigquery"], indirect=True)
+def test_it_loads_into_bigquery(world: World) -> None:
+    world.engine.dataset = "protime"
+    done = run(world)
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
+    assert done.stdout.split("\n")[1].split() == ["assignments", "300", "300", "0", "0", "300"]
+    assert "dataset protime." in done.stdout
+    world.check()
+
+
 def test_a_walk_says_in_a_log_that_it_begins(world: World) -> None:
     assert run(world).stderr.startswith("assignments: a full walk from ")
 
