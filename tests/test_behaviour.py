@@ -211,12 +211,17 @@ def test_an_old_working_folder_with_a_new_dataset(world: World) -> None:
 
 
 def test_versions_compare_by_code_point(world: World) -> None:
-    """Not like a dictionary, in which `a` comes before `B`."""
+    """Not like a dictionary, in which `a` comes before `B`: a package that is late is not newer."""
     id_ = _first(world, 1)[0]
     record = world.tenant.records[id_]
-    for version, comment in (("a", "newer"), ("B", "older")):
-        record.update(changeVersion=version, comments=comment)
-        world.tenant._store._texts.clear()
-        world.run(full_resync=True)
+    record.update(changeVersion="B", comments="older")
+    late = world.pipeline()
+    late.extract(protime())
+    late.normalize()
+    record.update(changeVersion="a", comments="newer")
+    world.tenant._store._texts.clear()
+    world.pipeline("another").run(protime())
+    late.load()
     row = world.rows()[id_]
     assert (row["change_version"], row["comments"]) == ("a", "newer")
+    world.check()
