@@ -14,7 +14,7 @@ from requests.auth import AuthBase
 
 from protime_source.answers import Answer
 from protime_source.errors import AuthenticationError, ScopeError, UnavailableError
-from protime_source.redaction import redact
+from protime_source.redaction import hide, redact
 from protime_source.settings import Settings
 
 EXPIRY_MARGIN = 60
@@ -90,6 +90,7 @@ class ClientCredentials(AuthBase):
                 self._expires = 0.0
 
     def _fetch(self) -> None:
+        hide(self._settings.client_secret)
         form = {
             "grant_type": "client_credentials",
             "client_id": self._settings.client_id,
@@ -100,6 +101,7 @@ class ClientCredentials(AuthBase):
         response = self._post(self._settings.token_endpoint, data=form)
         answer = _read(response)
         token = str(answer.get("access_token") or "")
+        hide(token)
         # What cannot stand in a header would be shown, token and all, by the error it causes there.
         if not response.ok or not _TOKEN.fullmatch(token):
             raise self._refusal(response.status, answer)

@@ -31,8 +31,18 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
         " again.",
     ),
     (
-        r"Cannot open file|read-only",
+        r"Cannot open file|read-only mode",
         "The DuckDB file cannot be opened for writing. Check its path and its permissions.",
+    ),
+    (
+        r"in a read-only transaction",
+        "Postgres lets this run read only. Give the user the right to write, and name the primary"
+        " server in DESTINATION__POSTGRES__CREDENTIALS.",
+    ),
+    (
+        r"because other objects depend on it",
+        "Postgres drops no table that a view of somebody's is built on. Drop the view, run again,"
+        " and create it anew.",
     ),
     (
         r"not a valid DuckDB database file",
@@ -109,16 +119,24 @@ def _known(cause: BaseException) -> Failure | None:
             return Failure(_missing_destination(cause), SettingsError.exit_code)
         case OSError(errno=errno.ENOSPC):
             return Failure(_FULL_DISK, WarehouseError.exit_code)
+        case OSError(errno=errno.EROFS | errno.EACCES | errno.EPERM, filename=str(path)):
+            text = (
+                f"{path} cannot be written. dlt keeps what it is about to load in a folder of its"
+                " own: give this user the right to write there, or name another in DLT_DATA_DIR."
+            )
+            return Failure(text, WarehouseError.exit_code)
     for symptom, message in _SYMPTOMS:
         if re.search(symptom, str(cause)):
-            return Failure(message + _file_in(str(cause)), WarehouseError.exit_code)
+            return Failure(message + _named_in(str(cause)), WarehouseError.exit_code)
     return None
 
 
-def _file_in(text: str) -> str:
-    """The file that DuckDB speaks of, if it names one."""
-    named = re.search(r'"(/[^"]*/[^."/][^"/]*)"', text)
-    return f" It is {named[1]}." if named else ""
+def _named_in(text: str) -> str:
+    """What is in the way, if the engine names it; a file that is being made by its later name."""
+    if view := re.search(r"(\w+ \S+) depends on", text):
+        return f" It is {view[1]}."
+    named = re.search(r'"(/[^"]*/)(?:\.([^"/]+)\.[^."/]+|([^."/][^"/]*))"', text)
+    return f" It is {named[1]}{named[2] or named[3]}." if named else ""
 
 
 def _unreadable(error: TomlProviderReadException) -> str:

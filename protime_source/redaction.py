@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+from collections import deque
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
-_SECRET_PARAMETER = re.compile(
-    r"((?:deltaToken|continuationToken|access_token|client_secret|client_id)=)[^&\s\"']+",
-    re.IGNORECASE,
-)
+_NAMES = "deltaToken|continuationToken|access_token|client_secret|client_id"
+_SECRET_PARAMETER = re.compile(rf"((?:{_NAMES})=)[^&\s\"']+", re.IGNORECASE)
+_SECRET_FIELD = re.compile(rf"((?:{_NAMES})\\*[\"']\s*:\s*\\*[\"'])[^\"'\\]+", re.IGNORECASE)
+"""In JSON, also in JSON that is a text of JSON, and as Python shows it."""
 _BEARER = re.compile(r"(Bearer\s+)[\w.~+/=-]+", re.IGNORECASE)
+
+_SHORTEST = 6
+"""Characters of a value that is looked for: a shorter one would be found in ordinary words."""
+
+_hidden: deque[str] = deque(maxlen=100)
+
+
+def hide(value: str) -> None:
+    """Makes a secret or a token known, so that it is found wherever a server repeats it.
+
+    Args:
+        value: What no text may show; the last hundred are kept.
+    """
+    if len(value) >= _SHORTEST:
+        _hidden.append(value)
 
 
 def redact(text: str) -> str:
@@ -26,7 +44,12 @@ def redact(text: str) -> str:
     Returns:
         The text with every token replaced by `***`.
     """
-    return _BEARER.sub(r"\1***", _SECRET_PARAMETER.sub(r"\1***", text))
+    for value in set(_hidden):
+        for form in (value, json.dumps(value)[1:-1], quote(value, safe="")):
+            text = text.replace(form, "***")
+    for pattern in (_SECRET_PARAMETER, _SECRET_FIELD, _BEARER):
+        text = pattern.sub(r"\1***", text)
+    return text
 
 
 class RedactingFilter(logging.Filter):

@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from protime_source.demo import DemoServer, DemoTenant
-from tests.engines import BigQueryEngine, DuckDBEngine, Engine, PostgresEngine
+from tests.engines import (
+    BigQueryEngine,
+    DuckDBEngine,
+    Engine,
+    PostgresEngine,
+    lead_to_bigquery,
+)
 from tests.servers.bigquery import BigQueryServer
 from tests.servers.postgres import PostgresServer
 from tests.world import World
@@ -51,23 +57,25 @@ def bigquery_server() -> Iterator[BigQueryServer]:
 
 
 @pytest.fixture
-def make_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Engine]:
+def make_engine(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], Engine]]:
     """Makes an empty warehouse of a test's own."""
+    with ExitStack() as ends:
 
-    def make(name: str) -> Engine:
-        match name:
-            case "postgres":
-                server = request.getfixturevalue("postgres_server")
-                return PostgresEngine(server.create_database())
-            case "bigquery":
-                emulator = request.getfixturevalue("bigquery_server")
-                monkeypatch = request.getfixturevalue("monkeypatch")
-                for variable, value in emulator.environment().items():
-                    monkeypatch.setenv(variable, value)
-                return BigQueryEngine(emulator, emulator.new_dataset())
-        return DuckDBEngine(tmp_path / "warehouse.duckdb")
+        def make(name: str) -> Engine:
+            match name:
+                case "postgres":
+                    server = request.getfixturevalue("postgres_server")
+                    return PostgresEngine(server.create_database())
+                case "bigquery":
+                    emulator = request.getfixturevalue("bigquery_server")
+                    lead_to_bigquery(emulator, monkeypatch)
+                    ends.callback(emulator.drop_datasets)
+                    return BigQueryEngine(emulator, emulator.new_dataset())
+            return DuckDBEngine(tmp_path / "warehouse.duckdb")
 
-    return make
+        yield make
 
 
 @pytest.fixture

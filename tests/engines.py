@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,6 +147,19 @@ class PostgresEngine(Engine):
             yield connection
         finally:
             connection.close()
+
+
+def lead_to_bigquery(server: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leads dlt to the emulator, which has done a load before it answers.
+
+    dlt lets the service a second before it asks for the first time.
+    """
+    for variable, value in server.environment().items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(f"{_BIGQUERY}.sleep", lambda _: time.sleep(0.01))
+
+
+_BIGQUERY = "dlt.destinations.impl.bigquery.bigquery"
 
 
 @dataclass

@@ -15,7 +15,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from protime_source import protime
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from tests.conftest import WorldFactory
-from tests.world import World
+from tests.world import World, timeless
 
 PAGES = 6
 YEAR = date.today().year
@@ -71,11 +71,7 @@ def test_an_older_bookmark_replays_harmlessly(world: World) -> None:
         resource = state["sources"]["protime"]["resources"]["assignments"]
         resource["bookmark"]["link"] = old.link
     world.run()
-    assert _timeless(world.rows()) == _timeless(rows)
-
-
-def _timeless(rows: dict[int, dict[str, object]]) -> dict[int, dict[str, object]]:
-    return {id_: {**row, "synced_at": None} for id_, row in rows.items()}
+    assert timeless(world.rows()) == timeless(rows)
 
 
 def test_another_dataset_gets_a_walk_of_its_own(world: World) -> None:

@@ -37,6 +37,16 @@ def test_it_loads_says_what_it_did_and_loads_changes_the_next_time(world: World)
     world.check()
 
 
+@pytest.mark.parametrize("engine", ["bigquery"], indirect=True)
+def test_it_loads_into_bigquery(world: World) -> None:
+    world.engine.dataset = "protime"
+    done = run(world)
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
+    assert done.stdout.split("\n")[1].split() == ["assignments", "300", "300", "0", "0", "300"]
+    assert "dataset protime." in done.stdout
+    world.check()
+
+
 def test_a_walk_says_in_a_log_that_it_begins(world: World) -> None:
     assert run(world).stderr.startswith("assignments: a full walk from ")
 
@@ -245,13 +255,49 @@ def test_a_disk_that_cannot_be_written(world: World, small_disk: Path, holds: st
         remount = ["mount", "-o", "remount,size=200m,ro", str(small_disk)]
         subprocess.run(remount, check=True)
         failed = run(world, **more)
-        assert failed.returncode != 0
-        reason(failed)
+        assert failed.returncode == 4
+        assert ("DLT_DATA_DIR" in reason(failed)) == (holds == "working folder")
+        assert str(small_disk) in reason(failed)
         subprocess.run([*remount[:2], "remount,size=200m,rw", str(small_disk)], check=True)
         assert run(world, **more).returncode == 0
         world.check()
     finally:
         subprocess.run(["umount", small_disk], check=True)
+
+
+def test_a_file_that_was_loaded_and_cannot_be_written(world: World, small_disk: Path) -> None:
+    world.database = small_disk / "warehouse.duckdb"
+    remount = ["mount", "-o", "remount,size=200m,rw", str(small_disk)]
+    try:
+        subprocess.run(remount, check=True)
+        world.run()
+        before = world.database.read_bytes()
+        world.tenant.churn(20)
+        subprocess.run([*remount[:2], "remount,size=200m,ro", str(small_disk)], check=True)
+        failed = run(world)
+        assert failed.returncode == 4
+        assert "cannot be opened for writing" in reason(failed)
+        assert str(world.database) in reason(failed)
+        assert world.database.read_bytes() == before
+        subprocess.run(remount, check=True)
+        assert run(world).returncode == 0
+        world.check()
+    finally:
+        subprocess.run(["umount", small_disk], check=True)
+
+
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+def test_a_postgres_that_lets_us_read_only(world: World) -> None:
+    world.run()
+    before = world.rows()
+    world.tenant.churn(20)
+    database = world.query("SELECT current_database()")[0][0]
+    world.query(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    failed = run(world)
+    assert failed.returncode == 4
+    assert "Postgres lets this run read only" in reason(failed)
+    assert "DuckDB" not in reason(failed)
+    assert world.rows() == before
 
 
 def test_ctrl_c_during_a_walk(make_world: WorldFactory) -> None:

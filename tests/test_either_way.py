@@ -60,6 +60,10 @@ def _random(seed: int) -> Behaviour:
     return behaviour
 
 
+ON_BIGQUERY = 501
+"""A seed that has much of what changes the rows that come, and not only the way they come."""
+
+
 def _name(behaviour: Behaviour) -> str:
     changed = [
         f"{field.name}={getattr(behaviour, field.name)}"
@@ -113,6 +117,16 @@ def test_every_switch_is_tried() -> None:
     assert {field.name for field in fields(Behaviour)} - NOT_OPEN == VALUES.keys()
 
 
+def test_bigquery_meets_what_changes_the_rows() -> None:
+    behaviour = _random(ON_BIGQUERY)
+    assert behaviour.leaving_window != "delete"
+    assert behaviour.stale_walk_status == 410
+    assert behaviour.order == "shuffled"
+    assert behaviour.delta_page_size == 7
+    assert behaviour.empty_last_page
+    assert behaviour.empty_middle_page
+
+
 @pytest.mark.parametrize("behaviour", SINGLE, ids=_name)
 def test_one_switch_set_the_other_way(make_world: WorldFactory, behaviour: Behaviour) -> None:
     _life(make_world(behaviour=behaviour), seed=1)
@@ -120,7 +134,7 @@ def test_one_switch_set_the_other_way(make_world: WorldFactory, behaviour: Behav
 
 @pytest.mark.parametrize(
     ("engine", "seed"),
-    [*product(ENGINES[:2], range(6)), ("bigquery", 0)],
+    [*product(ENGINES[:2], range(6)), ("bigquery", ON_BIGQUERY)],
     indirect=["engine"],
 )
 def test_all_switches_set_at_random(make_world: WorldFactory, seed: int) -> None:

@@ -24,7 +24,14 @@ from hypothesis.stateful import run_state_machine_as_test
 from protime_source.runner import load
 from tests.command import SCRIPT, environment, run
 from tests.conftest import WorldFactory
-from tests.engines import ENGINES, BigQueryEngine, DuckDBEngine, Engine, PostgresEngine
+from tests.engines import (
+    ENGINES,
+    BigQueryEngine,
+    DuckDBEngine,
+    Engine,
+    PostgresEngine,
+    lead_to_bigquery,
+)
 from tests.histories import Histories, counted, summary
 from tests.kill_points import KILL_POINTS, MOMENTS, Moment, run_until
 from tests.world import World, timeless
@@ -83,9 +90,7 @@ def _engines(name: str, request: pytest.FixtureRequest) -> Callable[[Path], Engi
     server = request.getfixturevalue(f"{name}_server")
     if name == "postgres":
         return lambda _: PostgresEngine(server.create_database())
-    monkeypatch = request.getfixturevalue("monkeypatch")
-    for variable, value in server.environment().items():
-        monkeypatch.setenv(variable, value)
+    lead_to_bigquery(server, request.getfixturevalue("monkeypatch"))
     return lambda _: BigQueryEngine(server, server.new_dataset())
 
 

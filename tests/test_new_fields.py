@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 
 from protime_source.demo import Behaviour
 from tests.conftest import WorldFactory
+from tests.engines import every_engine
 from tests.world import World
 
 SECRET = "Vertraulich-4711"
@@ -189,4 +191,47 @@ def test_a_field_named_like_one_of_our_columns_does_not_touch_it(make_world: Wor
     assert set(_column(world, "protime_is_deleted").values()) == {True}
     world.tenant.churn(30)
     world.run()
+    world.check()
+
+
+HOSTILE = (
+    "quote's",
+    'double"quoted',
+    "{braced}",
+    "{0}}{{",
+    "back\\slashed",
+    "%s",
+    "%(named)s %%",
+    "semi; DROP TABLE assignments; --",
+    "/* comment",
+    "`tick`",
+    "$1 :bound",
+    "select",
+    "\u0000nul",
+    "\U0001f600",
+    " ",
+    "x" * 400,
+)
+
+
+@every_engine
+def test_a_name_that_looks_like_sql_is_a_name(make_world: WorldFactory) -> None:
+    """In a walk, which creates the table, in a delta, which adds columns, and when read back."""
+    walked = {name: f"{number} walked" for number, name in enumerate(HOSTILE)}
+    followed = {f"{name} too": f"{number} followed" for number, name in enumerate(HOSTILE)}
+    world = make_world(rows=3, behaviour=Behaviour(extra_fields=walked))
+    world.run()
+    for row in world.rows().values():
+        assert set(walked.values()) <= set(row.values())
+    world.tenant.behaviour = Behaviour(extra_fields={**walked, **followed})
+    gone = world.tenant.create({"person": {"id": 7}, "from": date.today().isoformat()})
+    world.run()
+    row = world.rows()[gone]
+    assert {*walked.values(), *followed.values()} <= set(row.values())
+    world.tenant.delete(gone)
+    world.run()
+    after = world.rows()[gone]
+    assert after["is_deleted"]
+    texts = [name for name, value in row.items() if str(value).endswith(("walked", "followed"))]
+    assert {name: after[name] for name in texts} == {name: row[name] for name in texts}
     world.check()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import re
 import signal
 import subprocess
@@ -134,3 +136,43 @@ def test_the_demo_tells_its_story_and_leaves_its_file(tmp_path: Path) -> None:
 def test_the_scripts_only_call_the_package(script: str) -> None:
     lines = (ROOT / "pipelines" / script).read_text(encoding="utf-8").splitlines()
     assert len(lines) < 45
+
+
+RESOLVE = """
+import dlt
+client = dlt.pipeline("p", destination="bigquery", dataset_name="d").destination_client()
+found = client.config
+credentials = found.credentials
+shown = credentials.has_default_credentials(), credentials.project_id, found.project_id
+print(*shown, getattr(credentials, "client_email", None), found.location)
+"""
+
+
+def resolved(folder: Path, toml: str, **more: str) -> list[str]:
+    """What dlt makes of a file of settings, in a process without any others."""
+    (folder / ".dlt").mkdir()
+    (folder / ".dlt" / "secrets.toml").write_text(toml)
+    command = [sys.executable, "-c", RESOLVE]
+    ran = subprocess.run(
+        command, env={**os.environ, **more}, capture_output=True, text=True, cwd=folder
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.split()
+
+
+def test_its_service_account_for_bigquery_is_found(tmp_path: Path) -> None:
+    [toml] = [block for block in blocks("toml") if "[destination.bigquery" in block]
+    email = "protime-loader@acme-warehouse.iam.gserviceaccount.com"
+    found = resolved(tmp_path, toml)
+    assert found == ["False", "acme-warehouse", "None", email, "EU"]
+
+
+@pytest.mark.parametrize("project", ["", "warehouse"])
+def test_credentials_of_the_machine_for_bigquery_are_found(tmp_path: Path, project: str) -> None:
+    key = {"client_id": "a", "client_secret": "b", "refresh_token": "c", "type": "authorized_user"}
+    (tmp_path / "key.json").write_text(json.dumps(key))
+    toml = f'[destination.bigquery]\nproject_id = "{project}"\n' if project else ""
+    file = str(tmp_path / "key.json")
+    more = {"GOOGLE_APPLICATION_CREDENTIALS": file, "GOOGLE_CLOUD_PROJECT": "default"}
+    found = resolved(tmp_path, toml, **more)
+    assert found[:3] == ["True", "default", project or "None"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 import logging
 import re
 import traceback
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -19,13 +20,23 @@ import pyarrow.parquet as pq
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from protime_source import ApiError, Assignment, Client, Settings, UnavailableError, protime
+from protime_source import (
+    ApiError,
+    Assignment,
+    Client,
+    Settings,
+    UnavailableError,
+    WarehouseError,
+    protime,
+)
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.delta import Delta
 from protime_source.demo import Fault
 from protime_source.failures import explain
-from protime_source.redaction import RedactingFilter, redact, redact_http_logs
+from protime_source.redaction import RedactingFilter, hide, redact, redact_http_logs
 from protime_source.transport import Transport
+from tests.engines import PostgresEngine
+from tests.servers.postgres import PostgresServer
 from tests.world import World
 
 LINK = f"{ASSIGNMENTS.path}?filter=date ge '2026-01-01'&continuationToken=aB+/1=&deltaToken=cD+/2="
@@ -54,13 +65,41 @@ def transport(world: World) -> Iterator[Transport]:
         ("access_token=a.b-c_d", "access_token=***"),
         ("Authorization: Bearer ey.J0-x_y", "Authorization: Bearer ***"),
         ("{'authorization': 'bearer ey.J0'}", "{'authorization': 'bearer ***'}"),
+        ('{"client_secret": "a b&c"}', '{"client_secret": "***"}'),
+        ('{"access_token":"a","x":"b"}', '{"access_token":"***","x":"b"}'),
+        (r'"{\"client_secret\": \"ab\"}"', r'"{\"client_secret\": \"***\"}"'),
+        ("{'access_token': 'a'}", "{'access_token': '***'}"),
         ("nothing to hide: token", "nothing to hide: token"),
+        ("Check client_id, client_secret: they", "Check client_id, client_secret: they"),
         ("", ""),
     ],
 )
 def test_tokens_are_replaced_and_the_rest_is_kept(text: str, redacted: str) -> None:
     assert redact(text) == redacted
     assert redact(redacted) == redacted
+
+
+@pytest.mark.parametrize(
+    "shown", ['no "qu/ot" e here', r'{"message": "no \"qu/ot\" e here"}', "no=%22qu%2Fot%22%20e"]
+)
+def test_a_value_that_is_known_is_found_anywhere(shown: str) -> None:
+    hide('"qu/ot" e')
+    assert "***" in redact(shown)
+    assert "ot" not in redact(shown)
+
+
+def test_what_is_too_short_to_be_a_secret_is_not_looked_for() -> None:
+    hide("the")
+    hide("")
+    assert redact("Check the network") == "Check the network"
+
+
+def test_the_secret_is_known_after_a_thousand_tokens(world: World, transport: Transport) -> None:
+    for number in range(1000):
+        hide(f"some token {number}")
+    transport.get(f"{ASSIGNMENTS.path}/{next(iter(world.tenant.records))}", decode)
+    assert redact(f"It is {world.tenant.client_secret}.") == "It is ***."
+    assert redact("some token 1 some token 999") == "some token 1 ***"
 
 
 def test_the_filter_redacts_what_is_in_the_arguments() -> None:
@@ -118,6 +157,36 @@ def test_no_error_of_a_dead_host_tells_a_token(world: World, transport: Transpor
     with pytest.raises(UnavailableError, match="Connection refused") as caught:
         transport.get(LINK, decode)
     check_silence(world, caught.value)
+
+
+ECHOES = {
+    "form": "client_secret={secret}&access_token={token}",
+    "JSON": '{{"client_secret": "{secret}", "access_token":"{token}"}}',
+    "bare": "{secret} and {token} are not what I expect",
+}
+BODIES: dict[str, Any] = {
+    "description": {"error": "ECHO", "error_description": "ECHO"},
+    "error": {"error": "ECHO"},
+    "API": {"error": {"code": "ECHO", "message": "ECHO", "reasons": ["ECHO"]}},
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("place", BODIES)
+def test_what_a_server_says_back_is_not_repeated(
+    world: World, log: pytest.LogCaptureFixture, echo: str, place: str
+) -> None:
+    """It knows the token of the run before."""
+    outcome(world, {})
+    issued = {request.headers["Authorization"] for request in world.tenant.api_requests}
+    secrets = {world.tenant.client_secret} | {each.removeprefix("Bearer ") for each in issued}
+    text = ECHOES[echo].format(secret=world.tenant.client_secret, token=max(secrets, key=len))
+    body = json.dumps(BODIES[place]).replace("ECHO", json.dumps(text)[1:-1])
+    where = "" if place == "API" else "/connect/token"
+    world.tenant.faults.append(Fault("status", status=400, body=body, where=where, times=99))
+    said = f"{outcome(world, {})} {log.text}"
+    assert "***" in said
+    assert not [secret for secret in secrets if secret in said]
 
 
 def check_silence(world: World, error: ApiError) -> None:
@@ -277,3 +346,66 @@ def check_traces(world: World, said: list[str]) -> None:
     secrets = {world.tenant.client_secret, base64.b64encode(client.encode()).decode()}
     secrets |= {part for token in tokens for part in token.split(".")[1:]}
     assert not [secret for secret in secrets if secret in text]
+
+
+PASSWORD = "Geheim-4711"
+SERVERS = {
+    "wrong password": (
+        "postgres://postgres:{password}@127.0.0.1:{port}/postgres",
+        "authentication",
+    ),
+    "nobody there": ("postgres://postgres:{password}@127.0.0.1:9/postgres", "refused"),
+}
+
+
+@pytest.mark.parametrize("case", SERVERS)
+def test_the_password_of_postgres_is_nowhere(
+    world: World, log: pytest.LogCaptureFixture, postgres_server: PostgresServer, case: str
+) -> None:
+    url, words = SERVERS[case]
+    world.engine = PostgresEngine(url.format(password=PASSWORD, port=postgres_server.port))
+    check_refused(refused(world) + log.text, PASSWORD, words)
+
+
+def test_a_password_in_what_is_no_url_is_not_shown(
+    world: World, log: pytest.LogCaptureFixture
+) -> None:
+    """By our line: the error below it is dlt's, and shows what it cannot read."""
+    world.engine = PostgresEngine(f"postgres//postgres:{PASSWORD}@127.0.0.1/postgres")
+    told = refused(world).splitlines()[0]
+    check_refused(told + log.text, PASSWORD, "cannot be read")
+
+
+KEYS: dict[str, Callable[[str], str]] = {
+    "cut": lambda key: key[: len(key) // 2],
+    "no key": lambda key: key.replace("MII", f"{PASSWORD}MII"),
+}
+
+
+@pytest.mark.parametrize("engine", ["bigquery"], indirect=True)
+@pytest.mark.parametrize("case", KEYS)
+def test_the_key_of_bigquery_is_nowhere(
+    world: World, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    [name] = [name for name in world.engine.environment() if name.endswith("CREDENTIALS")]
+    credentials = json.loads(world.engine.environment()[name])
+    key = KEYS[case](credentials["private_key"])
+    monkeypatch.setenv(name, json.dumps({**credentials, "private_key": key}))
+    check_refused(refused(world) + log.text, key.splitlines()[1], "PEM")
+
+
+def refused(world: World) -> str:
+    """The error of a run that cannot use its destination, in every way that there is."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whichever dlt raises
+        world.run()
+    failure = explain(caught.value)
+    assert failure.exit_code == WarehouseError.exit_code
+    assert len(failure.message.splitlines()) == 1
+    trace: Any = world.pipeline().last_trace
+    shown = "".join(traceback.format_exception(caught.value))
+    return f"{failure.message}\n{shown} {trace!r} {trace and trace.asstr(verbosity=2)}"
+
+
+def check_refused(said: str, secret: str, words: str) -> None:
+    assert words in said
+    assert secret not in said

@@ -14,6 +14,7 @@ from protime_source.demo import Behaviour, Fault
 from protime_source.failures import explain
 from protime_source.runner import load
 from tests.conftest import WorldFactory
+from tests.engines import every_engine
 from tests.world import World
 
 MIDDLE = f"{date.today().year}-02-01"
@@ -70,6 +71,7 @@ def test_rows_that_stay_have_no_marks(world: World) -> None:
     world.check()
 
 
+@every_engine
 def test_rows_before_the_window_are_left_alone(make_world: WorldFactory) -> None:
     """A row that moved before the window is held, and no walk over the window can show it."""
     world = make_world(behaviour=Behaviour(leaving_window="update"))

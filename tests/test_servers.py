@@ -20,6 +20,7 @@ from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRela
 from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound
 from google.cloud.bigquery import Client, LoadJobConfig
 
+from tests.engines import lead_to_bigquery
 from tests.servers.bigquery import BigQueryServer
 from tests.servers.postgres import PostgresServer, execute
 
@@ -53,8 +54,7 @@ def database(postgres_server: PostgresServer) -> str:
 @pytest.fixture
 def dataset(bigquery_server: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> str:
     """A dataset with one table and one row, and the environment that leads dlt to it."""
-    for name, value in bigquery_server.environment().items():
-        monkeypatch.setenv(name, value)
+    lead_to_bigquery(bigquery_server, monkeypatch)
     name = bigquery_server.new_dataset()
     bigquery_server.client().create_dataset(name)
     bigquery_server.query(f"CREATE TABLE {name}.items (id INT64 NOT NULL, name STRING)")

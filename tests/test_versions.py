@@ -11,7 +11,7 @@ import pytest
 
 from protime_source.demo import Behaviour, Fault
 from tests.conftest import WorldFactory
-from tests.world import Row, World
+from tests.world import Row, World, timeless
 
 Event = dict[str, Any]
 HIGH = "00000903{:012X}"
@@ -128,11 +128,7 @@ def test_the_same_events_twice_change_nothing_but_the_time(world: World) -> None
     _answer(world, events * 2)
     once = world.rows()
     _answer(world, Random(1).sample(events, len(events)))
-    assert _timeless(world.rows()) == _timeless(once)
-
-
-def _timeless(rows: dict[int, Row]) -> dict[int, Row]:
-    return {id_: {**row, "synced_at": None} for id_, row in rows.items()}
+    assert timeless(world.rows()) == timeless(once)
 
 
 def test_at_equal_versions_an_announced_delete_stands(world: World) -> None:

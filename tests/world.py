@@ -141,6 +141,17 @@ class World:
         wanted = {id_: as_wanted(record) for id_, record in self.tenant.records.items()}
         assert shown == wanted
 
+    def check_levels(self) -> None:
+        """The view over the levels says what Protime says, of an assignment that is live."""
+        view = f"{self.dataset}.assignments__activity_levels"
+        found = self.query(f"SELECT assignment_id, level, activity_definition_id FROM {view}")
+        wanted = (
+            (id_, level["level"], level["activityDefinition"]["id"])
+            for id_, record in self.tenant.records.items()
+            for level in record.get("activityLevels", ())
+        )
+        assert sorted(found, key=str) == sorted(wanted, key=str)
+
     def check_tables(self, *tables: str) -> None:
         """Each of the tables says what Protime says: its live rows equal the records."""
         for table in tables:
