@@ -77,6 +77,7 @@ class ViewKeeper(ModuleType):
         super().__init__(__name__)
         self._schema = schema
         self._collections = collections
+        self._dropped: set[str] = set()
 
     def on_end_trace_step(
         self,
@@ -86,10 +87,12 @@ class ViewKeeper(ModuleType):
         step_info: Any,
         send_state: bool,
     ) -> None:
-        """After a load of this source, creates the views that are missing."""
-        if step.step != "load" or step.step_exception or not isinstance(pipeline, dlt.Pipeline):
+        """After a load, creates the views that are missing; when it failed, those it dropped."""
+        if step.step != "load" or not isinstance(pipeline, dlt.Pipeline):
             return
         loaded = self._loaded(pipeline)
+        if step.step_exception:
+            loaded &= self._dropped
         mine = [collection for collection in self._collections if collection.table in loaded]
         if not mine:
             return
@@ -98,6 +101,7 @@ class ViewKeeper(ModuleType):
             for collection in mine:
                 has_log = f"{collection.table}{SUFFIX}" in loaded
                 self._ensure(client, dialect, collection, has_log)
+                self._dropped.discard(collection.table)
 
     def _ensure(
         self, client: SqlClientBase[Any], dialect: Dialect, collection: Collection, has_log: bool
@@ -132,6 +136,7 @@ class ViewKeeper(ModuleType):
             for collection in self._collections:
                 if collection.table in dropped:
                     drop_views(pipeline, collection)
+                    self._dropped.add(collection.table)
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
         """After a run, lets others in."""
