@@ -7,9 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from importlib.util import find_spec
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import dlt
+from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from protime_source import duckdb_file
 from protime_source.collections import ArrayView, ColumnType
@@ -17,6 +19,9 @@ from protime_source.errors import WarehouseError
 
 ROW_KEY = ("id", "change_version", "is_deleted", "synced_at")
 """Columns in which all rows of a package differ."""
+
+Client = SqlJobClientBase
+"""dlt's client of a destination."""
 
 Quote = Callable[[str], str]
 """Makes a column's name safe in SQL."""
@@ -42,24 +47,26 @@ class Dialect(ABC):
 
     table_hints: ClassVar[dict[str, Any]] = {}
 
-    def check(self, pipeline: dlt.Pipeline) -> None:  # noqa: B027 - most need none
+    def check(self, client: Client) -> None:  # noqa: B027 - most need none
         """Refuses a configuration that cannot work, before anything is asked of Protime.
+
+        Args:
+            client: dlt's client of the destination.
 
         Raises:
             WarehouseError: With what to do about it.
         """
 
-    def prepare(self, pipeline: dlt.Pipeline) -> None:  # noqa: B027
+    def prepare(self, client: Client, pipeline_name: str) -> None:  # noqa: B027
         """Makes sure that a first load can be killed at any moment.
 
         Raises:
             WarehouseError: When there is no place for the data.
         """
 
-    def place(self, pipeline: dlt.Pipeline) -> str:
-        """Where a pipeline loads to, in words."""
-        location = pipeline.destination_client().config.data_location()
-        return f"{location}, dataset {pipeline.dataset_name}"
+    def place(self, client: Client) -> str:
+        """Where a client loads to, in words."""
+        return f"{client.config.data_location()}, dataset {client.sql_client.dataset_name}"
 
     @abstractmethod
     def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
@@ -127,13 +134,13 @@ class DuckDB(Dialect):
     name = "duckdb"
     requires = ("duckdb",)
 
-    def check(self, pipeline: dlt.Pipeline) -> None:
+    def check(self, client: Client) -> None:
         """Refuses a file that is called like the dataset."""
-        duckdb_file.check_name(pipeline)
+        duckdb_file.check_name(_file(client), client.sql_client.dataset_name)
 
-    def prepare(self, pipeline: dlt.Pipeline) -> None:
+    def prepare(self, client: Client, pipeline_name: str) -> None:
         """Creates the file."""
-        duckdb_file.create(pipeline)
+        duckdb_file.create(_file(client), pipeline_name)
 
     def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
         """Its number, also when all values are the same."""
@@ -193,14 +200,14 @@ class BigQuery(Dialect):
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "INT64", "text": "STRING"}
     table_hints: ClassVar[dict[str, Any]] = {"x-bigquery-cluster-columns": ["id"]}
 
-    def check(self, pipeline: dlt.Pipeline) -> None:
+    def check(self, client: Client) -> None:
         """Nothing to refuse; Google's client need not say that it reads results over REST."""
         warnings.filterwarnings("ignore", "Cannot create BigQuery Storage client")
 
-    def place(self, pipeline: dlt.Pipeline) -> str:
+    def place(self, client: Client) -> str:
         """The project and its dataset; dlt's location is only the region."""
-        client: Any = pipeline.sql_client()
-        return f"project {client.project_id}, dataset {pipeline.dataset_name}"
+        project = client.sql_client.project_id
+        return f"project {project}, dataset {client.sql_client.dataset_name}"
 
     def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
         """Different for all rows of a package, see `Walk`; load jobs are never done twice.
@@ -242,15 +249,22 @@ def dialect_of(pipeline: dlt.Pipeline) -> Dialect:
     """The dialect of a pipeline's destination.
 
     Raises:
-        WarehouseError: When it is not supported, lacks a package, or cannot work as configured.
+        WarehouseError: When it is not supported, or lacks a package.
     """
     kind = str(pipeline.destination.destination_type).rpartition(".")[2]
     if kind not in DIALECTS:
         raise WarehouseError(f"The destination {kind} is not supported, only {_SUPPORTED}.")
-    dialect = DIALECTS[kind]
     check_installed(kind)
-    dialect.check(pipeline)
-    return dialect
+    return DIALECTS[kind]
+
+
+def client_of(pipeline: dlt.Pipeline) -> Client:
+    """A client of a pipeline's destination. To make one costs more than most statements do."""
+    return cast(Client, pipeline.destination_client())
+
+
+def _file(client: Client) -> Path:
+    return Path(str(client.config.data_location()))
 
 
 def check_installed(kind: str) -> None:

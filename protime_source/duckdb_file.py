@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import dlt
 import duckdb
 
 from protime_source.errors import WarehouseError
 
 
-def check_name(pipeline: dlt.Pipeline) -> None:
+def check_name(path: Path, dataset: str) -> None:
     """Refuses a file that DuckDB could not tell from the dataset in it.
+
+    Args:
+        path: DuckDB's file.
+        dataset: Name of the dataset.
 
     Raises:
         WarehouseError: When file and dataset share their name: DuckDB calls the database after
             its file, so that `protime.assignments` could mean two things and it refuses all SQL.
     """
-    path, dataset = _path(pipeline), str(pipeline.dataset_name)
     if path.stem.lower() == dataset.lower():
         raise WarehouseError(
             f"DuckDB cannot hold a dataset {dataset} in a file {path.name}: the two"
@@ -26,16 +28,19 @@ def check_name(pipeline: dlt.Pipeline) -> None:
         )
 
 
-def create(pipeline: dlt.Pipeline) -> None:
+def create(path: Path, creator: str) -> None:
     """Creates a file that is not there yet, so that it appears whole or not at all.
 
     A kill while DuckDB creates its file leaves one that it refuses ever after.
 
+    Args:
+        path: DuckDB's file.
+        creator: The pipeline that wants it, which runs once at a time.
+
     Raises:
         WarehouseError: When it cannot be there.
     """
-    path = _path(pipeline)
-    unfinished = path.with_name(f".{path.name}.{pipeline.pipeline_name}")
+    unfinished = path.with_name(f".{path.name}.{creator}")
     unfinished.unlink(missing_ok=True)  # left by a run that was killed here
     if path.exists():
         return
@@ -58,7 +63,3 @@ def _name(unfinished: Path, path: Path) -> None:
         return
     except OSError:  # no hard links there: on exFAT, and on some network folders
         unfinished.rename(path)
-
-
-def _path(pipeline: dlt.Pipeline) -> Path:
-    return Path(str(pipeline.destination_client().config.data_location()))

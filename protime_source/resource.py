@@ -20,6 +20,7 @@ from protime_source.changelog import ChangeLog
 from protime_source.collections import Collection
 from protime_source.connection import Connection
 from protime_source.counts import Counts
+from protime_source.dialects import Client, client_of
 from protime_source.errors import ForbiddenError, ScopeError, SettingsError, UnauthorizedError
 from protime_source.extraction import Extraction
 from protime_source.hints import column_hints, json_columns, merge_hints
@@ -59,9 +60,14 @@ class Job:
     ended: set[str] = field(default_factory=set)
 
     @cached_property
+    def client(self) -> Client:
+        """Dlt's client of the destination, made once."""
+        return client_of(dlt.current.pipeline())
+
+    @cached_property
     def committed(self) -> TPipelineState | None:
         """The pipeline's state in the destination, read once."""
-        return committed(dlt.current.pipeline())
+        return committed(dlt.current.pipeline(), self.client)
 
     def is_last(self, selected: Set[str]) -> bool:
         """Whether all but one of some tables have ended."""
@@ -125,7 +131,7 @@ def refused(collection: Collection, refusal: Exception) -> str:
 def _load(collection: Collection, job: Job, scope: str) -> Iterator[DataItemWithMeta | None]:
     """Loads the collection with a token of one scope."""
     stored = dlt.current.source_schema().tables.get(collection.table, {}).get("columns", {})
-    warehouse = _warehouse(collection, {**column_hints(collection, job.settings), **stored})
+    warehouse = _warehouse(collection, job, {**column_hints(collection, job.settings), **stored})
     transport = Transport(job.settings, [scope], job.connection)
     try:
         run = _extraction(collection, job, warehouse, transport)
@@ -142,13 +148,14 @@ def _load(collection: Collection, job: Job, scope: str) -> Iterator[DataItemWith
     pa.default_memory_pool().release_unused()
 
 
-def _warehouse(collection: Collection, known: TTableSchemaColumns) -> Warehouse:
+def _warehouse(collection: Collection, job: Job, known: TTableSchemaColumns) -> Warehouse:
     """The table, without what is not to be loaded any more."""
     hidden = {column.name for column in collection.hidden}
     columns = {name: each for name, each in known.items() if name not in hidden}
     # Dlt's `refresh`: the load drops or empties the table before the merge.
     is_emptied = "refresh" in dlt.current.load_package_state()["state"]
-    return Warehouse(dlt.current.pipeline(), collection.table, columns, is_emptied=is_emptied)
+    pipeline = dlt.current.pipeline()
+    return Warehouse(pipeline, job.client, collection.table, columns, is_emptied=is_emptied)
 
 
 def _extraction(

@@ -15,7 +15,7 @@ from protime_source.bookmark import Bookmark
 from protime_source.catalogue import COLLECTIONS
 from protime_source.collections import Collection
 from protime_source.console import Console
-from protime_source.dialects import dialect_of
+from protime_source.dialects import client_of, dialect_of
 from protime_source.errors import (
     AlreadyRunningError,
     ApiError,
@@ -64,8 +64,9 @@ def _load(
     pipeline: dlt.Pipeline, tables: tuple[str, ...], full_resync: bool, settings: dict[str, Any]
 ) -> Summary:
     started, counts = time.monotonic(), {table: Counter[str]() for table in tables}
-    dialect = dialect_of(pipeline)
-    dialect.prepare(pipeline)
+    dialect, client = dialect_of(pipeline), client_of(pipeline)
+    dialect.check(client)
+    dialect.prepare(client, pipeline.pipeline_name)
     pending = load_pending(pipeline)
     marks = {} if full_resync else _bookmarks(pipeline, tables)
     for due in _rounds(pipeline, tables, marks, counts):
@@ -76,12 +77,12 @@ def _load(
         for table in due:
             counts[table].update(_metrics(pipeline, table))
     refused = tuple(table for table in tables if counts[table]["refused"])
-    live = count_live(pipeline, [table for table in tables if table not in refused])
+    live = count_live(client.sql_client, [table for table in tables if table not in refused])
     done = {
         table: TableSummary(counts[table], rows, read_bookmark(pipeline, COLLECTIONS[table]))
         for table, rows in live.items()
     }
-    return Summary(done, refused, time.monotonic() - started, pending, dialect.place(pipeline))
+    return Summary(done, refused, time.monotonic() - started, pending, dialect.place(client))
 
 
 Marks = dict[str, Bookmark | None]

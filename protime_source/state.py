@@ -10,6 +10,8 @@ from dlt.common.pipeline import TPipelineState
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.state_sync import load_pipeline_state_from_destination
 
+from protime_source.dialects import Client
+
 logger = logging.getLogger(__name__)
 
 
@@ -19,13 +21,13 @@ def resource_state(state: TPipelineState, source: str, table: str) -> dict[str, 
     return dict(found.get("resources", {}).get(table, {}))
 
 
-def committed(pipeline: dlt.Pipeline) -> TPipelineState | None:
+def committed(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | None:
     """The state that the destination holds; `None` when dlt is told to keep none there."""
     if not pipeline.config.restore_from_destination:
         return None
-    with pipeline.destination_client() as client:
+    with client:
         try:
-            found = load_pipeline_state_from_destination(pipeline.pipeline_name, client)  # type: ignore[arg-type]
+            found = load_pipeline_state_from_destination(pipeline.pipeline_name, client)
         except DatabaseUndefinedRelation:
             found = None
     return found or TPipelineState()

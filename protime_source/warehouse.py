@@ -14,7 +14,7 @@ from dlt.common.schema.typing import TTableSchemaColumns
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase
 
-from protime_source.dialects import dialect_of
+from protime_source.dialects import Client, dialect_of
 from protime_source.errors import WarehouseError
 from protime_source.records import Row
 from protime_source.values import JsonText
@@ -31,6 +31,7 @@ class Warehouse:
 
     Args:
         pipeline: The pipeline that loads it.
+        client: A client of its destination.
         table: Its name.
         columns: dlt's columns of it.
         is_emptied: Whether the load to come empties it first.
@@ -42,25 +43,27 @@ class Warehouse:
     def __init__(
         self,
         pipeline: dlt.Pipeline,
+        client: Client,
         table: str,
         columns: TTableSchemaColumns,
         *,
         is_emptied: bool = False,
     ) -> None:
-        self._pipeline = pipeline
+        self._client = client
         self._is_emptied = is_emptied
         self.dialect = dialect_of(pipeline)
+        self.dialect.check(client)
         self.table = table
         if pipeline.has_pending_data:
             raise WarehouseError(
                 "The pipeline has load packages that are not loaded yet, so the table does not"
                 " show where it stands. Load them first: run the pipeline without new data."
             )
-        with pipeline.sql_client() as client:
-            self.name, self.staging_name = client.get_qualified_table_names(table)
-            self.types = self._read_types(client, columns)
-            self._quoted = client.escape_column_name
-            self._select = ", ".join(self._readable(client, name) for name in self.types)
+        with client.sql_client as sql:
+            self.name, self.staging_name = sql.get_qualified_table_names(table)
+            self.types = self._read_types(sql, columns)
+            self._quoted = sql.escape_column_name
+            self._select = ", ".join(self._readable(sql, name) for name in self.types)
 
     @property
     def exists(self) -> bool:
@@ -70,9 +73,9 @@ class Warehouse:
     @property
     def fingerprint(self) -> str:
         """Tells this destination and dataset from any other, without naming them."""
-        config = self._pipeline.destination_client().config
+        config = self._client.config
         place = f"{self.dialect.name}|{config.data_location()}|{config.fingerprint()}"
-        identity = f"{place}|{self._pipeline.dataset_name}"
+        identity = f"{place}|{self._client.sql_client.dataset_name}"
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     def merge_filter(self, since: datetime | None = None, *, has_version: bool = True) -> str:
@@ -106,8 +109,7 @@ class Warehouse:
 
     def log_filter(self, table: str) -> str:
         """The condition that adds each event to a log once, also when it is staged again."""
-        with self._pipeline.sql_client() as client:
-            name, staging = client.get_qualified_table_names(table)
+        name, staging = self._client.sql_client.get_qualified_table_names(table)
 
         def key(row: str) -> str:
             return self.dialect.row_key(row, ("event_id", "received_at"))
@@ -211,20 +213,20 @@ class Warehouse:
 
     def _query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Bypasses dlt's `dataset()`: that parses and rewrites every statement."""
-        with self._pipeline.sql_client() as client:
+        with self._client.sql_client as client:
             return [tuple(row) for row in client.execute_sql(sql, *parameters) or ()]
 
 
-def count_live(pipeline: dlt.Pipeline, tables: Sequence[str]) -> dict[str, int]:
+def count_live(client: SqlClientBase[Any], tables: Sequence[str]) -> dict[str, int]:
     """How many live rows each of some loaded tables has, in one query."""
     if not tables:
         return {}
-    with pipeline.sql_client() as client:
-        counts = [
-            f"SELECT '{table}', COUNT(*) FROM {client.make_qualified_table_name(table)}"
-            " WHERE NOT is_deleted"
-            for table in tables
-        ]
+    counts = [
+        f"SELECT '{table}', COUNT(*) FROM {client.make_qualified_table_name(table)}"
+        " WHERE NOT is_deleted"
+        for table in tables
+    ]
+    with client:
         found: Any = client.execute_sql(" UNION ALL ".join(counts)) or ()
         return dict(found)
 
