@@ -41,7 +41,8 @@ def create(path: Path, creator: str) -> None:
         WarehouseError: When it cannot be there.
     """
     unfinished = path.with_name(f".{path.name}.{creator}")
-    unfinished.unlink(missing_ok=True)  # left by a run that was killed here
+    if unfinished.exists():
+        unfinished.unlink()  # left by a run that was killed here
     if path.exists():
         return
     if not path.parent.is_dir():

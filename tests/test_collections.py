@@ -78,7 +78,6 @@ def test_all_collections_say_what_protime_says(whole: World, tables: tuple[str, 
     whole.check_tables(*tables)
 
 
-@sql_engines
 def test_after_an_expiry_too(whole: World) -> None:
     run(whole)
     change_all(whole)

@@ -134,7 +134,7 @@ def test_one_switch_set_the_other_way(make_world: WorldFactory, behaviour: Behav
 
 @pytest.mark.parametrize(
     ("engine", "seed"),
-    [*product(ENGINES[:2], range(6)), ("bigquery", ON_BIGQUERY)],
+    [*product(ENGINES[:2], range(4)), ("bigquery", ON_BIGQUERY)],
     indirect=["engine"],
 )
 def test_all_switches_set_at_random(make_world: WorldFactory, seed: int) -> None:

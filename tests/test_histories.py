@@ -47,8 +47,8 @@ SLOWER = {"duckdb": 1, "postgres": 1, "bigquery": 20}
 SITUATIONS = ("first load", "delta", "resync")
 FOLDERS = ("kept", "lost")
 BIGQUERY_PLACES: tuple[tuple[str, Moment], ...] = (
-    ("staging load's marker", "after"),
     ("merge statement", "after"),
+    ("staging load's marker", "after"),
     ("load record", "before"),
 )
 """Where its jobs differ; each takes seconds there."""
@@ -95,17 +95,15 @@ def _engines(name: str, request: pytest.FixtureRequest) -> Callable[[Path], Engi
 
 
 def _places() -> Iterator[Any]:
-    """Every point on either side, on both SQL engines; situation and folder take turns."""
-    turns = product(enumerate(KILL_POINTS), enumerate(MOMENTS), enumerate(ENGINES[:2]))
-    for (p, point), (m, moment), (e, engine) in turns:
+    """Every point on either side; SQL engine, situation and folder take turns."""
+    for (p, point), (m, moment) in product(enumerate(KILL_POINTS), enumerate(MOMENTS)):
         if MANY:
-            for situation, folder in product(SITUATIONS, FOLDERS):
+            for engine, situation, folder in product(ENGINES[:2], SITUATIONS, FOLDERS):
                 yield _place(engine, point, moment, situation, folder)
         else:
-            situation, folder = SITUATIONS[(2 * p + m + e) % 3], FOLDERS[(p + m + e) % 2]
-            yield _place(engine, point, moment, situation, folder)
-
-    for point, moment in BIGQUERY_PLACES:
+            situation, folder = SITUATIONS[(2 * p + m) % 3], FOLDERS[(p // 2 + m) % 2]
+            yield _place(ENGINES[(p + m) % 2], point, moment, situation, folder)
+    for point, moment in BIGQUERY_PLACES if MANY else BIGQUERY_PLACES[:1]:
         yield _place("bigquery", point, moment, "resync", "lost")
 
 
