@@ -41,8 +41,7 @@ def create(path: Path, creator: str) -> None:
         WarehouseError: When it cannot be there.
     """
     unfinished = path.with_name(f".{path.name}.{creator}")
-    if unfinished.exists():
-        unfinished.unlink()  # left by a run that was killed here
+    _remove(unfinished)  # left by a run that was killed here
     if path.exists():
         return
     if not path.parent.is_dir():
@@ -53,7 +52,13 @@ def create(path: Path, creator: str) -> None:
         duckdb.connect(str(unfinished)).close()
         _name(unfinished, path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        _remove(unfinished)
+
+
+def _remove(path: Path) -> None:
+    """Asks first: a disk that cannot be written refuses to remove even what is not there."""
+    if path.exists():
+        path.unlink()
 
 
 def _name(unfinished: Path, path: Path) -> None:
