@@ -79,8 +79,8 @@ def test_histories(engine_name: str, request: pytest.FixtureRequest) -> None:
     )
     machine = type("Histories", (Histories,), {"make_engine": _engines(engine_name, request)})
     run_state_machine_as_test(machine if MANY else seed(SEED)(machine), settings=few)
-    assert counted["complete runs"] > examples
-    assert counted["kills"]
+    assert counted["complete runs"] >= counted["histories"]
+    assert MANY or (counted["complete runs"] > examples and counted["kills"])
 
 
 def _engines(name: str, request: pytest.FixtureRequest) -> Callable[[Path], Engine]:
