@@ -86,7 +86,7 @@ def external_references(value: Mapping[str, Any]) -> dict[str, str]:
         ):
             wanted = f"pairs like (people,@badge-number), of {', '.join(known) or 'no collection'}"
             raise wrong(f"{table}.external_references", text, wanted)
-        columns = [pair.replace(",@", ",") for pair in text.split(")") if pair]
+        columns = [(of, name.removeprefix("@")) for of, name in REFERENCE.findall(text)]
         if len(set(columns)) < len(columns):
             raise wrong(f"{table}.external_references", text, "references of different names")
     return asked

@@ -69,11 +69,13 @@ def batches(pages: Iterable[Page], size: int) -> Iterator[list[Page]]:
         size: Bytes at which a batch is complete.
     """
     batch: list[Page] = []
+    missing = size
     for page in pages:
         batch.append(page)
-        if sum(each.size for each in batch) >= size:
+        missing -= page.size
+        if missing <= 0:
             yield batch
-            batch = []
+            batch, missing = [], size
     if batch:
         yield batch
 
