@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import codecs
 import email.utils
 import http
 import io
+import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import requests
 
 from protime_source.errors import (
@@ -30,11 +31,11 @@ MAX_BODY = 256 * 2**20
 """Bytes, unpacked, that are read of one answer: room for 100,000 records with comments of 2,000
 characters, and little enough that a small machine survives an answer without end."""
 
-_PIECE = 64 * 2**10
-"""Bytes read at once. Older urllib3 unpack all of a piece: a thousandfold, at most 64 MiB."""
+_PIECE = 2**20
+"""Bytes read at once."""
 
-_STRETCH = 2**20
-"""Bytes of text that are checked at once: to decode the whole could take four times its size."""
+_PACKED_PIECE = 64 * 2**10
+"""The same when they are packed. Older urllib3 unpack all of a piece: a thousandfold, 64 MiB."""
 
 _ERRORS: dict[int, type[ResponseError]] = {
     400: BadRequestError,
@@ -73,12 +74,12 @@ class Answer:
         return self.status < http.HTTPStatus.BAD_REQUEST
 
     def check_text(self) -> None:
-        """Raises `UnicodeDecodeError` when the body is not UTF-8; holds no second copy of it."""
-        view, done = memoryview(self.content), 0
-        while done < len(view):
-            is_last = done + _STRETCH >= len(view)
-            _, used = codecs.utf_8_decode(view[done : done + _STRETCH], "strict", is_last)
-            done += used
+        """Raises `pyarrow.ArrowInvalid` when the body is not UTF-8.
+
+        Arrow makes no text of it as `bytes.decode` does: a tenth of the time, and no second copy.
+        """
+        ends = pa.py_buffer(struct.pack("ii", 0, len(self.content)))
+        pa.StringArray.from_buffers(1, ends, pa.py_buffer(self.content)).validate(full=True)
 
 
 class RateLimitedError(UnavailableError):
@@ -164,8 +165,9 @@ def _body(response: requests.Response, url: str) -> bytes:
 
     An error's traceback keeps what we name alive, but not what a closed buffer held.
     """
+    size = _PACKED_PIECE if "Content-Encoding" in response.headers else _PIECE
     with io.BytesIO() as body:
-        for piece in response.iter_content(_PIECE):
+        for piece in response.iter_content(size):
             if body.tell() + len(piece) > MAX_BODY:
                 raise _too_large(response, url)
             body.write(piece)

@@ -6,10 +6,12 @@ reference/delta, how-to/track-changes-with-delta, concepts/delta-synchronization
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import islice
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -59,6 +61,32 @@ class Page:
     def is_empty(self) -> bool:
         """Whether it has no records."""
         return _EMPTY.fullmatch(self.records) is not None
+
+
+@dataclass(frozen=True)
+class Part:
+    """How much of a walk is taken at once: at least one page.
+
+    Attributes:
+        max_pages: So many pages at most.
+        max_bytes: No page more when those before it had so much JSON.
+    """
+
+    max_pages: int | None = None
+    max_bytes: int | None = None
+
+    def of(self, pages: Iterable[Page]) -> Iterator[Page]:
+        """The first of some pages; those that are not taken are not asked for."""
+        left = math.inf if self.max_bytes is None else self.max_bytes
+        for page in islice(pages, self.max_pages):
+            yield page
+            left -= page.size
+            if left <= 0:
+                return
+
+
+WHOLE = Part()
+"""All of it."""
 
 
 def batches(pages: Iterable[Page], size: int) -> Iterator[list[Page]]:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +16,7 @@ from protime_source.changelog import ChangeLog
 from protime_source.changes import EventLog
 from protime_source.collections import Collection
 from protime_source.counts import Counts, progress
-from protime_source.delta import LIFETIME, Delta, Page, batches
+from protime_source.delta import LIFETIME, WHOLE, Delta, Page, Part, batches
 from protime_source.errors import ExpiredError, TooLargeError
 from protime_source.records import RecordDecoder
 from protime_source.settings import Settings
@@ -49,7 +48,7 @@ class Extraction:
         builder: Makes Arrow tables of them.
         state: The resource's state, which dlt commits with the rows.
         counts: What was done, for people.
-        max_pages: Stop a walk after this many pages, and let the next run go on there.
+        part: How much of a walk to take; the next run goes on there.
         log: Where to note every event, if that is wanted.
         is_alone: Whether no other collection could be served while this one waits.
         ticker: Tells the times.
@@ -64,7 +63,7 @@ class Extraction:
     builder: TableBuilder
     state: MutableMapping[str, Any]
     counts: Counts
-    max_pages: int | None = None
+    part: Part = WHOLE
     log: ChangeLog | None = None
     is_alone: Callable[[], bool] = alone
     ticker: Ticker = field(default_factory=Ticker, init=False)
@@ -75,14 +74,14 @@ class Extraction:
         """The collection's delta."""
         return Delta(self.transport, self.collection)
 
-    def pages(self, link: str, most: int | None = None) -> Iterator[list[Page] | None]:
+    def pages(self, link: str, part: Part = WHOLE) -> Iterator[list[Page] | None]:
         """The pages from a link on, fetched ahead; `None` while others can be served.
 
         Args:
             link: Where to begin.
-            most: Pages to take at most.
+            part: How many.
         """
-        pages = islice(self.delta.follow(link), most)
+        pages = part.of(self.delta.follow(link))
         return ahead(batches(pages, BYTES_PER_BATCH), self.is_alone)
 
     def tables(

@@ -20,6 +20,7 @@ from protime_source.changelog import ChangeLog
 from protime_source.collections import Collection
 from protime_source.connection import Connection
 from protime_source.counts import Counts
+from protime_source.delta import Part
 from protime_source.dialects import Client, client_of
 from protime_source.errors import ForbiddenError, ScopeError, SettingsError, UnauthorizedError
 from protime_source.extraction import Extraction
@@ -46,7 +47,7 @@ class Job:
 
     Attributes:
         settings: How to load.
-        max_pages: Stop a walk after this many pages.
+        part: How much of a walk to take.
         full_resync: Walk from the start, whatever is remembered.
         connection: The way to the tenant.
         refused: Tables that the tenant does not let this client read.
@@ -55,7 +56,7 @@ class Job:
     """
 
     settings: Settings
-    max_pages: int | None
+    part: Part
     full_resync: bool
     connection: Connection
     refused: set[str] = field(default_factory=set)
@@ -181,7 +182,7 @@ def _extraction(
         TableBuilder(collection, decoder, warehouse.types, dialect.json_type),
         _state(collection, job),
         Counts(collection.table),
-        job.max_pages,
+        job.part,
         ChangeLog(collection) if job.settings.history and collection.has_delta else None,
         partial(job.is_last, frozenset(dlt.current.source().selected_resources)),
     )

@@ -13,6 +13,7 @@ from protime_source import defaults
 from protime_source.catalogue import COLLECTIONS
 from protime_source.choices import wrong
 from protime_source.connection import Connection
+from protime_source.delta import Part
 from protime_source.resource import Job, resource
 from protime_source.settings import Settings
 from protime_source.views import ViewKeeper
@@ -22,7 +23,11 @@ NAME = "protime"
 
 @dlt.source(name=NAME, section=NAME, max_table_nesting=0)
 def protime(
-    *collections: str, max_pages: int | None = None, full_resync: bool = False, **settings: Any
+    *collections: str,
+    max_pages: int | None = None,
+    max_bytes: int | None = None,
+    full_resync: bool = False,
+    **settings: Any,
 ) -> Iterator[DltResource]:
     """The data of a Protime tenant, kept true by delta.
 
@@ -34,6 +39,7 @@ def protime(
             `collections` when nothing is named, which is `assignments` unless set.
         max_pages: Stop a walk after this many pages; the next run goes on there. A delta
             answer is never split.
+        max_bytes: The same, after this much JSON, whatever the size of a page.
         full_resync: Walk from the start, whatever is remembered.
         **settings: Any of `Settings`, in place of dlt's configuration.
 
@@ -43,12 +49,13 @@ def protime(
     Raises:
         SettingsError: When a setting is missing or wrong.
     """
-    if max_pages is not None and max_pages < 1:
-        raise wrong("max_pages", max_pages, "a number from 1")
+    for name, limit in (("max_pages", max_pages), ("max_bytes", max_bytes)):
+        if limit is not None and limit < 1:
+            raise wrong(name, limit, "a number from 1")
     if collections:
         settings["collections"] = collections
     resolved = Settings.from_config(**settings)
-    job = Job(resolved, max_pages, full_resync, Connection(resolved))
+    job = Job(resolved, Part(max_pages, max_bytes), full_resync, Connection(resolved))
     for table in COLLECTIONS:
         yield resource(resolved.collection(table), job)
 

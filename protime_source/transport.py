@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+import pyarrow as pa
 from tenacity import retry_if_exception_type
 
 from protime_source.answers import (
@@ -103,7 +104,7 @@ class Transport:
             raise ProtocolError(
                 f"{place(url)} answered with JSON that is nested too deeply to be read."
             ) from error
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, pa.ArrowInvalid):
             size = len(answer.content)
         raise UnavailableError(
             f"{place(url)} answered with a body that is cut or not JSON ({size} bytes), also after"

@@ -58,7 +58,7 @@ class Walk:
         self._count()
 
     def _tables(self) -> Iterator[pa.Table | None]:
-        for pages in self._run.pages(self.bookmark.link, self._run.max_pages):
+        for pages in self._run.pages(self.bookmark.link, self._run.part):
             if pages is None:
                 yield None
                 continue

@@ -62,6 +62,7 @@ def test_what_is_named_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"external_references": {"breaks": "(people,@x)(people,x)"}}, "of different names"),
         ({"tenant": 5.5}, "tenant is '5.5'"),
         ({"max_pages": 0}, "max_pages is 0, but must be a number from 1"),
+        ({"max_bytes": 0}, "max_bytes is 0, but must be a number from 1"),
         ({"history": "sometimes"}, "history is 'sometimes', but must be true or false"),
     ],
 )

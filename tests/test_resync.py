@@ -308,7 +308,7 @@ def test_walks_that_are_begun_over_and_over_come_to_an_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rival takes the delta each time before the walk in parts is complete."""
-    monkeypatch.setattr("protime_source.runner.PAGES_PER_PACKAGE", 4)
+    monkeypatch.setattr("protime_source.runner.BYTES_PER_PACKAGE", 50_000)
     world.tenant.faults.append(Fault("status", status=410, times=999, where="/delta/"))
     with pytest.raises(UnavailableError, match="6 full walks were begun in this run"):
         load(world.pipeline())

@@ -33,7 +33,6 @@ from protime_source.answers import MAX_BODY
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.delta import MAX_EMPTY, Delta, Page
 from protime_source.demo import DemoServer, DemoTenant, Fault
-from protime_source.runner import PAGES_PER_PACKAGE
 from protime_source.transport import Transport
 from tests.conftest import WorldFactory
 from tests.world import World
@@ -443,10 +442,6 @@ def test_empty_pages_without_end_are_told(world: World, transport: Transport) ->
     with pytest.raises(ProtocolError, match=f"{MAX_EMPTY + 1} pages in a row were empty"):
         list(Delta(transport, ASSIGNMENTS).walk(START))
     assert world.requests == MAX_EMPTY + 1
-
-
-def test_a_walk_in_parts_meets_the_limit_within_a_part() -> None:
-    assert MAX_EMPTY < PAGES_PER_PACKAGE
 
 
 @pytest.mark.parametrize("empty", ["[]", "[ ]", "[\n\t]"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal
 
+import msgspec
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -20,10 +21,10 @@ TODAY = date.today().isoformat()
 PAGES = 6
 
 
-def _walk_to_the_end(world: World, max_pages: int) -> int:
+def _walk_to_the_end(world: World, **limits: int) -> int:
     """Runs until the walk is complete; how many runs it took."""
     for runs in range(1, 50):
-        world.run(max_pages=max_pages)
+        world.run(**limits)
         if not world.bookmark().walking:
             return runs
     raise AssertionError("the walk does not end")
@@ -31,7 +32,17 @@ def _walk_to_the_end(world: World, max_pages: int) -> int:
 
 @pytest.mark.parametrize(("max_pages", "runs"), [(2, 3), (4, 2), (5, 2), (6, 1), (7, 1)])
 def test_a_walk_in_parts_fetches_every_page_once(world: World, max_pages: int, runs: int) -> None:
-    assert _walk_to_the_end(world, max_pages) == runs
+    assert _walk_to_the_end(world, max_pages=max_pages) == runs
+    world.check()
+    assert world.requests == PAGES
+
+
+def test_a_part_of_a_walk_ends_with_the_page_that_reaches_its_size(world: World) -> None:
+    world.run(max_bytes=1)
+    assert len(world.rows()) == 50
+    first = msgspec.json.encode([*world.tenant.records.values()][:50])
+    runs = _walk_to_the_end(world, max_bytes=2 * len(first))
+    assert runs in (2, 3), "five pages of about the size of the first, two or three at once"
     world.check()
     assert world.requests == PAGES
 
@@ -102,7 +113,7 @@ def test_a_vanished_row_is_found_although_an_earlier_part_failed(world: World) -
     world.tenant.faults.append(Fault("status", status=403, after=1))
     with pytest.raises(PipelineStepFailed):
         world.run(max_pages=2)
-    _walk_to_the_end(world, 2)
+    _walk_to_the_end(world, max_pages=2)
     world.check()
 
 
@@ -121,7 +132,7 @@ def test_a_dead_continuation_restarts_the_walk(
         world.lose_working_folder()
     world.run(max_pages=4)
     assert gone <= world.live().keys(), "nothing vanishes before the new walk is complete"
-    _walk_to_the_end(world, 4)
+    _walk_to_the_end(world, max_pages=4)
     world.check()
 
 
