@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from logging import LogRecord
 from typing import Any
 
 import pytest
@@ -15,15 +16,19 @@ from tests.world import World
 SECRET = "Vertraulich-4711"
 
 CASES: dict[str, tuple[Any, str, str, Any]] = {
-    "integer": (7, "cost", "BIGINT", 7),
-    "text": (SECRET, "cost", "VARCHAR", SECRET),
-    "bool": (True, "cost", "BOOLEAN", True),
-    "float": (1.5, "cost", "DOUBLE", 1.5),
-    "list": ([1, {"a": SECRET}], "cost", "JSON", '[1,{"a":"Vertraulich-4711"}]'),
-    "object": ({"centreCode": SECRET}, "cost_centre_code", "VARCHAR", SECRET),
-    "deep object": ({"a": {"b": [1]}}, "cost_a", "JSON", '{"b":[1]}'),
-    "huge integer": (2**70, "cost", "VARCHAR", str(2**70)),
+    "integer": (7, "integer", "BIGINT", 7),
+    "text": (SECRET, "text", "VARCHAR", SECRET),
+    "bool": (True, "bool", "BOOLEAN", True),
+    "float": (1.5, "float", "DOUBLE", 1.5),
+    "list": ([1, {"a": SECRET}], "list", "JSON", '[1,{"a":"Vertraulich-4711"}]'),
+    "object": ({"centreCode": SECRET}, "object_centre_code", "VARCHAR", SECRET),
+    "deep": ({"a": {"b": [1]}}, "deep_a", "JSON", '{"b":[1]}'),
+    "huge": (2**70, "huge", "VARCHAR", str(2**70)),
 }
+"""By name of the field: what Protime sends, and the column, its type and value that come of it."""
+
+
+by_delta_and_by_walk = pytest.mark.parametrize("walks", [False, True], ids=["delta", "walk"])
 
 
 def _types(world: World) -> dict[str, str]:
@@ -34,10 +39,9 @@ def _types(world: World) -> dict[str, str]:
     return dict(rows)
 
 
-def _write(world: World, value: Any, count: int = 4) -> list[int]:
-    """Somebody edits some assignments after Protime has added the field `cost`."""
-    extra = {} if value is None else {"cost": value}
-    world.tenant.behaviour = Behaviour(extra_fields=extra)
+def _write(world: World, count: int = 4, **fields: Any) -> list[int]:
+    """Somebody edits some assignments after Protime has added some fields."""
+    world.tenant.behaviour = Behaviour(extra_fields=fields)
     ids = sorted(world.tenant.records)[:count]
     for id_ in ids:
         record = world.tenant.records[id_]
@@ -48,6 +52,10 @@ def _write(world: World, value: Any, count: int = 4) -> list[int]:
 
 def _column(world: World, name: str) -> dict[int, Any]:
     return {i: row[name] for i, row in world.rows().items() if row[name] is not None}
+
+
+def _is_ours(record: LogRecord) -> bool:
+    return record.name.startswith("protime_source")
 
 
 def test_the_documented_columns_have_their_types(world: World) -> None:
@@ -81,21 +89,20 @@ def test_just_the_columns_of_the_contract_are_not_null(world: World) -> None:
     assert {name for (name,) in rows} == {"id", "change_version", "is_deleted", "synced_at"}
 
 
-@pytest.mark.parametrize("walks", [False, True], ids=["by delta", "by walk"])
-@pytest.mark.parametrize("case", CASES)
+@by_delta_and_by_walk
 def test_a_new_field_becomes_a_column(
-    world: World, case: str, walks: bool, caplog: pytest.LogCaptureFixture
+    world: World, walks: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    value, column, kind, wanted = CASES[case]
     world.run()
-    ids = _write(world, value)
+    ids = _write(world, **{name: value for name, (value, *_) in CASES.items()})
     caplog.clear()
     world.run(full_resync=walks)
     world.check()
-    assert _types(world)[column] == kind
-    assert _column(world, column) == dict.fromkeys(ids, wanted)
-    told = [r.getMessage() for r in caplog.records if r.name.startswith("protime_source")]
-    assert len([text for text in told if f"assignments.{column} " in text]) == 1
+    types, told = _types(world), [r.getMessage() for r in caplog.records if _is_ours(r)]
+    for _, column, kind, wanted in CASES.values():
+        assert types[column] == kind
+        assert _column(world, column) == dict.fromkeys(ids, wanted)
+        assert len([text for text in told if f"assignments.{column} " in text]) == 1
     assert SECRET not in caplog.text
 
 
@@ -112,71 +119,70 @@ def test_a_known_new_field_stays_in_its_column(world: World) -> None:
     """Also when the working folder, which knows the column's type, is lost."""
     world.run()
     for round_ in range(3):
-        ids = _write(world, [round_])
+        ids = _write(world, cost=[round_])
         world.lose_working_folder()
         world.run(full_resync=round_ == 2)
         assert _column(world, "cost") == dict.fromkeys(ids, f"[{round_}]")
     world.check()
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "variant", "wanted"),
-    [
-        (1, "one", "cost__v_text", "one"),
-        ("one", 1, "cost__v_bigint", 1),
-        (1, 1.5, "cost__v_double", 1.5),
-        (True, 2, "cost__v_bigint", 2),
-        ([1], "one", "cost__v_text", "one"),
-        ("one", [1], "cost__v_json", "[1]"),
-    ],
-)
-@pytest.mark.parametrize("walks", [False, True], ids=["by delta", "by walk"])
-def test_a_value_of_another_type_goes_to_a_column_beside(
-    world: World, first: Any, second: Any, variant: str, wanted: Any, walks: bool
-) -> None:
+OTHERS: dict[str, tuple[Any, Any, str, Any]] = {
+    "a": (1, "one", "a__v_text", "one"),
+    "b": ("one", 1, "b__v_bigint", 1),
+    "c": (1, 1.5, "c__v_double", 1.5),
+    "d": (True, 2, "d__v_bigint", 2),
+    "e": ([1], "one", "e__v_text", "one"),
+    "f": ("one", [1], "f__v_json", "[1]"),
+}
+"""By name of the field: what came first, what then, and the column and its value."""
+
+
+@by_delta_and_by_walk
+def test_a_value_of_another_type_goes_to_a_column_beside(world: World, walks: bool) -> None:
     world.run()
-    _write(world, first)
+    _write(world, **{name: first for name, (first, *_) in OTHERS.items()})
     world.run()
-    ids = _write(world, second, 2)
+    ids = _write(world, 2, **{name: second for name, (_, second, *_) in OTHERS.items()})
     world.run(full_resync=walks)
     world.check()
-    assert _column(world, variant) == dict.fromkeys(ids, wanted)
-    assert not set(_column(world, "cost")) & set(ids)
-    assert len(_column(world, "cost")) == 2
+    for name, (_, _, variant, wanted) in OTHERS.items():
+        assert _column(world, variant) == dict.fromkeys(ids, wanted)
+        assert not set(_column(world, name)) & set(ids)
+        assert len(_column(world, name)) == 2
 
 
 def test_an_integer_fits_into_a_column_of_floats(world: World) -> None:
     world.run()
-    _write(world, 1.5)
+    _write(world, cost=1.5)
     world.run()
-    ids = _write(world, 2)
+    ids = _write(world, cost=2)
     world.run()
     assert _column(world, "cost") == dict.fromkeys(ids, 2.0)
     assert "cost__v_bigint" not in _types(world)
 
 
-@pytest.mark.parametrize("value", [7, SECRET, True, 1.5, [1, "a"]])
-def test_deleted_rows_keep_the_new_fields(world: World, value: Any) -> None:
+def test_deleted_rows_keep_the_new_fields(world: World) -> None:
     world.run()
-    announced, vanished = _write(world, value, 2)
+    announced, vanished = _write(world, 2, a=7, b=SECRET, c=True, d=1.5, e=[1, "a"])
     world.run()
-    before = _column(world, "cost")
+    before = {name: _column(world, name) for name in "abcde"}
     world.tenant.delete(announced)
     world.run()
     world.tenant.delete(vanished)
     world.tenant.clock.advance(hours=73)
     world.run()
     world.check()
-    assert _column(world, "cost") == before
+    assert {name: _column(world, name) for name in "abcde"} == before
+    assert all(column.keys() == {announced, vanished} for column in before.values())
     reasons = [world.rows()[id_]["delete_reason"] for id_ in (announced, vanished)]
     assert reasons == ["announced", "vanished"]
 
 
 def test_a_field_that_goes_again_is_empty_from_then_on(world: World) -> None:
     world.run()
-    _write(world, 5)
+    _write(world, cost=5)
     world.run()
-    _write(world, None)
+    _write(world)
     world.run()
     world.check()
     assert _column(world, "cost") == {}

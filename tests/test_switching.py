@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from tests.conftest import WorldFactory
 from tests.engines import ENGINES, Engine
 from tests.world import World
@@ -23,14 +21,11 @@ def _type_of_levels(world: World) -> str:
     return str(kind)
 
 
-@pytest.mark.parametrize("names", [ENGINES, ENGINES[::-1]], ids="-".join)
-def test_round_and_round(
-    make_world: WorldFactory, make_engine: Callable[[str], Engine], names: tuple[str, ...]
-) -> None:
+def test_from_each_to_each(make_world: WorldFactory, make_engine: Callable[[str], Engine]) -> None:
     """The bookmark of one says nothing about another, nor do its column types."""
-    engines = [make_engine(name) for name in names]
+    duckdb, postgres, bigquery = (make_engine(name) for name in ENGINES)
     world = make_world(rows=60)
-    for engine in (*engines, *engines):
+    for engine in (bigquery, postgres, duckdb, postgres, bigquery, duckdb, bigquery):
         world.engine = engine
         world.tenant.churn(20)
         world.tenant.delete(min(world.tenant.records))
