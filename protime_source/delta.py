@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property, partial
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -38,29 +39,66 @@ class Getter(Protocol):
         ...
 
 
+class Answer(Protocol):
+    """An answer as Protime sends it, its records decoded in one way or another."""
+
+    value: Any
+    nextLink: str | None  # noqa: N815  # Protime's spelling
+    deltaLink: str | None  # noqa: N815
+
+
+Typed = Callable[[bytes], Answer | None]
+"""Decodes an answer with its records at once; `None` where they are not as documented."""
+
+
 @dataclass(frozen=True)
 class Page:
     """One answer.
 
     Attributes:
-        records: The JSON array `value`: records of a walk, or events of a delta.
+        body: The answer's JSON.
         next_link: Where the walk or the answer goes on; `None` on its last page.
         delta_link: Where the changes after this will be; only on a last page.
+        decoded: Its records, where they were decoded with it.
     """
 
-    records: msgspec.Raw
+    body: bytes
     next_link: str | None
     delta_link: str | None
+    decoded: Sequence[Any] | None = None
+
+    @classmethod
+    def read(cls, body: bytes, typed: Typed | None = None) -> Self:
+        """Reads an answer.
+
+        Args:
+            body: As it came.
+            typed: Decodes its records, too.
+
+        Raises:
+            msgspec.DecodeError: When it is no answer.
+        """
+        body = decodable(body)
+        known = typed(body) if typed else None
+        answer = known or _answer(body)
+        next_link = answer.nextLink or None
+        delta_link = None if next_link else answer.deltaLink or None
+        return cls(body, next_link, delta_link, known.value if known else None)
+
+    @cached_property
+    def records(self) -> msgspec.Raw:
+        """The JSON array `value`: records of a walk, or events of a delta."""
+        return _answer(self.body).value
 
     @property
     def size(self) -> int:
-        """Bytes of its records."""
-        return memoryview(self.records).nbytes
+        """Bytes of its JSON."""
+        return len(self.body)
 
     @property
     def is_empty(self) -> bool:
         """Whether it has no records."""
-        return _EMPTY.fullmatch(self.records) is not None
+        return not self.decoded and _EMPTY.fullmatch(self.records) is not None
 
 
 @dataclass(frozen=True)
@@ -108,18 +146,14 @@ def batches(pages: Iterable[Page], size: int) -> Iterator[list[Page]]:
         yield batch
 
 
-class _Answer(msgspec.Struct, gc=False):
+class _Undecoded(msgspec.Struct, gc=False):
     value: msgspec.Raw = msgspec.Raw(b"[]")
-    nextLink: str | None = None  # noqa: N815  # Protime's spelling
+    nextLink: str | None = None  # noqa: N815
     deltaLink: str | None = None  # noqa: N815
 
 
 _EMPTY = re.compile(rb"\[\s*\]")
-_decoder = msgspec.json.Decoder(_Answer)
-
-
-def _decode(body: bytes) -> _Answer:
-    return _decoder.decode(decodable(body))
+_answer = msgspec.json.Decoder(_Undecoded).decode
 
 
 class Delta:
@@ -128,11 +162,15 @@ class Delta:
     Args:
         transport: The way to the API.
         collection: Which collection.
+        typed: Decodes its records with each answer, in one pass.
     """
 
-    def __init__(self, transport: Getter, collection: Collection) -> None:
+    def __init__(
+        self, transport: Getter, collection: Collection, typed: Typed | None = None
+    ) -> None:
         self._transport = transport
         self._collection = collection
+        self._read = partial(Page.read, typed=typed)
 
     def walk(self, start: date | None) -> Iterator[Page]:
         """Starts a new delta: all records from `start` on, page by page.
@@ -179,15 +217,14 @@ class Delta:
             yield page
 
     def _page(self, link: str) -> Page:
-        answer = self._transport.get(link, _decode)
-        next_link = answer.nextLink or None
-        delta_link = answer.deltaLink or None
-        if next_link is None and delta_link is None and self._collection.has_delta:
+        page = self._transport.get(link, self._read)
+        is_last = page.next_link is None and page.delta_link is None
+        if is_last and self._collection.has_delta:
             raise ProtocolError(
                 f"Protime ended the {self._collection.name} without a deltaLink; without it no"
                 " later change could be found, so this answer is not used."
             )
-        return Page(answer.value, next_link, None if next_link else delta_link)
+        return page
 
     def _check_progress(self, link: str, seen: set[int]) -> None:
         """Remembers eight bytes a page, so that a loop of links ends."""

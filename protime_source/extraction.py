@@ -16,7 +16,7 @@ from protime_source.changelog import ChangeLog
 from protime_source.changes import EventLog
 from protime_source.collections import Collection
 from protime_source.counts import Counts, progress
-from protime_source.delta import LIFETIME, WHOLE, Delta, Page, Part, batches
+from protime_source.delta import LIFETIME, WHOLE, Delta, Page, Part, Typed, batches
 from protime_source.errors import ExpiredError, TooLargeError
 from protime_source.records import RecordDecoder
 from protime_source.settings import Settings
@@ -69,20 +69,18 @@ class Extraction:
     ticker: Ticker = field(default_factory=Ticker, init=False)
     valid_since: datetime | None = field(default=None, init=False)
 
-    @property
-    def delta(self) -> Delta:
-        """The collection's delta."""
-        return Delta(self.transport, self.collection)
-
-    def pages(self, link: str, part: Part = WHOLE) -> Iterator[list[Page] | None]:
+    def pages(
+        self, link: str, part: Part = WHOLE, typed: Typed | None = None
+    ) -> Iterator[list[Page] | None]:
         """The pages from a link on, fetched ahead; `None` while others can be served.
 
         Args:
             link: Where to begin.
             part: How many.
+            typed: Decodes their records with them.
         """
-        pages = part.of(self.delta.follow(link))
-        return ahead(batches(pages, BYTES_PER_BATCH), self.is_alone)
+        delta = Delta(self.transport, self.collection, typed)
+        return ahead(batches(part.of(delta.follow(link)), BYTES_PER_BATCH), self.is_alone)
 
     def tables(
         self, *, full_resync: bool = False, is_known: bool = True

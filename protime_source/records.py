@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from protime_source.collections import Collection, Column, ColumnType
+from protime_source.delta import Answer
 from protime_source.errors import ProtocolError
 from protime_source.values import (
     JsonText,
@@ -47,8 +48,8 @@ _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 class RecordDecoder:
     """Decodes records and events of one collection.
 
-    The documented fields are decoded by a typed struct, six times as fast as dictionaries. A
-    page with anything else in it (a field that the API added, a value of another type) is
+    The documented fields are decoded by a typed struct, six times as fast as dictionaries. An
+    answer with anything else in it (a field that the API added, a value of another type) is
     decoded once more, field by field, so that nothing is dropped in silence.
 
     Args:
@@ -72,28 +73,34 @@ class RecordDecoder:
         self._hidden = {column.path.lower() for column in collection.hidden}
         self._taken = {column.name for column in collection.columns} | MARKS
         self._record = _struct(collection)
-        self._page = msgspec.json.Decoder(list[self._record] | None)  # type: ignore[name-defined]
+        self._answer = msgspec.json.Decoder(_answer(self._record))
         self._events = msgspec.json.Decoder(list[_Event] | None)
         self._getters = [(column, _getter(column.path)) for column in collection.columns]
         self._told: Counter[tuple[str, str]] = Counter()
 
-    def columns(self, pages: Sequence[msgspec.Raw]) -> dict[str, list[Any]] | None:
-        """Decodes pages column by column.
-
-        Args:
-            pages: The JSON arrays of some pages.
+    def answer(self, body: bytes) -> Answer | None:
+        """Decodes an answer of records, in one pass.
 
         Returns:
-            The values of each documented column, JSON as bytes; `None` when a page holds
-            something that is not documented or no text, and `rows` has to read it.
+            The answer; `None` when it holds something that is not documented or no text, and
+            `rows` has to read it.
         """
-        if any(may_need_mending(page) for page in pages):
+        if may_need_mending(body):
             return None
         try:
-            decoded = [record for page in pages for record in self._page.decode(page) or ()]
+            answer: Answer = self._answer.decode(body)
         except msgspec.DecodeError:
             return None
-        return {column.name: _readable(column, get(decoded)) for column, get in self._getters}
+        return answer
+
+    def columns(self, pages: Iterable[Sequence[msgspec.Struct]]) -> dict[str, list[Any]]:
+        """The values of each documented column of some pages, JSON as bytes.
+
+        Args:
+            pages: Their records, as `answer` decodes them.
+        """
+        records = [record for page in pages for record in page]
+        return {column.name: _readable(column, get(records)) for column, get in self._getters}
 
     def rows(self, records: msgspec.Raw) -> list[Row]:
         """Decodes a page record by record, with every field.
@@ -249,6 +256,13 @@ class _Event(msgspec.Struct, gc=False):
 
     changeType: str  # noqa: N815  # Protime's spelling
     data: msgspec.Raw
+
+
+def _answer(record: type[msgspec.Struct]) -> Any:
+    """An answer with such records."""
+    links: list[Any] = [("nextLink", str | None, None), ("deltaLink", str | None, None)]
+    records: Any = list[record]  # type: ignore[valid-type]
+    return msgspec.defstruct("Answer", [("value", records), *links], gc=False)
 
 
 def _struct(collection: Collection) -> type[msgspec.Struct]:

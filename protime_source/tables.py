@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from protime_source.collections import Collection
+from protime_source.delta import Page
 from protime_source.records import MARKS, RecordDecoder, Row
 from protime_source.values import JsonText
 
@@ -77,19 +77,20 @@ class TableBuilder:
         ]
         self.schema = pa.schema(documented + marks)
 
-    def pages(self, pages: Sequence[msgspec.Raw], synced_at: datetime) -> pa.Table:
+    def pages(self, pages: Sequence[Page], synced_at: datetime) -> pa.Table:
         """The live rows of some pages of a walk.
 
         Args:
-            pages: The pages' JSON arrays.
+            pages: The pages, with their records decoded where they are as documented.
             synced_at: When they were received (UTC).
         """
-        if (columns := self._decoder.columns(pages)) is not None:
+        known = [page.decoded for page in pages if page.decoded is not None]
+        if len(known) == len(pages):
             try:
-                return self._live(columns, synced_at)
+                return self._live(self._decoder.columns(known), synced_at)
             except (pa.ArrowInvalid, OverflowError):
                 pass  # a date that is no date, a number too large: read it field by field
-        decoded = (self._decoder.rows(page) for page in pages)
+        decoded = (self._decoder.rows(page.records) for page in pages)
         return self.rows([live(row, synced_at) for rows in decoded for row in rows])
 
     def rows(self, rows: Sequence[Row]) -> pa.Table:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-import msgspec
-
 from protime_source.collections import ColumnType
 
 _BACKSLASH = b"\\"
@@ -48,9 +46,9 @@ def _marked(match: re.Match[bytes]) -> bytes:
     return _MARK if len(match[0]) == len(_MARK) else match[0]
 
 
-def may_need_mending(text: msgspec.Raw) -> bool:
+def may_need_mending(text: bytes) -> bool:
     """Whether JSON text has an escape that some engine may not hold."""
-    return _BACKSLASH in bytes(text) and _HARD.search(text) is not None
+    return _BACKSLASH in text and _HARD.search(text) is not None
 
 
 def mended(text: bytes, *, holds_nul: bool) -> bytes:

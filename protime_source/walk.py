@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -58,12 +57,13 @@ class Walk:
         self._count()
 
     def _tables(self) -> Iterator[pa.Table | None]:
-        for pages in self._run.pages(self.bookmark.link, self._run.part):
+        run = self._run
+        for pages in run.pages(self.bookmark.link, run.part, run.decoder.answer):
             if pages is None:
                 yield None
                 continue
             self._move(pages[-1])
-            yield from self._rows([page.records for page in pages])
+            yield from self._rows(pages)
         if not self.bookmark.walking:
             yield from self._vanished()
 
@@ -74,7 +74,7 @@ class Walk:
             link, walking=page.delta_link is None, contact=self._run.ticker.after()
         )
 
-    def _rows(self, pages: list[msgspec.Raw]) -> Iterator[pa.Table]:
+    def _rows(self, pages: list[Page]) -> Iterator[pa.Table]:
         """A table of some pages, with a time of its own and each id once.
 
         So all staged rows differ, by which BigQuery tells them apart.

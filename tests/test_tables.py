@@ -6,12 +6,12 @@ import json
 from datetime import UTC, date, datetime
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pytest
 from dlt.common.schema import Schema
 
 from protime_source.catalogue import ASSIGNMENTS
+from protime_source.delta import Page
 from protime_source.demo import DemoTenant
 from protime_source.records import RecordDecoder, Row
 from protime_source.tables import TableBuilder, deleted, live
@@ -39,14 +39,16 @@ SCHEMA = {
 }
 
 
+DECODER = RecordDecoder(ASSIGNMENTS, Schema("any").naming.normalize_identifier)
+
+
 def builder(**undocumented: str) -> TableBuilder:
-    decoder = RecordDecoder(ASSIGNMENTS, Schema("any").naming.normalize_identifier)
-    return TableBuilder(ASSIGNMENTS, decoder, undocumented)
+    return TableBuilder(ASSIGNMENTS, DECODER, undocumented)
 
 
 def page(build: TableBuilder, *records: Any) -> pa.Table:
-    text = json.dumps([{**KEYS, **record} for record in records])
-    return build.pages([msgspec.Raw(text.encode())], NOW)
+    answer = {"value": [{**KEYS, **record} for record in records]}
+    return build.pages([Page.read(json.dumps(answer).encode(), DECODER.answer)], NOW)
 
 
 def types(table: pa.Table) -> dict[str, str]:
@@ -87,7 +89,7 @@ def test_both_ways_give_the_same_table() -> None:
 
 
 def test_an_empty_page_is_an_empty_table_of_the_same_schema() -> None:
-    table = builder().pages([msgspec.Raw(b"[]")], NOW)
+    table = page(builder())
     assert (table.num_rows, types(table)) == (0, SCHEMA)
     assert types(builder().rows([])) == SCHEMA
 
