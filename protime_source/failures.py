@@ -8,7 +8,10 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dlt.common.configuration.exceptions import ConfigFieldMissingException
+from dlt.common.configuration.exceptions import (
+    ConfigFieldMissingException,
+    InvalidNativeValue,
+)
 from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
@@ -48,11 +51,6 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
         r"not a valid DuckDB database file",
         "The DuckDB file is broken: no DuckDB can read it. Move it away and run again: everything"
         " is loaded anew, except what was deleted in Protime before.",
-    ),
-    (
-        r"Could not parse SQLAlchemy URL|Expected .* connection string",
-        "The destination's credentials cannot be read. They are a URL, like"
-        " postgresql://user:password@host:5432/database.",
     ),
     (
         r"Ambiguous reference to catalog or schema",
@@ -113,6 +111,13 @@ def _known(cause: BaseException) -> Failure | None:
             text = (
                 "destination_type names no destination of dlt's. Set it to duckdb, postgres or"
                 " bigquery."
+            )
+            return Failure(text, SettingsError.exit_code)
+        case InvalidNativeValue():
+            text = (
+                "The destination's credentials cannot be read. For Postgres they are a URL like"
+                " postgresql://user:password@host:5432/database, for DuckDB a path, for BigQuery"
+                " the JSON of a service account."
             )
             return Failure(text, SettingsError.exit_code)
         case ConfigFieldMissingException():

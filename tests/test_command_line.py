@@ -10,11 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+import dlt
 import pytest
+from dlt.common.configuration.exceptions import InvalidNativeValue
 
 from protime_source.console import Console
 from protime_source.counts import Counts
 from protime_source.demo import Behaviour, Fault
+from protime_source.failures import explain
+from protime_source.runner import load
 from tests.command import reason, run, start
 from tests.conftest import WorldFactory
 from tests.world import World
@@ -191,6 +195,27 @@ def test_another_destination_is_refused(world: World, destination: str, words: s
     failed = run(world, DESTINATION_TYPE=destination)
     assert failed.returncode in (2, 4)
     assert words in reason(failed)
+    assert world.tenant.requests == []
+
+
+@pytest.mark.parametrize(
+    ("destination", "credentials"),
+    [
+        ("postgres", "nonsense"),
+        ("postgres", "postgresql://loader:password@host:port/warehouse"),
+        ("bigquery", '{"type": "service_account"}'),
+    ],
+)
+def test_credentials_that_cannot_be_read_are_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, destination: str, credentials: str
+) -> None:
+    monkeypatch.setenv(f"DESTINATION__{destination.upper()}__CREDENTIALS", credentials)
+    with pytest.raises(InvalidNativeValue) as caught:
+        load(dlt.pipeline("protime", destination=destination, dataset_name="protime"))
+    failure = explain(caught.value)
+    assert failure.exit_code == 2
+    assert "credentials cannot be read" in failure.message
+    assert credentials not in failure.message
     assert world.tenant.requests == []
 
 
