@@ -13,6 +13,18 @@ SECONDS_BETWEEN_LINES = 5.0
 """How often a long run says how far it is."""
 
 
+_METRICS = (
+    "pages",
+    "received",
+    "merged",
+    "marked",
+    "vanished",
+    "ignored",
+    "requests",
+    "resumed",
+)
+
+
 @dataclass
 class Counts:
     """The counts of one collection in one load.
@@ -26,6 +38,7 @@ class Counts:
         vanished: Those of them that a resync no longer found.
         same: Records that a catalog's walk showed as the warehouse has them.
         requests: Requests made to the API.
+        resumed: 1 when a walk went on that an earlier load had begun.
     """
 
     table: str
@@ -36,6 +49,7 @@ class Counts:
     vanished: int = 0
     same: int = 0
     requests: int = 0
+    resumed: int = 0
     _said_at: float = field(default_factory=time.monotonic, repr=False)
 
     @property
@@ -53,5 +67,4 @@ class Counts:
 
     def metrics(self) -> dict[str, int]:
         """The counts by name, for dlt's trace."""
-        names = ("pages", "received", "merged", "marked", "vanished", "ignored", "requests")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _METRICS}

@@ -152,7 +152,7 @@ class _Undecoded(msgspec.Struct, gc=False):
     deltaLink: str | None = None  # noqa: N815
 
 
-_EMPTY = re.compile(rb"\[\s*\]")
+_EMPTY = re.compile(rb"\[\s*\]|null")
 _answer = msgspec.json.Decoder(_Undecoded).decode
 
 

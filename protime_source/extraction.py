@@ -176,6 +176,7 @@ class Extraction:
 
     def _resync(self, bookmark: Bookmark | None) -> Iterator[pa.Table | None]:
         """Goes on with a walk, or begins one."""
+        self.counts.resumed = int(bookmark is not None)
         begun = iter([bookmark])
         yield from self._until_one_gets_through(lambda: self._walk(next(begun, None)))
 

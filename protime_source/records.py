@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Set
@@ -41,6 +42,8 @@ MARKS = frozenset({"is_deleted", "deleted_at", "delete_reason", "synced_at"})
 
 WARNINGS_PER_COLUMN = 20
 """A mistake that all records share is not told for each of them."""
+
+_UNREADABLE = (msgspec.DecodeError, RecursionError)
 
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -110,7 +113,7 @@ class RecordDecoder:
         """
         try:
             decoded = msgspec.json.decode(records, type=list[msgspec.Raw] | None) or []
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise self._unreadable() from error
         return [self._row(record) for record in decoded]
 
@@ -122,7 +125,7 @@ class RecordDecoder:
         """
         try:
             decoded = self._events.decode(records) or []
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise ProtocolError(f"A delta event is not as documented: {error}.") from error
         return [(event.changeType, self._row(event.data)) for event in decoded]
 
@@ -179,7 +182,7 @@ class RecordDecoder:
     def _decode_object(self, raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
         try:
             return _raw_fields(raw)
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise self._unreadable() from error
 
     def _undocumented(self, raw: bytes) -> Any:
@@ -190,18 +193,21 @@ class RecordDecoder:
         return str(value) if isinstance(value, int) and not fits_bigint(value) else value
 
     def _decode_scalar(self, raw: bytes) -> Any:
-        """The value; a number that no computer holds, as its text."""
+        """The value; a number that no computer holds, an object and an array as their text."""
+        if raw.startswith((b"{", b"[")):
+            return raw.decode()
         try:
-            return msgspec.json.decode(raw)
+            value = msgspec.json.decode(raw)
         except msgspec.ValidationError:
             return raw.decode()
         except msgspec.DecodeError as error:
             raise self._unreadable() from error
+        return raw.decode() if isinstance(value, float) and math.isinf(value) else value
 
     def _unreadable(self) -> ProtocolError:
         return ProtocolError(
-            f"A record of {self._collection.name} cannot be read: it is no JSON object, or holds"
-            " text that is not Unicode. Nothing of this run was loaded."
+            f"A record of {self._collection.name} cannot be read: it is no JSON object, holds text"
+            " that is not Unicode, or is nested too deeply. Nothing of this run was loaded."
         )
 
     def _value(self, column: Column, raw: msgspec.Raw, id_: int | None) -> Any:
@@ -209,7 +215,7 @@ class RecordDecoder:
         value = self._decode_scalar(text)
         try:
             return None if value is None else coerce(column.type, value, text)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             if column.name == "id" and type(value) is int:
                 return self._stand_in(value)
             self._tell(column.name, f"has a value that is no {column.type}: loaded as empty", id_)
@@ -307,7 +313,7 @@ def _define(
 
 
 def _attribute(field: str) -> str:
-    return re.sub(r"\W", "_", field) + "_"
+    return "_" + re.sub(r"\W", "_", field)
 
 
 def _getter(path: str) -> Callable[[list[Any]], list[Any]]:

@@ -19,6 +19,7 @@ from protime_source.dialects import client_of, dialect_of
 from protime_source.errors import (
     AlreadyRunningError,
     ApiError,
+    ProtocolError,
     SettingsError,
     UnavailableError,
 )
@@ -26,6 +27,7 @@ from protime_source.extraction import MAX_WALKS
 from protime_source.failures import Failure, explain
 from protime_source.lock import one_run
 from protime_source.pending import load_pending
+from protime_source.redaction import redact
 from protime_source.settings import Settings
 from protime_source.source import NAME, protime
 from protime_source.state import resource_state
@@ -96,21 +98,37 @@ def _rounds(
 
     Raises:
         UnavailableError: When walks are begun over and over.
+        ProtocolError: When a walk goes in a circle.
     """
-    due, begun = tables, Counter[str]()
+    due, begun, links = tables, Counter[str](), set[tuple[str, str]]()
     while due:
+        resumed = {table: counts[table]["resumed"] for table in due}
         yield due
         now = _bookmarks(pipeline, due)
+        _check_links(now, links)
         begun.update(table for table in due if _walk(now[table]) != _walk(marks.get(table)))
         _check_walks(begun)
         # What a walk in parts showed first may have changed since: the delta follows at once.
         due = tuple(
             table
             for table in due
-            if (_is_walking(now[table]) or _is_walking(marks.get(table)))
+            if (_is_walking(now[table]) or counts[table]["resumed"] > resumed[table])
             and not counts[table]["refused"]
         )
         marks = now
+
+
+def _check_links(marks: Marks, known: set[tuple[str, str]]) -> None:
+    """A circle of pages that is longer than a part of a walk shows where parts end."""
+    for table, mark in marks.items():
+        if mark is None or not mark.walking:
+            continue
+        if (table, mark.link) in known:
+            raise ProtocolError(
+                f"Protime's paging of {table} goes in a circle: it led back to"
+                f" {redact(mark.link)}. What was loaded is right; ask Protime about it."
+            )
+        known.add((table, mark.link))
 
 
 def _check_walks(begun: Counter[str]) -> None:

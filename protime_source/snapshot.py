@@ -48,7 +48,7 @@ class Snapshot:
             yield None
         shown = {row["id"]: row for row in sorted(received, key=_version)}
         held = run.warehouse.all_rows() if run.warehouse.exists else {}
-        news = [row for id_, row in shown.items() if _is_news(row, held.get(id_))]
+        news = [row for id_, row in shown.items() if self._is_news(row, held.get(id_))]
         gone = [row for id_, row in self._watched(held) if id_ not in shown]
         check_share(run.collection, run.settings, len(gone), sum(1 for _ in self._watched(held)))
         run.counts.merged, run.counts.same = len(news), len(shown) - len(news)
@@ -69,19 +69,19 @@ class Snapshot:
                     yield [{**row, **branch} for row in rows]
                 yield []
 
+    def _is_news(self, row: Row, held: Row | None) -> bool:
+        """Whether a record is new, back again, or other than the row held and not older."""
+        if held is None:
+            return True
+        content = _content(self._run.builder.stored(row))
+        return reaches(row, held) and (held["is_deleted"] or content != _content(held))
+
     def _watched(self, held: Mapping[Any, Row]) -> Iterator[tuple[Any, Row]]:
         """The live rows that the walk should have shown."""
         branches = self._run.collection.branches
         for id_, row in held.items():
             if not row["is_deleted"] and any(branch.items() <= row.items() for branch in branches):
                 yield id_, row
-
-
-def _is_news(row: Row, held: Row | None) -> bool:
-    """Whether a record is new, back again, or other than the row held and not older."""
-    if held is None:
-        return True
-    return reaches(row, held) and (held["is_deleted"] or _content(row) != _content(held))
 
 
 def _content(row: Row) -> Row:

@@ -103,6 +103,14 @@ class TableBuilder:
             table = table.append_column(name, _array(values, _ARROW[self.undocumented[name]]))
         return table
 
+    def stored(self, row: Row) -> Row:
+        """A row by the columns that its values go to."""
+        return {
+            name if name in self.schema.names else self._column_for(name, value): value
+            for name, value in row.items()
+            if value is not None
+        }
+
     def plain_rows(self, table: pa.Table) -> list[Row]:
         """The rows of a table as the record decoder gives them."""
         kept = [name for name in table.column_names if name not in MARKS]
@@ -215,4 +223,7 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         if (first := pc.min(days).cast(pa.int32()).as_py()) is not None and first < _FIRST_DAY:
             raise pa.ArrowInvalid("a year 0, which BigQuery and Python do not know")
         return days
-    return pa.array(values, kind)
+    array = pa.array(values, kind)
+    if kind == pa.float64() and pc.any(pc.is_inf(array)).as_py():
+        raise pa.ArrowInvalid("a number that no computer holds")
+    return array

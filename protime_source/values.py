@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import date
@@ -111,7 +112,9 @@ def _to_text(value: Any, text: bytes) -> str:
 def _to_double(value: Any, _: bytes) -> float:
     if isinstance(value, bool):
         raise TypeError("not a number")
-    return float(value)
+    if not math.isfinite(number := float(value)):
+        raise ValueError("not a number either")
+    return number
 
 
 def _to_date(value: Any, _: bytes) -> str | None:

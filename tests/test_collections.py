@@ -102,6 +102,15 @@ def test_a_run_without_changes_asks_once_for_each_and_writes_nothing(whole: Worl
     assert sum(table.counts["ignored"] for table in summary.tables.values()) == 0
 
 
+def test_a_field_of_a_catalog_that_changed_its_type_is_written_once(whole: World) -> None:
+    id_, record = next(iter(whole.tenant.of("departments").items()))
+    for colour in ("red", 5):
+        whole.tenant.write("departments", id_, {**record, "colour": colour})
+        assert run(whole, "departments").tables["departments"].counts["merged"]
+    assert whole.rows("departments")[id_]["colour__v_bigint"] == 5
+    assert run(whole, "departments").tables["departments"].counts["merged"] == 0
+
+
 @pytest.mark.parametrize("table", CATALOGS[::4])
 def test_what_vanishes_from_a_catalog_is_marked_and_what_comes_back_is_live(
     whole: World, table: str

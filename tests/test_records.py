@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -11,9 +12,12 @@ import pytest
 from dlt.common.schema import Schema
 
 from protime_source import ProtocolError
-from protime_source.catalogue import ASSIGNMENTS
+from protime_source.catalogue import ASSIGNMENTS, COLLECTIONS
+from protime_source.delta import Page
 from protime_source.demo import DemoTenant
 from protime_source.records import RecordDecoder, Row
+from protime_source.settings import Settings
+from protime_source.tables import TableBuilder
 from protime_source.values import JsonText
 
 KEYS = {"id": 7, "changeVersion": "0000090200004BD0000A"}
@@ -302,3 +306,46 @@ def test_a_deletion_has_just_what_it_carries(decoder: RecordDecoder) -> None:
         "id",
         "change_version",
     }
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 400, "9" * 5000, '"nan"', '"-inf"'])
+def test_a_number_that_nothing_holds_is_no_double(
+    number: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    contracts = RecordDecoder(COLLECTIONS["contracts"], str)
+    record = f'{{"id":1,"changeVersion":"A","contractPercentage":{number}}}'
+    (row,) = contracts.rows(raw(f"[{record}]"))
+    assert row["contract_percentage"] is None
+    assert "contract_percentage of id 1 has a value that is no double" in caplog.text
+    page = Page.read(f'{{"value":[{record}]}}'.encode(), contracts.answer)
+    table = TableBuilder(COLLECTIONS["contracts"], contracts, {}).pages([page], datetime.now(UTC))
+    assert table["contract_percentage"].to_pylist() == [None]
+
+
+def test_an_external_reference_may_begin_with_a_digit() -> None:
+    settings = Settings.from_config(
+        tenant="t",
+        client_id="c",
+        client_secret="s",
+        external_references={"assignments": "(people,1st-name)"},
+    )
+    decoder = RecordDecoder(settings.collection("assignments"), str)
+    person = {"id": 5, "externalReferences": {"1st-name": "x"}}
+    assert columns_of(decoder, [{**KEYS, "person": person}]) is not None
+
+
+@pytest.mark.parametrize(
+    "column", ["activityLevels", "comments", "startTimeInMinutes", "isRejected"]
+)
+def test_json_of_any_depth_stops_nothing_where_it_can_be_skipped(
+    decoder: RecordDecoder, column: str
+) -> None:
+    deep = "[" * 900 + "]" * 900
+    (row,) = decoder.rows(raw(f'[{{"id":1,"changeVersion":"A","{column}":{deep}}}]'))
+    assert row["id"] == 1
+
+
+def test_json_that_is_nested_too_deeply_is_refused(decoder: RecordDecoder) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    with pytest.raises(ProtocolError, match="nested too deeply"):
+        decoder.rows(raw(f'[{{"id":1,"changeVersion":"A","x":{deep}}}]'))

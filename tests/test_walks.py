@@ -10,7 +10,7 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source.demo import Behaviour, Fault
-from protime_source.errors import ExpiredError
+from protime_source.errors import ExpiredError, ProtocolError
 from protime_source.failures import explain
 from protime_source.runner import load
 from tests.conftest import WorldFactory
@@ -268,12 +268,40 @@ def test_a_tenant_without_rows_is_followed_from_its_first_row_on(make_world: Wor
     world.check()
 
 
+@pytest.mark.parametrize("folder", ["kept", "lost"])
 def test_what_changed_between_the_parts_of_a_walk_comes_with_the_run_that_ends_it(
-    world: World,
+    world: World, folder: str
 ) -> None:
     world.run(max_pages=1)
+    if folder == "lost":
+        world.lose_working_folder()
     world.tenant.delete(min(world.tenant.records))
     later = {"person": {"id": 7}, "from": TODAY, "comments": "later"}
     world.tenant.update(min(world.tenant.records), later)
+    load(world.pipeline())
+    world.check()
+
+
+def test_what_changed_after_a_backup_from_within_a_walk_comes_with_the_run_that_ends_it(
+    world: World,
+) -> None:
+    world.run(max_pages=1)
+    backup = world.database.read_bytes()
+    load(world.pipeline())
+    world.tenant.delete(min(world.tenant.records))
+    world.database.write_bytes(backup)
+    load(world.pipeline())
+    world.check()
+
+
+def test_a_circle_of_pages_that_is_longer_than_a_part_of_a_walk_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protime_source.runner.BYTES_PER_PACKAGE", 1)
+    world.tenant.faults.append(Fault("loop", times=60, after=1))
+    with pytest.raises(ProtocolError, match="assignments goes in a circle"):
+        load(world.pipeline())
+    assert world.requests < 20
+    world.tenant.faults.clear()
     load(world.pipeline())
     world.check()
