@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
+
+import dlt
 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.collections import REFERENCE
 from protime_source.errors import SettingsError
+
+PREFIX = "SOURCES__PROTIME__"
+"""Begins the variables of the environment that are settings."""
 
 ALL = "all"
 """Names all collections at once."""
@@ -104,6 +111,33 @@ def activity_structures(value: Any) -> tuple[str, ...]:
             shape = "the GUID of a structure version and a level: 7c1f...-...-...-...-.../1"
             raise wrong("activity_structures", each, shape)
     return wanted
+
+
+def misspelt(known: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Names that somebody set for the source and that are nearly those of settings.
+
+    Args:
+        known: The settings there are.
+
+    Yields:
+        The name as it is set, and the one that is probably meant.
+    """
+    there = {*known, *COLLECTIONS}
+    for name, key in _set_names():
+        first = key.partition("__")[0]
+        is_wrong = first not in there or not name.startswith((PREFIX, "["))
+        if is_wrong and (near := get_close_matches(first, there, 1, 0.8)):
+            yield name, near[0]
+
+
+def _set_names() -> Iterator[tuple[str, str]]:
+    """What is set for the source: as it stands there, and in lower case without its prefix."""
+    for name in sorted(os.environ):
+        if found := re.match("SOURCES__?PROTIME__?", name):
+            yield name, name[found.end() :].lower()
+    for place in (dlt.config, dlt.secrets):
+        section = place.get("sources.protime", dict) or {}
+        yield from ((f"[sources.protime] {key}", str(key).lower()) for key in section)
 
 
 def is_on(name: str, value: Any) -> bool:

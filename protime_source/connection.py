@@ -204,8 +204,8 @@ def _failure(error: OSError, url: str) -> ProtimeError:
     if not isinstance(error, requests.RequestException):
         return SettingsError(f"{reason}. Nothing was sent; check REQUESTS_CA_BUNDLE.")
     return UnavailableError(
-        f"{place(url)} cannot be reached ({reason}). Check the network, tenant, environment and"
-        " api_url."
+        f"{place(url)} cannot be reached ({reason}). Check the network, tenant, environment,"
+        " api_url and token_url."
     )
 
 

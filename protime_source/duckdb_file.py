@@ -46,7 +46,9 @@ def create(path: Path, creator: str) -> None:
         return
     if not path.parent.is_dir():
         raise WarehouseError(
-            f"The DuckDB file {path} cannot be created: there is no such folder. Check its path."
+            f"The DuckDB file {path} cannot be created: there is no such folder. When no file is"
+            " named, it is in the folder of the pipeline's first run. Name one in"
+            " DESTINATION__DUCKDB__CREDENTIALS."
         )
     try:
         duckdb.connect(str(unfinished)).close()

@@ -213,6 +213,9 @@ class Extraction:
         start, live = self._start(), 0
         if start is not None:
             self.settings.check_window()
+            if start > date.today():
+                table = self.collection.table
+                logger.warning("%s: what is before start_date, %s, is not loaded", table, start)
         newest: datetime | None = None
         if self.warehouse.exists:
             live = self.warehouse.live_from(self.collection.date_column, start)
@@ -233,9 +236,9 @@ class Extraction:
         """Says why a walk follows; a delta that died young has probably met a rival."""
         unused = self.ticker.after() - bookmark.contact
         rival = (
-            " It should have lived 72 hours: another consumer has probably started a delta on"
-            " this collection, and only one can be active. Give each consumer its own client,"
-            " or stop the other one."
+            " It should have lived 72 hours. Unless a full walk of this pipeline was interrupted"
+            " since, another consumer has probably started a delta on this collection, and only"
+            " one can be active. Give each consumer its own client, or stop the other one."
         )
         logger.warning(
             "%s: the delta is gone (status %d) %d hours after its last use; a full walk follows.%s",

@@ -34,8 +34,13 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
         " again.",
     ),
     (
-        r"Cannot open file|read-only mode",
+        r"Cannot open file|read-only mode|Is a directory",
         "The DuckDB file cannot be opened for writing. Check its path and its permissions.",
+    ),
+    (
+        r"permission denied for (?:database|schema)",
+        "Postgres does not let this user create what it loads into. Let an administrator say GRANT"
+        " CREATE ON DATABASE <database> TO <user>, and the same on schemas that are there.",
     ),
     (
         r"in a read-only transaction",
@@ -109,15 +114,15 @@ def _known(cause: BaseException) -> Failure | None:
             return Failure(_unreadable(cause), SettingsError.exit_code)
         case UnknownDestinationModule():
             text = (
-                "destination_type names no destination of dlt's. Set it to duckdb, postgres or"
-                " bigquery."
+                "destination_type names no destination of dlt's. Nothing was changed. Set it to"
+                " duckdb, postgres or bigquery."
             )
             return Failure(text, SettingsError.exit_code)
         case InvalidNativeValue():
             text = (
-                "The destination's credentials cannot be read. For Postgres they are a URL like"
-                " postgresql://user:password@host:5432/database, for DuckDB a path, for BigQuery"
-                " the JSON of a service account."
+                "The destination's credentials cannot be read. Nothing was changed. For Postgres"
+                " they are a URL like postgresql://user:password@host:5432/database, for DuckDB a"
+                " path, for BigQuery the JSON of a service account."
             )
             return Failure(text, SettingsError.exit_code)
         case ConfigFieldMissingException():
@@ -147,13 +152,15 @@ def _named_in(text: str) -> str:
 def _unreadable(error: TomlProviderReadException) -> str:
     """What the parser found, without the places that dlt looked at in vain."""
     found = str(error).strip().splitlines()[-1].strip()
-    return f"{error.file_name} under .dlt/ cannot be read: {found}. Text needs quotes."
+    name = error.file_name
+    return f"{name} under .dlt/ cannot be read: {found}. Nothing was changed. Text needs quotes."
 
 
 def _missing_destination(error: ConfigFieldMissingException) -> str:
     return (
-        f"The destination's configuration lacks {', '.join(error.fields)}. Put it into"
-        " .dlt/secrets.toml under [destination.<type>], or into the environment."
+        f"The destination's configuration lacks {', '.join(error.fields)}. Nothing was changed. Put"
+        " it into .dlt/secrets.toml under [destination.<type>], or into the environment, like"
+        " DESTINATION__POSTGRES__CREDENTIALS."
     )
 
 

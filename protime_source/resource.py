@@ -22,7 +22,13 @@ from protime_source.connection import Connection
 from protime_source.counts import Counts
 from protime_source.delta import Part
 from protime_source.dialects import Client, client_of
-from protime_source.errors import ForbiddenError, ScopeError, SettingsError, UnauthorizedError
+from protime_source.errors import (
+    ForbiddenError,
+    NotFoundError,
+    ScopeError,
+    SettingsError,
+    UnauthorizedError,
+)
 from protime_source.extraction import Extraction
 from protime_source.hints import column_hints, json_columns, merge_hints
 from protime_source.lock import hold
@@ -38,7 +44,7 @@ logger = logging.getLogger(__name__)
 LARGE = 16 * 2**20
 """Bytes of Arrow tables that are worth looking for."""
 
-_REFUSALS = (ScopeError, ForbiddenError, UnauthorizedError)
+_REFUSALS = (ScopeError, ForbiddenError, UnauthorizedError, NotFoundError)
 
 
 @dataclass
@@ -120,12 +126,15 @@ def _refuse(collection: Collection, job: Job, refusal: Exception) -> None:
     job.refused.add(collection.table)
     if job.refused >= set(dlt.current.source().selected_resources):
         raise refusal
-    dlt.current.resource_metrics()["refused"] = 1
+    metric = "absent" if isinstance(refusal, NotFoundError) else "refused"
+    dlt.current.resource_metrics()[metric] = 1
     logger.error("%s: %s", collection.table, refused(collection, refusal))
 
 
 def refused(collection: Collection, refusal: Exception) -> str:
     """What a refusal means, and what to do."""
+    if isinstance(refusal, NotFoundError):
+        return f"not loaded, since there is nothing to load: {refusal} The others are loaded."
     return (
         f"not loaded, since Protime does not let this client read it: {refusal} It needs"
         f" the scope {' or '.join(collection.read_scopes)}. The others are loaded."

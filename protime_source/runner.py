@@ -79,12 +79,15 @@ def _load(
         for table in due:
             counts[table].update(_metrics(pipeline, table))
     refused = tuple(table for table in tables if counts[table]["refused"])
-    live = count_live(client.sql_client, [table for table in tables if table not in refused])
+    absent = tuple(table for table in tables if counts[table]["absent"])
+    loaded = [table for table in tables if table not in refused + absent]
+    live = count_live(client.sql_client, loaded)
     done = {
         table: TableSummary(counts[table], rows, read_bookmark(pipeline, COLLECTIONS[table]))
         for table, rows in live.items()
     }
-    return Summary(done, refused, time.monotonic() - started, pending, dialect.place(client))
+    seconds = time.monotonic() - started
+    return Summary(done, refused, absent, seconds, pending, dialect.place(client))
 
 
 Marks = dict[str, Bookmark | None]
@@ -100,7 +103,7 @@ def _rounds(
         UnavailableError: When walks are begun over and over.
         ProtocolError: When a walk goes in a circle.
     """
-    due, begun, links = tables, Counter[str](), set[tuple[str, str]]()
+    due, begun, links = tables, Counter[str](), set[tuple[str, ...]]()
     while due:
         resumed = {table: counts[table]["resumed"] for table in due}
         yield due
@@ -113,22 +116,23 @@ def _rounds(
             table
             for table in due
             if (_is_walking(now[table]) or counts[table]["resumed"] > resumed[table])
-            and not counts[table]["refused"]
+            and not (counts[table]["refused"] or counts[table]["absent"])
         )
         marks = now
 
 
-def _check_links(marks: Marks, known: set[tuple[str, str]]) -> None:
+def _check_links(marks: Marks, known: set[tuple[str, ...]]) -> None:
     """A circle of pages that is longer than a part of a walk shows where parts end."""
     for table, mark in marks.items():
         if mark is None or not mark.walking:
             continue
-        if (table, mark.link) in known:
+        place = (table, _walk(mark), mark.link)
+        if place in known:
             raise ProtocolError(
                 f"Protime's paging of {table} goes in a circle: it led back to"
                 f" {redact(mark.link)}. What was loaded is right; ask Protime about it."
             )
-        known.add((table, mark.link))
+        known.add(place)
 
 
 def _check_walks(begun: Counter[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from protime_source.choices import wrong
 from protime_source.collections import Collection
 from protime_source.errors import SettingsError
 from protime_source.version import __version__
+
+logger = logging.getLogger(__name__)
 
 SECTION = "sources.protime"
 """Where the settings stand in dlt's configuration."""
@@ -94,6 +97,7 @@ class Settings:
                 f"Unknown setting: {', '.join(sorted(unknown))}. Nothing was changed. There are:"
                 f" {', '.join(names)}."
             )
+        _tell_misspelt(names)
         given = {name: value for name, value in explicit.items() if value is not None}
         found = {name: _configured(name) for name in names if name not in given}
         values = given | {name: value for name, value in found.items() if value is not None}
@@ -214,6 +218,17 @@ def check_loading(raise_on_failed_jobs: bool = True) -> None:
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its kind when it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+_told: set[str] = set()
+
+
+def _tell_misspelt(names: list[str]) -> None:
+    """Warns once of each name that was set and means nothing: nobody else would."""
+    for found, meant in choices.misspelt(names):
+        if found not in _told:
+            _told.add(found)
+            logger.warning("%s is no setting, and changes nothing: is %s meant?", found, meant)
 
 
 def _missing(missing: list[str]) -> str:

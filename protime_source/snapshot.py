@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from protime_source.changes import reaches
+from protime_source.errors import NotFoundError
 from protime_source.records import MARKS, Row
 from protime_source.tables import ROWS_PER_TABLE, deleted, live
 from protime_source.vanished import check_share
@@ -60,14 +61,22 @@ class Snapshot:
 
     def _received(self) -> Iterator[list[Row]]:
         """All records page by page, with what their path tells of them."""
+        for branch in self._run.collection.branches:
+            try:
+                yield from self._below(branch)
+            except NotFoundError as error:
+                if not branch:
+                    raise
+                raise _misnamed(branch, error) from error
+
+    def _below(self, branch: Mapping[str, Any]) -> Iterator[list[Row]]:
         run = self._run
-        for branch in run.collection.branches:
-            for pages in run.pages(run.collection.path.format(**branch)):
-                for page in pages or ():
-                    rows = run.decoder.rows(page.records)
-                    run.counts.add_pages(1, len(rows))
-                    yield [{**row, **branch} for row in rows]
-                yield []
+        for pages in run.pages(run.collection.path.format(**branch)):
+            for page in pages or ():
+                rows = run.decoder.rows(page.records)
+                run.counts.add_pages(1, len(rows))
+                yield [{**row, **branch} for row in rows]
+            yield []
 
     def _is_news(self, row: Row, held: Row | None) -> bool:
         """Whether a record is new, back again, or other than the row held and not older."""
@@ -82,6 +91,13 @@ class Snapshot:
         for id_, row in held.items():
             if not row["is_deleted"] and any(branch.items() <= row.items() for branch in branches):
                 yield id_, row
+
+
+def _misnamed(branch: Mapping[str, Any], error: NotFoundError) -> NotFoundError:
+    """The error, with the setting that leads to nothing."""
+    structure = "/".join(map(str, branch.values()))
+    message = f"{error} Check {structure} in the setting activity_structures."
+    return NotFoundError(message, status=error.status, code=error.code, reasons=error.reasons)
 
 
 def _content(row: Row) -> Row:

@@ -35,6 +35,7 @@ class Summary:
     Attributes:
         tables: What it did to each table that was loaded.
         refused: Tables that the tenant does not let this client read; they were left as they are.
+        absent: Tables that Protime answers 404 to; left as they are, too.
         seconds: How long it took.
         pending: Packages of an earlier run that were loaded first.
         place: The destination, in words.
@@ -42,6 +43,7 @@ class Summary:
 
     tables: Mapping[str, TableSummary]
     refused: tuple[str, ...]
+    absent: tuple[str, ...]
     seconds: float
     pending: int
     place: str
@@ -59,6 +61,9 @@ class Summary:
     @property
     def refusal(self) -> str:
         """What to do about the tables that were not loaded; empty when there are none."""
+        return " ".join(filter(None, (self._refused(), self._absent())))
+
+    def _refused(self) -> str:
         if not self.refused:
             return ""
         scopes = sorted({" or ".join(COLLECTIONS[table].read_scopes) for table in self.refused})
@@ -66,6 +71,16 @@ class Summary:
             f"Protime does not let this client read {', '.join(self.refused)}: not loaded, and left"
             f" as they were; all else was loaded. Ask Protime for the scope {' and '.join(scopes)},"
             " or leave them out of the setting collections."
+        )
+
+    def _absent(self) -> str:
+        if not self.absent:
+            return ""
+        setting = "activity_structures" if "activity_definitions" in self.absent else "api_url"
+        return (
+            f"Protime answers 404 to {', '.join(self.absent)}: not loaded, and left as they were;"
+            f" all else was loaded. Check the setting {setting}, or leave them out of the setting"
+            " collections."
         )
 
     def _footer(self) -> str:

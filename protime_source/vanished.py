@@ -29,7 +29,8 @@ def check_share(
         window = f" from {start} on" if start else ""
         raise VanishedRowsError(
             f"{collection.table}: a complete walk{window} no longer showed {gone} of {live} live"
-            f" rows ({gone / live:.0%}), more than max_vanished_share allows ({allowed:.0%})."
+            f" rows ({100 * gone / live:.2g}%), more than max_vanished_share allows"
+            f" ({100 * allowed:.2g}%)."
             " No row was marked. If they are really gone, run once with"
             " SOURCES__PROTIME__MAX_VANISHED_SHARE=1.0; if not, ask Protime whether this client"
             " may still see everybody."

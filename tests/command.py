@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from unittest import mock
 
+from protime_source.runner import main
 from tests.world import World
 
 SCRIPT = Path(__file__).parent.parent / "pipelines" / "protime_pipeline.py"
@@ -33,6 +37,18 @@ def run(world: World, *arguments: str, **more: str) -> subprocess.CompletedProce
     process = start(world, *arguments, **more)
     out, err = process.communicate(timeout=120)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def run_here(world: World, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """What the script calls, in this process: a second less each time."""
+    out, err = StringIO(), StringIO()
+    with (
+        mock.patch.dict(os.environ, environment(world, **more)),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        code = main(full_resync="--full-resync" in arguments)
+    return subprocess.CompletedProcess([], code, out.getvalue(), err.getvalue())
 
 
 def reason(run: subprocess.CompletedProcess[str]) -> str:

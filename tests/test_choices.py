@@ -111,6 +111,26 @@ def test_a_refusal_of_all_is_an_error(world: World) -> None:
         world.run(collections=["people", "contracts"])
 
 
+NOWHERE = "00000000-0000-0000-0000-000000000000/1"
+
+
+def test_a_structure_that_is_not_there_does_not_stop_the_others(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables = ("assignments", "activity_definitions")
+    summary = load(world.pipeline(), collections=tables, activity_structures=NOWHERE)
+    assert set(summary.tables) == {"assignments"}
+    assert summary.absent == ("activity_definitions",)
+    assert "Check the setting activity_structures" in summary.refusal
+    assert f"Check {NOWHERE} in the setting activity_structures" in caplog.text
+    world.check()
+
+
+def test_a_structure_that_is_not_there_is_an_error_when_there_is_nothing_else(world: World) -> None:
+    with pytest.raises(Exception, match=f"Check {NOWHERE} in the setting activity_structures"):
+        world.run(collections="activity_definitions", activity_structures=NOWHERE)
+
+
 def test_the_script_says_which_scope_to_ask_for(world: World) -> None:
     world.tenant.behaviour = Behaviour(granted_scopes=without("absences.read"))
     with world.start(SOURCES__PROTIME__COLLECTIONS="assignments,absences") as process:

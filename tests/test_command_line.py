@@ -19,7 +19,7 @@ from protime_source.counts import Counts
 from protime_source.demo import Behaviour, Fault
 from protime_source.failures import explain
 from protime_source.runner import load
-from tests.command import reason, run, start
+from tests.command import reason, run, run_here, start
 from tests.conftest import WorldFactory
 from tests.world import World
 
@@ -72,7 +72,7 @@ def test_help_needs_no_settings(world: World) -> None:
 @pytest.mark.parametrize("name", ["tenant", "client_id", "client_secret"])
 def test_a_missing_setting_is_named_with_its_place(world: World, name: str) -> None:
     variable = f"SOURCES__PROTIME__{name.upper()}"
-    failed = run(world, **{variable: ""})
+    failed = run_here(world, **{variable: ""})
     assert failed.returncode == 2
     said = reason(failed)
     assert variable in said
@@ -95,7 +95,7 @@ def test_a_wrong_setting_changes_nothing(world: World, case: str) -> None:
     values, code, words = WRONG[case]
     world.run()
     before = world.rows()
-    failed = run(world, **{f"SOURCES__PROTIME__{name}": text for name, text in values.items()})
+    failed = run_here(world, **{f"SOURCES__PROTIME__{name}": text for name, text in values.items()})
     assert failed.returncode == code
     assert words in reason(failed)
     assert world.rows() == before
@@ -112,11 +112,11 @@ TROUBLES = {
 def test_what_protime_refuses_is_said(make_world: WorldFactory, case: str) -> None:
     behaviour, words = TROUBLES[case]
     world = make_world(behaviour=behaviour)
-    failed = run(world)
+    failed = run_here(world)
     assert failed.returncode == 3
     assert words in reason(failed)
     world.tenant.behaviour = Behaviour()
-    assert run(world).returncode == 0
+    assert run_here(world).returncode == 0
     world.check()
 
 
@@ -138,13 +138,13 @@ def test_after_a_fault_nothing_is_changed_and_the_next_run_is_right(
     before = world.rows()
     world.tenant.churn(50, seed=1)
     world.tenant.faults.append(fault)
-    failed = run(world, "--full-resync")
+    failed = run_here(world, "--full-resync")
     assert failed.returncode == 3
     assert words in reason(failed)
     assert "Nothing was changed" in reason(failed)
     assert world.rows() == before
     world.tenant.faults.clear()
-    assert run(world).returncode == 0
+    assert run_here(world).returncode == 0
     world.check()
 
 
@@ -152,11 +152,13 @@ def test_too_many_vanished_rows_change_nothing(world: World) -> None:
     world.run()
     for id_ in list(world.tenant.records)[:200]:
         world.tenant.delete(id_)
-    failed = run(world, "--full-resync")
+    failed = run_here(world, "--full-resync")
     assert failed.returncode == 5
     assert "200 of 300 live rows (67%)" in reason(failed)
     assert len(world.live()) == 300
-    assert run(world, "--full-resync", SOURCES__PROTIME__MAX_VANISHED_SHARE="1.0").returncode == 0
+    assert (
+        run_here(world, "--full-resync", SOURCES__PROTIME__MAX_VANISHED_SHARE="1.0").returncode == 0
+    )
     world.check()
 
 
@@ -178,7 +180,7 @@ def test_a_file_that_a_notebook_holds_is_named(world: World) -> None:
 
 def test_a_file_named_like_the_dataset_is_refused(world: World) -> None:
     world.database = world.folder / "protime.duckdb"
-    failed = run(world)
+    failed = run_here(world)
     assert failed.returncode == 4
     assert "names must differ" in reason(failed)
     assert world.tenant.requests == []
@@ -192,7 +194,7 @@ def test_a_file_named_like_the_dataset_is_refused(world: World) -> None:
     ],
 )
 def test_another_destination_is_refused(world: World, destination: str, words: str) -> None:
-    failed = run(world, DESTINATION_TYPE=destination)
+    failed = run_here(world, DESTINATION_TYPE=destination)
     assert failed.returncode in (2, 4)
     assert words in reason(failed)
     assert world.tenant.requests == []
@@ -227,9 +229,18 @@ def test_a_settings_file_that_cannot_be_read_is_named(world: World) -> None:
     assert "secrets.toml under .dlt/ cannot be read" in reason(failed)
 
 
+def test_a_misspelt_setting_in_a_file_is_told(world: World) -> None:
+    (world.folder / ".dlt").mkdir()
+    (world.folder / ".dlt" / "config.toml").write_text("[sources.protime]\nhistroy = true\n")
+    done = run(world)
+    assert done.returncode == 0
+    assert done.stderr.count("warning: [sources.protime] histroy is no setting") == 1
+    assert "is history meant?" in done.stderr
+
+
 def test_a_broken_file_is_named(world: World) -> None:
     world.database.write_bytes(b"not a database" * 1000)
-    failed = run(world)
+    failed = run_here(world)
     assert failed.returncode == 4
     assert "Move it away" in reason(failed)
 

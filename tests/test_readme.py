@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import fields
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,23 @@ def test_its_open_questions_name_switches_and_tests_that_are_there() -> None:
     )
 
 
+OTHERS = {
+    "TENANT": "acme",
+    "START_DATE": date.today().isoformat(),
+    "COLLECTIONS": "people",
+    "DELETES": "remove",
+    "HISTORY": "true",
+    "MAX_VANISHED_SHARE": "0",
+    "ASSIGNMENTS__EXTERNAL_REFERENCES": "(people,@x)",
+}
+"""Settings that somebody has for a tenant of their own."""
+
+
 def test_the_demo_tells_its_story_and_leaves_its_file(tmp_path: Path) -> None:
+    settings = {f"SOURCES__PROTIME__{name}": value for name, value in OTHERS.items()}
     told = subprocess.run(
         [sys.executable, ROOT / "pipelines" / "demo.py"],
+        env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=False,

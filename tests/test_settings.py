@@ -279,3 +279,21 @@ def test_a_bare_variable_of_another_program_is_not_ours(monkeypatch: pytest.Monk
         monkeypatch.setenv(name, "sandbox")
     settings = read()
     assert (settings.environment, settings.company) == ("production", None)
+
+
+def test_a_misspelt_setting_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SOURCES__PROTIME__HISTROY", "true")
+    monkeypatch.setenv("SOURCES__PROTIME__ASIGNMENTS__EXTERNAL_REFERENCES", "(people,x)")
+    monkeypatch.setenv("SOURCES_PROTIME_DELETES", "remove")
+    monkeypatch.setenv("SOURCES__PROTIME__ASSIGNMENTS__EXTERNAL_REFERENCES", "(people,x)")
+    monkeypatch.setenv("SOURCES__PROTIME__SCHEMA_CONTRACT", "evolve")
+    for _ in range(2):
+        read()
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        "SOURCES_PROTIME_DELETES is no setting, and changes nothing: is deletes meant?",
+        "SOURCES__PROTIME__ASIGNMENTS__EXTERNAL_REFERENCES is no setting, and changes nothing: is"
+        " assignments meant?",
+        "SOURCES__PROTIME__HISTROY is no setting, and changes nothing: is history meant?",
+    ]

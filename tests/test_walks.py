@@ -305,3 +305,13 @@ def test_a_circle_of_pages_that_is_longer_than_a_part_of_a_walk_is_told(
     world.tenant.faults.clear()
     load(world.pipeline())
     world.check()
+
+
+def test_a_walk_that_is_begun_anew_may_meet_the_same_links(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protime_source.runner.BYTES_PER_PACKAGE", 25_000)
+    world.tenant.faults.append(Fault("status", status=410, after=3))
+    load(world.pipeline())
+    world.check()
+    assert world.requests == 3 + 1 + PAGES + 1
