@@ -1,42 +1,25 @@
-"""JSON records of a collection, decoded: fast where they look as documented, whole where not."""
+"""JSON records of a collection, decoded whole, whatever is in them."""
 
 from __future__ import annotations
 
 import logging
 import math
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence, Set
-from operator import attrgetter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from protime_source.collections import Collection, Column, ColumnType
-from protime_source.delta import Answer
+from protime_source.collections import Collection, Column
 from protime_source.errors import ProtocolError
-from protime_source.values import (
-    JsonText,
-    coerce,
-    fits_bigint,
-    may_need_mending,
-    mended,
-    stand_in_id,
-)
+from protime_source.typed import TypedDecoder
+from protime_source.values import JsonText, coerce, fits_bigint, mended, stand_in_id
 
 logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 """A row by column names; dates as ISO text, json as its text, fields we do not know beside them."""
 
-_FIELD_TYPES: dict[ColumnType, Any] = {
-    "bigint": int | None,
-    "text": str | None,
-    "bool": bool | None,
-    "date": str | None,
-    "double": float | None,
-    "json": msgspec.Raw,
-}
 MARKS = frozenset({"is_deleted", "deleted_at", "delete_reason", "synced_at"})
 """The columns that say what we know of a row, and Protime does not send."""
 
@@ -51,14 +34,16 @@ _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 class RecordDecoder:
     """Decodes records and events of one collection.
 
-    The documented fields are decoded by a typed struct, six times as fast as dictionaries. An
-    answer with anything else in it (a field that the API added, a value of another type) is
-    decoded once more, field by field, so that nothing is dropped in silence.
+    An answer with anything in it that is not documented (a field that the API added, a value of
+    another type) is decoded here, field by field, so that nothing is dropped in silence.
 
     Args:
         collection: Whose records.
         normalize: dlt's naming convention, for the names of undocumented fields.
         holds_nul: Whether the warehouse's text can hold U+0000.
+
+    Attributes:
+        typed: The fast way.
     """
 
     def __init__(
@@ -68,6 +53,7 @@ class RecordDecoder:
         *,
         holds_nul: bool = True,
     ) -> None:
+        self.typed = TypedDecoder(collection)
         self._collection = collection
         self._normalize = normalize
         self._holds_nul = holds_nul
@@ -75,35 +61,8 @@ class RecordDecoder:
         self._parents = {path.rpartition(".")[0] for path in self._paths}
         self._hidden = {column.path.lower() for column in collection.hidden}
         self._taken = {column.name for column in collection.columns} | MARKS
-        self._record = _struct(collection)
-        self._answer = msgspec.json.Decoder(_answer(self._record))
         self._events = msgspec.json.Decoder(list[_Event] | None)
-        self._getters = [(column, _getter(column.path)) for column in collection.columns]
         self._told: Counter[tuple[str, str]] = Counter()
-
-    def answer(self, body: bytes) -> Answer | None:
-        """Decodes an answer of records, in one pass.
-
-        Returns:
-            The answer; `None` when it holds something that is not documented or no text, and
-            `rows` has to read it.
-        """
-        if may_need_mending(body):
-            return None
-        try:
-            answer: Answer = self._answer.decode(body)
-        except msgspec.DecodeError:
-            return None
-        return answer
-
-    def columns(self, pages: Iterable[Sequence[msgspec.Struct]]) -> dict[str, list[Any]]:
-        """The values of each documented column of some pages, JSON as bytes.
-
-        Args:
-            pages: Their records, as `answer` decodes them.
-        """
-        records = [record for page in pages for record in page]
-        return {column.name: _readable(column, get(records)) for column, get in self._getters}
 
     def rows(self, records: msgspec.Raw) -> list[Row]:
         """Decodes a page record by record, with every field.
@@ -262,79 +221,3 @@ class _Event(msgspec.Struct, gc=False):
 
     changeType: str  # noqa: N815  # Protime's spelling
     data: msgspec.Raw
-
-
-def _answer(record: type[msgspec.Struct]) -> Any:
-    """An answer with such records."""
-    links: list[Any] = [("nextLink", str | None, None), ("deltaLink", str | None, None)]
-    records: Any = list[record]  # type: ignore[valid-type]
-    return msgspec.defstruct("Answer", [("value", records), *links], gc=False)
-
-
-def _struct(collection: Collection) -> type[msgspec.Struct]:
-    """A struct of the documented fields; any other field makes decoding fail."""
-    tree: dict[str, Any] = {}
-    for column in collection.columns:
-        _put(tree, column.path, _FIELD_TYPES[column.type])
-    for column in collection.hidden:
-        _put(tree, column.path, msgspec.Raw)
-    tree["id"] = str if collection.id_type == "text" else int
-    required = {"id"}
-    if collection.has_version:
-        tree["changeVersion"] = str
-        required.add("changeVersion")
-    return _define(collection.table, tree, required)
-
-
-def _put(tree: dict[str, Any], path: str, kind: Any) -> None:
-    """Puts a type at its place below the objects that the path names."""
-    *parents, leaf = path.split(".")
-    for parent in parents:
-        tree = tree.setdefault(parent, {})
-    tree[leaf] = kind
-
-
-def _define(
-    name: str, fields: dict[str, Any], required: Set[str] = frozenset()
-) -> type[msgspec.Struct]:
-    """Fields are renamed (`from` is no name in Python); `gc=False`: a third faster to decode."""
-    kinds = {
-        field: _define(field, kind) | None if isinstance(kind, dict) else kind
-        for field, kind in sorted(fields.items(), key=lambda item: item[0] not in required)
-    }
-    members: list[Any] = [
-        (_attribute(field), kind) if field in required else (_attribute(field), kind, None)
-        for field, kind in kinds.items()
-    ]
-    rename = {_attribute(field): field for field in fields}
-    return msgspec.defstruct(
-        _attribute(name), members, rename=rename, gc=False, forbid_unknown_fields=True
-    )
-
-
-def _attribute(field: str) -> str:
-    return "_" + re.sub(r"\W", "_", field)
-
-
-def _getter(path: str) -> Callable[[list[Any]], list[Any]]:
-    """Reads one field of many records; a missing parent gives `None`."""
-    parts = [_attribute(part) for part in path.split(".")]
-    whole = attrgetter(".".join(parts))
-
-    def get(records: list[Any]) -> list[Any]:
-        try:
-            return [*map(whole, records)]
-        except AttributeError:  # a parent is missing
-            found = records
-            for part in parts:
-                found = [None if owner is None else getattr(owner, part) for owner in found]
-            return found
-
-    return get
-
-
-def _readable(column: Column, values: list[Any]) -> list[Any]:
-    """JSON as its text, where null is an absent value; without a version, the empty one."""
-    if column.type == "json":
-        return [None if raw is None or (text := bytes(raw)) == b"null" else text for raw in values]
-    return [value or "" for value in values] if column.name == "change_version" else values

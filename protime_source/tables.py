@@ -87,7 +87,7 @@ class TableBuilder:
         known = [page.decoded for page in pages if page.decoded is not None]
         if len(known) == len(pages):
             try:
-                return self._live(self._decoder.columns(known), synced_at)
+                return self._live(self._decoder.typed.columns(known), synced_at)
             except (pa.ArrowInvalid, OverflowError):
                 pass  # a date that is no date, a number too large: read it field by field
         decoded = (self._decoder.rows(page.records) for page in pages)

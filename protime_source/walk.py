@@ -58,7 +58,7 @@ class Walk:
 
     def _tables(self) -> Iterator[pa.Table | None]:
         run = self._run
-        for pages in run.pages(self.bookmark.link, run.part, run.decoder.answer):
+        for pages in run.pages(self.bookmark.link, run.part, run.decoder.typed.answer):
             if pages is None:
                 yield None
                 continue

@@ -69,9 +69,9 @@ def row_of(decoder: RecordDecoder, record: dict[str, Any]) -> Row:
 
 def columns_of(decoder: RecordDecoder, value: Any) -> dict[str, list[Any]] | None:
     """The columns with JSON as text, as `rows` has it."""
-    if (answer := decoder.answer(b'{"value":%b}' % bytes(raw(value)))) is None:
+    if (answer := decoder.typed.answer(b'{"value":%b}' % bytes(raw(value)))) is None:
         return None
-    columns = decoder.columns([answer.value])
+    columns = decoder.typed.columns([answer.value])
     return {
         name: [value.decode() if isinstance(value, bytes) else value for value in values]
         for name, values in columns.items()
@@ -317,7 +317,7 @@ def test_a_number_that_nothing_holds_is_no_double(
     (row,) = contracts.rows(raw(f"[{record}]"))
     assert row["contract_percentage"] is None
     assert "contract_percentage of id 1 has a value that is no double" in caplog.text
-    page = Page.read(f'{{"value":[{record}]}}'.encode(), contracts.answer)
+    page = Page.read(f'{{"value":[{record}]}}'.encode(), contracts.typed.answer)
     table = TableBuilder(COLLECTIONS["contracts"], contracts, {}).pages([page], datetime.now(UTC))
     assert table["contract_percentage"].to_pylist() == [None]
 

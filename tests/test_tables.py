@@ -48,7 +48,7 @@ def builder(**undocumented: str) -> TableBuilder:
 
 def page(build: TableBuilder, *records: Any) -> pa.Table:
     answer = {"value": [{**KEYS, **record} for record in records]}
-    return build.pages([Page.read(json.dumps(answer).encode(), DECODER.answer)], NOW)
+    return build.pages([Page.read(json.dumps(answer).encode(), DECODER.typed.answer)], NOW)
 
 
 def types(table: pa.Table) -> dict[str, str]:
