@@ -107,7 +107,8 @@ def _define(
 
 
 def _attribute(field: str) -> str:
-    return "_" + re.sub(r"\W", "_", field)
+    """No underscore at the start: two would make it private to the class."""
+    return "f_" + re.sub(r"\W", "_", field)
 
 
 def _getter(path: str) -> Callable[[list[Any]], list[Any]]:

@@ -389,7 +389,7 @@ def test_a_file_that_cannot_be_there(world: World) -> None:
     world.database = world.folder / "file" / "warehouse.duckdb"
     failed = run(world)
     assert failed.returncode == 4
-    assert "Check its path" in reason(failed)
+    assert "there is no such folder" in reason(failed)
 
 
 @pytest.mark.parametrize(

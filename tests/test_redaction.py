@@ -25,6 +25,7 @@ from protime_source import (
     Assignment,
     Client,
     Settings,
+    SettingsError,
     UnavailableError,
     WarehouseError,
     protime,
@@ -372,7 +373,7 @@ def test_a_password_in_what_is_no_url_is_not_shown(
 ) -> None:
     """By our line: the error below it is dlt's, and shows what it cannot read."""
     world.engine = PostgresEngine(f"postgres//postgres:{PASSWORD}@127.0.0.1/postgres")
-    told = refused(world).splitlines()[0]
+    told = refused(world, SettingsError.exit_code).splitlines()[0]
     check_refused(told + log.text, PASSWORD, "cannot be read")
 
 
@@ -394,12 +395,12 @@ def test_the_key_of_bigquery_is_nowhere(
     check_refused(refused(world) + log.text, key.splitlines()[1], "PEM")
 
 
-def refused(world: World) -> str:
+def refused(world: World, exit_code: int = WarehouseError.exit_code) -> str:
     """The error of a run that cannot use its destination, in every way that there is."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - whichever dlt raises
         world.run()
     failure = explain(caught.value)
-    assert failure.exit_code == WarehouseError.exit_code
+    assert failure.exit_code == exit_code
     assert len(failure.message.splitlines()) == 1
     trace: Any = world.pipeline().last_trace
     shown = "".join(traceback.format_exception(caught.value))
