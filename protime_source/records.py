@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -152,16 +151,13 @@ class RecordDecoder:
         return str(value) if isinstance(value, int) and not fits_bigint(value) else value
 
     def _decode_scalar(self, raw: bytes) -> Any:
-        """The value; a number that no computer holds, an object and an array as their text."""
-        if raw.startswith((b"{", b"[")):
-            return raw.decode()
+        """The value; a number that no computer holds, as its text."""
         try:
-            value = msgspec.json.decode(raw)
+            return msgspec.json.decode(raw)
         except msgspec.ValidationError:
             return raw.decode()
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise self._unreadable() from error
-        return raw.decode() if isinstance(value, float) and math.isinf(value) else value
 
     def _unreadable(self) -> ProtocolError:
         return ProtocolError(

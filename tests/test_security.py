@@ -464,3 +464,19 @@ def test_only_empty_pages_in_a_row_count(
 def test_what_is_empty_and_what_is_not() -> None:
     shown = {text: Page.read(b'{"value":%b}' % text).is_empty for text in (b"[]", b"[1]", b"null")}
     assert shown == {b"[]": True, b"[1]": False, b"null": True}
+
+
+@pytest.mark.parametrize(
+    ("links", "shown"),
+    [
+        ({"nextLink": "/a", "deltaLink": "/b"}, ("/a", None)),
+        ({"nextLink": "", "deltaLink": "/b"}, (None, "/b")),
+        ({"nextLink": "/a", "deltaLink": ""}, ("/a", None)),
+        ({"nextLink": "", "deltaLink": None}, (None, None)),
+    ],
+)
+def test_an_answer_that_goes_on_is_not_the_last(
+    links: dict[str, str], shown: tuple[str | None, str | None]
+) -> None:
+    page = Page.read(msgspec.json.encode({"value": [], **links}))
+    assert (page.next_link, page.delta_link) == shown
