@@ -108,7 +108,7 @@ def _rounds(
         resumed = {table: counts[table]["resumed"] for table in due}
         yield due
         now = _bookmarks(pipeline, due)
-        _check_links(now, links)
+        check_links(now, links)
         begun.update(table for table in due if _walk(now[table]) != _walk(marks.get(table)))
         _check_walks(begun)
         # What a walk in parts showed first may have changed since: the delta follows at once.
@@ -121,8 +121,16 @@ def _rounds(
         marks = now
 
 
-def _check_links(marks: Marks, known: set[tuple[str, ...]]) -> None:
-    """A circle of pages that is longer than a part of a walk shows where parts end."""
+def check_links(marks: Marks, known: set[tuple[str, ...]]) -> None:
+    """Ends a circle of pages that is longer than a part of a walk: it shows where parts end.
+
+    Args:
+        marks: The bookmarks after a part.
+        known: Where parts of walks ended before; this is added.
+
+    Raises:
+        ProtocolError: When a walk is where it was before.
+    """
     for table, mark in marks.items():
         if mark is None or not mark.walking:
             continue

@@ -237,3 +237,9 @@ def test_a_restarted_tenant_is_walked_again(world: World, make_world: WorldFacto
         world.run(**server.settings())
         world.run(**server.settings())
     assert len(restarted.api_requests) == PAGES + 1
+
+
+def test_a_delta_expires_72_hours_after_it_was_asked_for(world: World) -> None:
+    world.run()
+    mark = world.bookmark()
+    assert (mark.expires - mark.contact).total_seconds() == 72 * 3600

@@ -338,3 +338,12 @@ def test_json_that_is_nested_too_deeply_is_refused(decoder: RecordDecoder) -> No
     deep = "[" * 100_000 + "]" * 100_000
     with pytest.raises(ProtocolError, match="nested too deeply"):
         decoder.rows(raw(f'[{{"id":1,"changeVersion":"A","x":{deep}}}]'))
+
+
+@pytest.mark.parametrize("escape", ["\\u0000", "\\uFFFF"])
+def test_an_answer_with_what_an_engine_may_not_hold_is_read_field_by_field(
+    decoder: RecordDecoder, escape: str
+) -> None:
+    record = f'[{{"id":1,"changeVersion":"A","comments":"{escape}"}}]'
+    assert columns_of(decoder, record) is None
+    assert columns_of(decoder, record.replace(escape, "\\u0041")) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Literal
 
@@ -12,7 +13,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from protime_source.demo import Behaviour, Fault
 from protime_source.errors import ExpiredError, ProtocolError
 from protime_source.failures import explain
-from protime_source.runner import load
+from protime_source.runner import check_links, load
 from tests.conftest import WorldFactory
 from tests.engines import every_engine, sql_engines
 from tests.world import Moment, World
@@ -315,3 +316,13 @@ def test_a_walk_that_is_begun_anew_may_meet_the_same_links(
     load(world.pipeline())
     world.check()
     assert world.requests == 3 + 1 + PAGES + 1
+
+
+def test_the_same_link_is_a_circle_within_one_walk_only(world: World) -> None:
+    world.run(max_pages=1)
+    first, known = world.bookmark(), set[tuple[str, ...]]()
+    begun_anew = replace(first, walk_started_at="2026-01-01T00:00:00+00:00")
+    for mark in (first, begun_anew, replace(first, walking=False)):
+        check_links({"assignments": mark}, known)
+    with pytest.raises(ProtocolError, match="circle"):
+        check_links({"assignments": first}, known)
