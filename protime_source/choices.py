@@ -14,6 +14,9 @@ from protime_source.catalogue import COLLECTIONS
 from protime_source.collections import REFERENCE
 from protime_source.errors import SettingsError
 
+SECTION = "sources.protime"
+"""Where the settings stand in dlt's configuration."""
+
 PREFIX = "SOURCES__PROTIME__"
 """Begins the variables of the environment that are settings."""
 
@@ -136,8 +139,8 @@ def _set_names() -> Iterator[tuple[str, str]]:
         if found := re.match("SOURCES__?PROTIME__?", name):
             yield name, name[found.end() :].lower()
     for place in (dlt.config, dlt.secrets):
-        section = place.get("sources.protime", dict) or {}
-        yield from ((f"[sources.protime] {key}", str(key).lower()) for key in section)
+        section = place.get(SECTION, dict) or {}
+        yield from ((f"[{SECTION}] {key}", str(key).lower()) for key in section)
 
 
 def is_on(name: str, value: Any) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol, Self, TypeVar
 
@@ -59,13 +59,13 @@ class Page:
         body: The answer's JSON.
         next_link: Where the walk or the answer goes on; `None` on its last page.
         delta_link: Where the changes after this will be; only on a last page.
-        decoded: Its records, where they were decoded with it.
+        value: Its records: decoded with it, or as JSON.
     """
 
     body: bytes
     next_link: str | None
     delta_link: str | None
-    decoded: Sequence[Any] | None = None
+    value: Sequence[Any] | msgspec.Raw
 
     @classmethod
     def read(cls, body: bytes, typed: Typed | None = None) -> Self:
@@ -79,16 +79,20 @@ class Page:
             msgspec.DecodeError: When it is no answer.
         """
         body = decodable(body)
-        known = typed(body) if typed else None
-        answer = known or _answer(body)
+        answer = (typed(body) if typed else None) or _answer(body)
         next_link = answer.nextLink or None
         delta_link = None if next_link else answer.deltaLink or None
-        return cls(body, next_link, delta_link, known.value if known else None)
+        return cls(body, next_link, delta_link, answer.value)
 
-    @cached_property
+    @property
+    def decoded(self) -> Sequence[Any] | None:
+        """Its records, where they were decoded with it."""
+        return None if isinstance(self.value, msgspec.Raw) else self.value
+
+    @property
     def records(self) -> msgspec.Raw:
         """The JSON array `value`: records of a walk, or events of a delta."""
-        return _answer(self.body).value
+        return self.value if isinstance(self.value, msgspec.Raw) else _answer(self.body).value
 
     @property
     def size(self) -> int:
@@ -154,6 +158,11 @@ class _Undecoded(msgspec.Struct, gc=False):
 
 _EMPTY = re.compile(rb"\[\s*\]|null")
 _answer = msgspec.json.Decoder(_Undecoded).decode
+
+
+def circle(name: str, link: str) -> str:
+    """What is wrong with the paging of a collection that leads back to a link."""
+    return f"Protime's paging of {name} goes in a circle: it led back to {redact(link)}."
 
 
 class Delta:
@@ -229,10 +238,7 @@ class Delta:
     def _check_progress(self, link: str, seen: set[int]) -> None:
         """Remembers eight bytes a page, so that a loop of links ends."""
         if (key := hash(link)) in seen:
-            raise ProtocolError(
-                f"Protime's paging of {self._collection.name} goes in a circle: it led back to"
-                f" {redact(link)}."
-            )
+            raise ProtocolError(circle(self._collection.name, link))
         seen.add(key)
 
     def _check_content(self, empty: int) -> None:

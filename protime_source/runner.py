@@ -15,6 +15,7 @@ from protime_source.bookmark import Bookmark
 from protime_source.catalogue import COLLECTIONS
 from protime_source.collections import Collection
 from protime_source.console import Console
+from protime_source.delta import circle
 from protime_source.dialects import client_of, dialect_of
 from protime_source.errors import (
     AlreadyRunningError,
@@ -27,7 +28,6 @@ from protime_source.extraction import MAX_WALKS
 from protime_source.failures import Failure, explain
 from protime_source.lock import one_run
 from protime_source.pending import load_pending
-from protime_source.redaction import redact
 from protime_source.settings import Settings
 from protime_source.source import NAME, protime
 from protime_source.state import resource_state
@@ -80,8 +80,7 @@ def _load(
             counts[table].update(_metrics(pipeline, table))
     refused = tuple(table for table in tables if counts[table]["refused"])
     absent = tuple(table for table in tables if counts[table]["absent"])
-    loaded = [table for table in tables if table not in refused + absent]
-    live = count_live(client.sql_client, loaded)
+    live = count_live(client.sql_client, [t for t in tables if not _is_left_out(counts[t])])
     done = {
         table: TableSummary(counts[table], rows, read_bookmark(pipeline, COLLECTIONS[table]))
         for table, rows in live.items()
@@ -116,7 +115,7 @@ def _rounds(
             table
             for table in due
             if (_is_walking(now[table]) or counts[table]["resumed"] > resumed[table])
-            and not (counts[table]["refused"] or counts[table]["absent"])
+            and not _is_left_out(counts[table])
         )
         marks = now
 
@@ -136,10 +135,8 @@ def check_links(marks: Marks, known: set[tuple[str, ...]]) -> None:
             continue
         place = (table, _walk(mark), mark.link)
         if place in known:
-            raise ProtocolError(
-                f"Protime's paging of {table} goes in a circle: it led back to"
-                f" {redact(mark.link)}. What was loaded is right; ask Protime about it."
-            )
+            found = circle(table, mark.link)
+            raise ProtocolError(f"{found} What was loaded is right; ask Protime about it.")
         known.add(place)
 
 
@@ -159,6 +156,10 @@ def _bookmarks(pipeline: dlt.Pipeline, tables: Iterable[str]) -> Marks:
 
 def _is_walking(mark: Bookmark | None) -> bool:
     return mark is not None and mark.walking
+
+
+def _is_left_out(counts: Counter[str]) -> bool:
+    return bool(counts["refused"] or counts["absent"])
 
 
 def _walk(mark: Bookmark | None) -> str:

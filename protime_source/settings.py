@@ -17,15 +17,12 @@ from dlt.common.configuration import with_config
 
 from protime_source import choices
 from protime_source.catalogue import COLLECTIONS
-from protime_source.choices import wrong
+from protime_source.choices import PREFIX, SECTION, wrong
 from protime_source.collections import Collection
 from protime_source.errors import SettingsError
 from protime_source.version import __version__
 
 logger = logging.getLogger(__name__)
-
-SECTION = "sources.protime"
-"""Where the settings stand in dlt's configuration."""
 
 Environment = Literal["production", "sandbox"]
 Deletes = Literal["mark", "remove"]
@@ -232,13 +229,13 @@ def _tell_misspelt(names: list[str]) -> None:
 
 
 def _missing(missing: list[str]) -> str:
-    variables = ", ".join(f"SOURCES__PROTIME__{name.upper()}" for name in missing)
+    variables = ", ".join(f"{PREFIX}{name.upper()}" for name in missing)
     these = "variable" if len(missing) == 1 else "variables"
     file = "secrets.toml" if set(REQUIRED) & set(missing) else "config.toml"
     noun = "setting is" if len(missing) == 1 else "settings are"
     return (
         f"The {noun} missing: {', '.join(missing)}. Nothing was changed. Set the environment"
-        f" {these} {variables}, or write to .dlt/{file} in this folder, under [sources.protime]."
+        f" {these} {variables}, or write to .dlt/{file} in this folder, under [{SECTION}]."
     )
 
 

@@ -76,6 +76,7 @@ class TableBuilder:
             pa.field("synced_at", _TIMESTAMP, nullable=False),
         ]
         self.schema = pa.schema(documented + marks)
+        self._known = frozenset(self.schema.names)
 
     def pages(self, pages: Sequence[Page], synced_at: datetime) -> pa.Table:
         """The live rows of some pages of a walk.
@@ -106,7 +107,7 @@ class TableBuilder:
     def stored(self, row: Row) -> Row:
         """A row by the columns that its values go to."""
         return {
-            name if name in self.schema.names else self._column_for(name, value): value
+            name if name in self._known else self._column_for(name, value): value
             for name, value in row.items()
             if value is not None
         }
@@ -135,7 +136,7 @@ class TableBuilder:
     def _undocumented_columns(self, rows: Sequence[Row]) -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = {}
         for index, row in enumerate(rows):
-            for name in sorted(row.keys() - set(self.schema.names)):
+            for name in sorted(row.keys() - self._known):
                 if (value := row[name]) is not None:
                     column = self._column_for(name, value)
                     found.setdefault(column, [None] * len(rows))[index] = value

@@ -6,7 +6,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,24 +17,10 @@ from protime_source.client import ActivityLevel, Assignment, Client
 from protime_source.demo.server import DemoServer
 from protime_source.demo.tenant import DemoTenant
 from protime_source.runner import load
-from protime_source.settings import earliest_start
+from protime_source.settings import Settings, earliest_start
 
 FILE = Path("protime_demo.duckdb")
 """What the story leaves behind, in the current folder."""
-
-_OWN: dict[str, Any] = {
-    "environment": "production",
-    "company": "demo",
-    "start_date": earliest_start().isoformat(),
-    "deletes": "mark",
-    "max_vanished_share": 0.5,
-    "collections": ["assignments"],
-    "sensitive_columns": [],
-    "external_references": {},
-    "activity_structures": [],
-    "history": False,
-}
-"""All that could be set for a real tenant, so that it changes nothing of the story."""
 
 _COLUMNS = (
     "id, person_id, from_date, start_time_in_minutes AS start, end_time_in_minutes AS end_,"
@@ -200,6 +186,9 @@ def main() -> int:
     FILE.unlink(missing_ok=True)
     FILE.with_suffix(".duckdb.wal").unlink(missing_ok=True)
     tenant = DemoTenant(rows=20_000)
+    # All that somebody may have set for a real tenant, so that it changes nothing of the story.
+    own = {**asdict(Settings("", "", "")), "company": "demo"}
+    own["start_date"] = earliest_start().isoformat()
     with DemoServer(tenant) as server, tempfile.TemporaryDirectory() as folder:
         pipeline = dlt.pipeline(
             "protime_demo",
@@ -207,4 +196,4 @@ def main() -> int:
             dataset_name="protime",
             pipelines_dir=folder,
         )
-        return 0 if Story(tenant, _OWN | server.settings(), pipeline).tell() else 1
+        return 0 if Story(tenant, own | server.settings(), pipeline).tell() else 1
