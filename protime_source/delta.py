@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial
 from itertools import islice
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import msgspec
 
@@ -24,6 +23,9 @@ from protime_source.values import decodable
 
 LIFETIME = timedelta(hours=72)
 """A delta lives this long after the last request that used it (reference/delta)."""
+
+SMALL = 4 * 2**10
+"""Bytes of an answer that has room for a link, and for no records if it is no larger."""
 
 MAX_EMPTY = 200
 """Empty pages in a row before it gives up; a walk taken in parts must get to see so many."""
@@ -39,60 +41,50 @@ class Getter(Protocol):
         ...
 
 
-class Answer(Protocol):
-    """An answer as Protime sends it, its records decoded in one way or another."""
-
-    value: Any
-    nextLink: str | None  # noqa: N815  # Protime's spelling
-    deltaLink: str | None  # noqa: N815
-
-
-Typed = Callable[[bytes], Answer | None]
-"""Decodes an answer with its records at once; `None` where they are not as documented."""
-
-
 @dataclass(frozen=True)
 class Page:
     """One answer.
 
     Attributes:
-        body: The answer's JSON.
+        body: Its JSON.
         next_link: Where the walk or the answer goes on; `None` on its last page.
         delta_link: Where the changes after this will be; only on a last page.
-        value: Its records: decoded with it, or as JSON.
     """
 
     body: bytes
     next_link: str | None
     delta_link: str | None
-    value: Sequence[Any] | msgspec.Raw
 
     @classmethod
-    def read(cls, body: bytes, typed: Typed | None = None) -> Self:
-        """Reads an answer.
+    def read(cls, body: bytes) -> Self:
+        """Finds the links of an answer, at its end if they are there.
+
+        So the next page is asked for before this one is parsed: a twentieth of a first load.
 
         Args:
             body: As it came.
-            typed: Decodes its records, too.
 
         Raises:
             msgspec.DecodeError: When it is no answer.
         """
         body = decodable(body)
-        answer = (typed(body) if typed else None) or _answer(body)
+        if len(body) > SMALL and (end := _END.search(body, len(body) - SMALL)):
+            return cls(body, msgspec.json.decode(end[1], type=str), None)
+        answer = _answer(body)
         next_link = answer.nextLink or None
-        delta_link = None if next_link else answer.deltaLink or None
-        return cls(body, next_link, delta_link, answer.value)
-
-    @property
-    def decoded(self) -> Sequence[Any] | None:
-        """Its records, where they were decoded with it."""
-        return None if isinstance(self.value, msgspec.Raw) else self.value
+        return cls(body, next_link, None if next_link else answer.deltaLink or None)
 
     @property
     def records(self) -> msgspec.Raw:
-        """The JSON array `value`: records of a walk, or events of a delta."""
-        return self.value if isinstance(self.value, msgspec.Raw) else _answer(self.body).value
+        """The JSON array `value`: records of a walk, or events of a delta.
+
+        Raises:
+            ProtocolError: When there is more wrong with the answer than its end shows.
+        """
+        try:
+            return _answer(self.body).value
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ProtocolError(f"A page of a walk is not as documented: {error}.") from error
 
     @property
     def size(self) -> int:
@@ -102,7 +94,7 @@ class Page:
     @property
     def is_empty(self) -> bool:
         """Whether it has no records."""
-        return not self.decoded and _EMPTY.fullmatch(self.records) is not None
+        return self.size <= SMALL and _EMPTY.fullmatch(self.records) is not None
 
 
 @dataclass(frozen=True)
@@ -131,38 +123,17 @@ WHOLE = Part()
 """All of it."""
 
 
-def batches(pages: Iterable[Page], size: int) -> Iterator[list[Page]]:
-    """Gathers pages, so that many are on their way while those before them are used.
-
-    Args:
-        pages: Where to take from.
-        size: Bytes at which a batch is complete.
-    """
-    batch: list[Page] = []
-    missing = size
-    for page in pages:
-        batch.append(page)
-        missing -= page.size
-        if missing <= 0:
-            yield batch
-            batch, missing = [], size
-    if batch:
-        yield batch
-
-
-class _Undecoded(msgspec.Struct, gc=False):
+class _Answer(msgspec.Struct, gc=False):
     value: msgspec.Raw = msgspec.Raw(b"[]")
     nextLink: str | None = None  # noqa: N815
     deltaLink: str | None = None  # noqa: N815
 
 
 _EMPTY = re.compile(rb"\[\s*\]|null")
-_answer = msgspec.json.Decoder(_Undecoded).decode
+_END = re.compile(rb'[,{]\s*"nextLink"\s*:\s*("(?:[^"\\]|\\.)+")\s*}\s*\Z')
+"""What ends an answer is its own member, no record's; in text its quotes would be escaped."""
 
-
-def circle(name: str, link: str) -> str:
-    """What is wrong with the paging of a collection that leads back to a link."""
-    return f"Protime's paging of {name} goes in a circle: it led back to {redact(link)}."
+_answer = msgspec.json.Decoder(_Answer).decode
 
 
 class Delta:
@@ -171,15 +142,11 @@ class Delta:
     Args:
         transport: The way to the API.
         collection: Which collection.
-        typed: Decodes its records with each answer, in one pass.
     """
 
-    def __init__(
-        self, transport: Getter, collection: Collection, typed: Typed | None = None
-    ) -> None:
+    def __init__(self, transport: Getter, collection: Collection) -> None:
         self._transport = transport
         self._collection = collection
-        self._read = partial(Page.read, typed=typed)
 
     def walk(self, start: date | None) -> Iterator[Page]:
         """Starts a new delta: all records from `start` on, page by page.
@@ -226,7 +193,7 @@ class Delta:
             yield page
 
     def _page(self, link: str) -> Page:
-        page = self._transport.get(link, self._read)
+        page = self._transport.get(link, Page.read)
         is_last = page.next_link is None and page.delta_link is None
         if is_last and self._collection.has_delta:
             raise ProtocolError(
@@ -238,7 +205,10 @@ class Delta:
     def _check_progress(self, link: str, seen: set[int]) -> None:
         """Remembers eight bytes a page, so that a loop of links ends."""
         if (key := hash(link)) in seen:
-            raise ProtocolError(circle(self._collection.name, link))
+            raise ProtocolError(
+                f"Protime's paging of {self._collection.name} goes in a circle: it led back to"
+                f" {redact(link)}."
+            )
         seen.add(key)
 
     def _check_content(self, empty: int) -> None:

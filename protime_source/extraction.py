@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
 
-from protime_source.ahead import ahead, alone
+from protime_source.ahead import Ahead, alone, served
 from protime_source.bookmark import Bookmark, Origin, Ticker
 from protime_source.changelog import ChangeLog
 from protime_source.changes import EventLog
 from protime_source.collections import Collection
 from protime_source.counts import Counts, progress
-from protime_source.delta import LIFETIME, WHOLE, Delta, Page, Part, Typed, batches
+from protime_source.delta import LIFETIME, WHOLE, Delta, Page, Part
 from protime_source.errors import ExpiredError, TooLargeError
+from protime_source.reader import ROOM_FETCHED, Batch, Reader
 from protime_source.records import RecordDecoder
+from protime_source.session import Session
 from protime_source.settings import Settings
 from protime_source.snapshot import Snapshot
 from protime_source.tables import ROWS_PER_TABLE, TableBuilder, ghost
@@ -27,9 +31,6 @@ from protime_source.walk import Walk
 from protime_source.warehouse import Warehouse
 
 logger = logging.getLogger(__name__)
-
-BYTES_PER_BATCH = 8 * 2**20
-"""JSON of the pages that are decoded at once; it takes four times this in memory."""
 
 MAX_WALKS = 5
 """Walks begun in one run before it gives up: a link that dies at once will die again."""
@@ -42,6 +43,7 @@ class Extraction:
     Attributes:
         collection: What is loaded.
         settings: How.
+        session: What it shares with other loads.
         transport: From where.
         warehouse: Where to.
         decoder: Decodes its records.
@@ -57,6 +59,7 @@ class Extraction:
 
     collection: Collection
     settings: Settings
+    session: Session
     transport: Transport
     warehouse: Warehouse
     decoder: RecordDecoder
@@ -69,18 +72,44 @@ class Extraction:
     ticker: Ticker = field(default_factory=Ticker, init=False)
     valid_since: datetime | None = field(default=None, init=False)
 
-    def pages(
-        self, link: str, part: Part = WHOLE, typed: Typed | None = None
-    ) -> Iterator[list[Page] | None]:
+    def pages(self, link: str) -> Iterator[Page | None]:
         """The pages from a link on, fetched ahead; `None` while others can be served.
 
         Args:
             link: Where to begin.
-            part: How many.
-            typed: Decodes their records with them.
         """
-        delta = Delta(self.transport, self.collection, typed)
-        return ahead(batches(part.of(delta.follow(link)), BYTES_PER_BATCH), self.is_alone)
+        with closing(Ahead(self._follow(link), ROOM_FETCHED)) as pages:
+            yield from served(pages, self.is_alone)
+
+    def batches(self, link: str) -> Iterator[Batch | None]:
+        """A part of a walk, read ahead; `None` while others can be served.
+
+        What was read after it waits for the next load, where the session has one.
+
+        Args:
+            link: Where to begin.
+        """
+        left = self.part.max_bytes or math.inf
+        reader = self.session.take(self.collection.table, link) or self._reader(link)
+        with ExitStack() as failing:
+            failing.callback(reader.close)
+            for batch in served(reader, self.is_alone):
+                yield batch
+                if batch is None:
+                    continue
+                left -= batch.json_size
+                if self.session.reads_on and left <= 0 and batch.next_link:
+                    self.session.keep(self.collection.table, batch.next_link, reader)
+                    failing.pop_all()
+                    return
+
+    def _reader(self, link: str) -> Reader:
+        pages = self._follow(link)
+        limited = pages if self.session.reads_on else self.part.of(pages)
+        return Reader(limited, self.decoder.typed, len(self.settings.collections))
+
+    def _follow(self, link: str) -> Iterator[Page]:
+        return Delta(self.transport, self.collection).follow(link)
 
     def tables(
         self, *, full_resync: bool = False, is_known: bool = True
@@ -156,17 +185,16 @@ class Extraction:
         """The changes since the last run: requests, rows and bytes are as many as the changes."""
         events = EventLog(self.collection.deleted_status)
         contact, link = self.ticker.after(), bookmark.link
-        for pages in self.pages(bookmark.link):
-            if pages is None:
+        for page in self.pages(bookmark.link):
+            if page is None:
                 yield None
                 continue
-            for page in pages:
-                received = self.decoder.events(page.records)
-                events.add(received)
-                if self.log is not None:
-                    self.log.add(received, contact)
-                self.counts.add_pages(1, len(received))
-                link = page.delta_link or link
+            received = self.decoder.events(page.records)
+            events.add(received)
+            if self.log is not None:
+                self.log.add(received, contact)
+            self.counts.add_pages(1, len(received))
+            link = page.delta_link or link
         changes = events.apply(self.warehouse.rows(events.ids), contact)
         self.counts.merged, self.counts.marked = len(changes.updated), len(changes.deleted)
         rows = changes.updated + changes.deleted

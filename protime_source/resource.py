@@ -18,7 +18,6 @@ from dlt.extract.items import DataItemWithMeta
 
 from protime_source.changelog import ChangeLog
 from protime_source.collections import Collection
-from protime_source.connection import Connection
 from protime_source.counts import Counts
 from protime_source.delta import Part
 from protime_source.dialects import Client, client_of
@@ -33,6 +32,7 @@ from protime_source.extraction import Extraction
 from protime_source.hints import column_hints, json_columns, merge_hints
 from protime_source.lock import hold
 from protime_source.records import RecordDecoder
+from protime_source.session import Session
 from protime_source.settings import Settings, check_loading
 from protime_source.state import committed, confirm, resource_state
 from protime_source.tables import TableBuilder
@@ -52,22 +52,23 @@ class Job:
     """What the resources of one source have in common.
 
     Attributes:
-        settings: How to load.
+        session: The tenant, and how to load.
         part: How much of a walk to take.
         full_resync: Walk from the start, whatever is remembered.
-        connection: The way to the tenant.
         refused: Tables that the tenant does not let this client read.
-        closed: Scopes that were of no use.
         ended: Tables that are extracted, or refused.
     """
 
-    settings: Settings
+    session: Session
     part: Part
     full_resync: bool
-    connection: Connection
     refused: set[str] = field(default_factory=set)
-    closed: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
+
+    @property
+    def settings(self) -> Settings:
+        """How to load."""
+        return self.session.settings
 
     @cached_property
     def client(self) -> Client:
@@ -108,13 +109,13 @@ def _extract(collection: Collection, job: Job) -> Iterator[DataItemWithMeta | No
         )
     hold(dlt.current.pipeline(), "source")
     try:
-        known = [scope for scope in collection.read_scopes if scope not in job.closed]
+        known = [scope for scope in collection.read_scopes if scope not in job.session.closed]
         for scope in known or collection.read_scopes:
             try:
                 yield from _load(collection, job, scope)
                 return
             except _REFUSALS as error:
-                job.closed.add(scope)
+                job.session.closed.add(scope)
                 refusal = error
         _refuse(collection, job, refusal)
     finally:
@@ -145,16 +146,16 @@ def _load(collection: Collection, job: Job, scope: str) -> Iterator[DataItemWith
     """Loads the collection with a token of one scope."""
     stored = dlt.current.source_schema().tables.get(collection.table, {}).get("columns", {})
     warehouse = _warehouse(collection, job, {**column_hints(collection, job.settings), **stored})
-    transport = Transport(job.settings, [scope], job.connection)
+    transport = job.session.transport(collection.table, scope)
     try:
         run = _extraction(collection, job, warehouse, transport)
         for table in run.tables(full_resync=job.full_resync, is_known=bool(stored)):
             yield None if table is None else _hinted(table, run)
     finally:
-        transport.close()
+        job.session.end(collection.table, scope)
     if run.log is not None:
         yield from _noted(run.log, warehouse)
-    run.counts.requests = transport.requests
+    run.counts.requests = transport.counted()
     dlt.current.resource_metrics().update(run.counts.metrics())
     _make_room()
 
@@ -185,6 +186,7 @@ def _extraction(
     return Extraction(
         collection,
         job.settings,
+        job.session,
         transport,
         warehouse,
         decoder,

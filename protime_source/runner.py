@@ -15,12 +15,11 @@ from protime_source.bookmark import Bookmark
 from protime_source.catalogue import COLLECTIONS
 from protime_source.collections import Collection
 from protime_source.console import Console
-from protime_source.delta import circle
+from protime_source.delta import Part
 from protime_source.dialects import client_of, dialect_of
 from protime_source.errors import (
     AlreadyRunningError,
     ApiError,
-    ProtocolError,
     SettingsError,
     UnavailableError,
 )
@@ -28,13 +27,15 @@ from protime_source.extraction import MAX_WALKS
 from protime_source.failures import Failure, explain
 from protime_source.lock import one_run
 from protime_source.pending import load_pending
+from protime_source.resource import Job
+from protime_source.session import Session
 from protime_source.settings import Settings
-from protime_source.source import NAME, protime
+from protime_source.source import NAME, source_of
 from protime_source.state import resource_state
 from protime_source.summary import Summary, TableSummary
 from protime_source.warehouse import count_live
 
-BYTES_PER_PACKAGE = 128 * 2**20
+BYTES_PER_PACKAGE = 112 * 2**20
 """JSON of a walk that is loaded at once: what a crash in a long walk can cost. Three times as much
 would load a fifth faster, but DuckDB takes 300 MB for the merge of this, and in proportion."""
 
@@ -56,15 +57,13 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         UnavailableError: When walks are begun over and over.
         AlreadyRunningError: When another process runs the pipeline.
     """
-    tables = Settings.from_config(**settings).collections
-    settings.pop("collections", None)
-    with one_run(pipeline):
-        return _load(pipeline, tables, full_resync, settings)
+    resolved = Settings.from_config(**settings)
+    with one_run(pipeline), Session(resolved, reads_on=True) as session:
+        return _load(pipeline, session, full_resync)
 
 
-def _load(
-    pipeline: dlt.Pipeline, tables: tuple[str, ...], full_resync: bool, settings: dict[str, Any]
-) -> Summary:
+def _load(pipeline: dlt.Pipeline, session: Session, full_resync: bool) -> Summary:
+    tables = session.settings.collections
     started, counts = time.monotonic(), {table: Counter[str]() for table in tables}
     dialect, client = dialect_of(pipeline), client_of(pipeline)
     dialect.check(client)
@@ -72,9 +71,8 @@ def _load(
     pending = load_pending(pipeline)
     marks = {} if full_resync else _bookmarks(pipeline, tables)
     for due in _rounds(pipeline, tables, marks, counts):
-        pipeline.run(
-            protime(*due, max_bytes=BYTES_PER_PACKAGE, full_resync=full_resync, **settings)
-        )
+        job = Job(session, Part(max_bytes=BYTES_PER_PACKAGE), full_resync)
+        pipeline.run(source_of(job).with_resources(*due))
         full_resync = False
         for table in due:
             counts[table].update(_metrics(pipeline, table))
@@ -100,14 +98,12 @@ def _rounds(
 
     Raises:
         UnavailableError: When walks are begun over and over.
-        ProtocolError: When a walk goes in a circle.
     """
-    due, begun, links = tables, Counter[str](), set[tuple[str, ...]]()
+    due, begun = tables, Counter[str]()
     while due:
         resumed = {table: counts[table]["resumed"] for table in due}
         yield due
         now = _bookmarks(pipeline, due)
-        check_links(now, links)
         begun.update(table for table in due if _walk(now[table]) != _walk(marks.get(table)))
         _check_walks(begun)
         # What a walk in parts showed first may have changed since: the delta follows at once.
@@ -118,26 +114,6 @@ def _rounds(
             and not _is_left_out(counts[table])
         )
         marks = now
-
-
-def check_links(marks: Marks, known: set[tuple[str, ...]]) -> None:
-    """Ends a circle of pages that is longer than a part of a walk: it shows where parts end.
-
-    Args:
-        marks: The bookmarks after a part.
-        known: Where parts of walks ended before; this is added.
-
-    Raises:
-        ProtocolError: When a walk is where it was before.
-    """
-    for table, mark in marks.items():
-        if mark is None or not mark.walking:
-            continue
-        place = (table, _walk(mark), mark.link)
-        if place in known:
-            found = circle(table, mark.link)
-            raise ProtocolError(f"{found} What was loaded is right; ask Protime about it.")
-        known.add(place)
 
 
 def _check_walks(begun: Counter[str]) -> None:

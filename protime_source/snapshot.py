@@ -71,12 +71,13 @@ class Snapshot:
 
     def _below(self, branch: Mapping[str, Any]) -> Iterator[list[Row]]:
         run = self._run
-        for pages in run.pages(run.collection.path.format(**branch)):
-            for page in pages or ():
-                rows = run.decoder.rows(page.records)
-                run.counts.add_pages(1, len(rows))
-                yield [{**row, **branch} for row in rows]
-            yield []
+        for page in run.pages(run.collection.path.format(**branch)):
+            if page is None:
+                yield []
+                continue
+            rows = run.decoder.rows(page.records)
+            run.counts.add_pages(1, len(rows))
+            yield [{**row, **branch} for row in rows]
 
     def _is_news(self, row: Row, held: Row | None) -> bool:
         """Whether a record is new, back again, or other than the row held and not older."""

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import dlt
-from dlt.extract import DltResource
+from dlt.extract import DltResource, DltSource
 
 from protime_source import defaults
 from protime_source.catalogue import COLLECTIONS
 from protime_source.choices import wrong
-from protime_source.connection import Connection
 from protime_source.delta import Part
 from protime_source.resource import Job, resource
+from protime_source.session import Session
 from protime_source.settings import Settings
 from protime_source.views import ViewKeeper
 
@@ -55,9 +55,18 @@ def protime(
     if collections:
         settings["collections"] = collections
     resolved = Settings.from_config(**settings)
-    job = Job(resolved, Part(max_pages, max_bytes), full_resync, Connection(resolved))
+    yield from _resources(Job(Session(resolved), Part(max_pages, max_bytes), full_resync))
+
+
+def source_of(job: Job) -> DltSource:
+    """The source `protime` for a load that shares its session with others."""
+    made = dlt.source(_resources, name=NAME, section=NAME, max_table_nesting=0)
+    return made(job)
+
+
+def _resources(job: Job) -> Iterator[DltResource]:
     for table in COLLECTIONS:
-        yield resource(resolved.collection(table), job)
+        yield resource(job.settings.collection(table), job)
 
 
 class _TypeDifferenceFilter(logging.Filter):

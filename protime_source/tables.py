@@ -7,10 +7,10 @@ from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from protime_source import arrow
 from protime_source.collections import Collection
-from protime_source.delta import Page
+from protime_source.reader import Batch
 from protime_source.records import MARKS, RecordDecoder, Row
 from protime_source.values import JsonText
 
@@ -20,16 +20,6 @@ ROWS_PER_GROUP = 122_880
 ROWS_PER_TABLE = 50_000
 """Rows of a table that is not made of pages: about as large."""
 
-_TIMESTAMP = pa.timestamp("us", "UTC")
-_ARROW: dict[str, pa.DataType] = {
-    "bigint": pa.int64(),
-    "bool": pa.bool_(),
-    "date": pa.date32(),
-    "double": pa.float64(),
-    "json": pa.string(),
-    "text": pa.string(),
-    "timestamp": _TIMESTAMP,
-}
 _KINDS: tuple[tuple[type, str], ...] = (
     (bool, "bool"),
     (int, "bigint"),
@@ -38,7 +28,7 @@ _KINDS: tuple[tuple[type, str], ...] = (
     (str, "text"),
     (datetime, "timestamp"),
 )
-_FIRST_DAY = (date(1, 1, 1) - date(1970, 1, 1)).days
+_LIVE = {"is_deleted": False, "deleted_at": None, "delete_reason": None}
 _NOT_NULL = ("id", "change_version", "is_deleted", "synced_at")
 
 
@@ -66,42 +56,40 @@ class TableBuilder:
         self._kinds = {python: json_type if kind == "json" else kind for python, kind in _KINDS}
         self.undocumented = dict(undocumented)
         documented = [
-            pa.field(column.name, _ARROW[column.type], column.name not in _NOT_NULL)
+            pa.field(column.name, arrow.TYPES[column.type], column.name not in _NOT_NULL)
             for column in collection.columns
         ]
         marks = [
             pa.field("is_deleted", pa.bool_(), nullable=False),
-            pa.field("deleted_at", _TIMESTAMP),
+            pa.field("deleted_at", arrow.TIMESTAMP),
             pa.field("delete_reason", pa.string()),
-            pa.field("synced_at", _TIMESTAMP, nullable=False),
+            pa.field("synced_at", arrow.TIMESTAMP, nullable=False),
         ]
         self.schema = pa.schema(documented + marks)
         self._known = frozenset(self.schema.names)
 
-    def pages(self, pages: Sequence[Page], synced_at: datetime) -> pa.Table:
+    def batch(self, batch: Batch, synced_at: datetime) -> pa.Table:
         """The live rows of some pages of a walk.
 
         Args:
-            pages: The pages, with their records decoded where they are as documented.
+            batch: The pages.
             synced_at: When they were received (UTC).
         """
-        known = [page.decoded for page in pages if page.decoded is not None]
-        if len(known) == len(pages):
-            try:
-                return self._live(self._decoder.typed.columns(known), synced_at)
-            except (pa.ArrowInvalid, OverflowError):
-                pass  # a date that is no date, a number too large: read it field by field
-        decoded = (self._decoder.rows(page.records) for page in pages)
+        if batch.table is not None:
+            return self._live(batch.table, synced_at)
+        decoded = (self._decoder.rows(page.records) for page in batch.pages)
         return self.rows([live(row, synced_at) for rows in decoded for row in rows])
 
     def rows(self, rows: Sequence[Row]) -> pa.Table:
         """Any rows, complete with their marks, undocumented columns at the end."""
         arrays = [
-            _array([row.get(field.name) for row in rows], field.type) for field in self.schema
+            arrow.array([row.get(field.name) for row in rows], field.type) for field in self.schema
         ]
         table = pa.table(arrays, schema=self.schema)
         for name, values in self._undocumented_columns(rows).items():
-            table = table.append_column(name, _array(values, _ARROW[self.undocumented[name]]))
+            table = table.append_column(
+                name, arrow.array(values, arrow.TYPES[self.undocumented[name]])
+            )
         return table
 
     def stored(self, row: Row) -> Row:
@@ -121,14 +109,11 @@ class TableBuilder:
             for row in table.select(kept).to_pylist()
         ]
 
-    def _live(self, columns: Mapping[str, list[Any]], synced_at: datetime) -> pa.Table:
-        size = len(columns["id"])
-        marks = {"is_deleted": False, "deleted_at": None, "delete_reason": None}
-        constants = {**marks, "synced_at": synced_at}
+    def _live(self, table: pa.Table, synced_at: datetime) -> pa.Table:
         arrays = [
-            pa.repeat(pa.scalar(constants[field.name], field.type), size)
+            pa.repeat(pa.scalar(_LIVE.get(field.name, synced_at), field.type), table.num_rows)
             if field.name in MARKS
-            else _array(columns[field.name], field.type)
+            else table[field.name]
             for field in self.schema
         ]
         return pa.table(arrays, schema=self.schema)
@@ -180,8 +165,7 @@ def joined(tables: Iterable[pa.Table | None]) -> Iterator[pa.Table | None]:
 
 def live(row: Row, synced_at: datetime) -> Row:
     """A row as Protime shows it now: alive, whatever it was before."""
-    marks = {"is_deleted": False, "deleted_at": None, "delete_reason": None}
-    return {**row, **marks, "synced_at": synced_at}
+    return {**row, **_LIVE, "synced_at": synced_at}
 
 
 def deleted(row: Row, reason: str, synced_at: datetime) -> Row:
@@ -215,13 +199,3 @@ def _plain(value: Any, kind: str | None) -> Any:
 
 def _is_exact_double(value: object) -> bool:
     return type(value) is int and int(float(value)) == value
-
-
-def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Dates arrive as text: Arrow casts them, a hundred times faster than Python."""
-    if kind == pa.date32():
-        days = pa.array(values, pa.string()).cast(kind)
-        if (first := pc.min(days).cast(pa.int32()).as_py()) is not None and first < _FIRST_DAY:
-            raise pa.ArrowInvalid("a year 0, which BigQuery and Python do not know")
-        return days
-    return pa.array(values, kind)

@@ -50,6 +50,11 @@ class Transport:
         """Closes the connections, or leaves them to the others that use them."""
         self._connection.close()
 
+    def counted(self) -> int:
+        """The requests since it was last asked for them."""
+        counted, self.requests = self.requests, 0
+        return counted
+
     def get(self, link: str, decode: Callable[[bytes], T]) -> T:
         """Gets a link and decodes its body; a body that cannot be decoded is asked for again.
 

@@ -1,4 +1,4 @@
-"""Records that look as documented: decoded with their answer, and read column by column."""
+"""Records that look as documented: decoded at once, and read column by column."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
+from protime_source import arrow
 from protime_source.collections import Collection, Column, ColumnType
-from protime_source.delta import Answer
 from protime_source.values import may_need_mending
 
 _FIELD_TYPES: dict[ColumnType, Any] = {
@@ -24,45 +25,45 @@ _FIELD_TYPES: dict[ColumnType, Any] = {
 
 
 class TypedDecoder:
-    """Decodes answers of one collection by a typed struct, six times as fast as dictionaries.
+    """Decodes records of one collection by a typed struct, six times as fast as dictionaries.
 
     Args:
         collection: Whose records.
     """
 
     def __init__(self, collection: Collection) -> None:
-        self._answer = msgspec.json.Decoder(_answer(_struct(collection)))
+        records: Any = list[_struct(collection)]  # type: ignore[misc]
+        answer = msgspec.defstruct("Answer", [("value", records | None, None)], gc=False)
+        self._decode = msgspec.json.Decoder(answer).decode
         self._getters = [(column, _getter(column.path)) for column in collection.columns]
 
-    def answer(self, body: bytes) -> Answer | None:
-        """Decodes an answer of records, in one pass.
-
-        Returns:
-            The answer; `None` when it holds something that is not documented, or no text.
-        """
-        if may_need_mending(body):
-            return None
-        try:
-            answer: Answer = self._answer.decode(body)
-        except msgspec.DecodeError:
-            return None
-        return answer
-
-    def columns(self, pages: Iterable[Sequence[msgspec.Struct]]) -> dict[str, list[Any]]:
-        """The values of each documented column of some pages, JSON as bytes.
+    def table(self, answers: Iterable[bytes]) -> pa.Table | None:
+        """The documented columns of the records in some answers.
 
         Args:
-            pages: Their records, as `answer` decodes them.
+            answers: Their JSON.
+
+        Returns:
+            A table; `None` when they hold something that is not documented, or that a column
+            cannot hold.
         """
-        records = [record for page in pages for record in page]
-        return {column.name: _readable(column, get(records)) for column, get in self._getters}
+        try:
+            records = [record for answer in answers for record in self._records(answer)]
+            return pa.table(self._columns(records))
+        except (msgspec.DecodeError, RecursionError, pa.ArrowInvalid, OverflowError):
+            return None
 
+    def _records(self, answer: bytes) -> Sequence[Any]:
+        if may_need_mending(answer):
+            raise msgspec.DecodeError("a character that the warehouse may not hold")
+        decoded: Any = self._decode(answer)
+        return decoded.value or ()
 
-def _answer(record: type[msgspec.Struct]) -> Any:
-    """An answer with such records."""
-    links: list[Any] = [("nextLink", str | None, None), ("deltaLink", str | None, None)]
-    records: Any = list[record]  # type: ignore[valid-type]
-    return msgspec.defstruct("Answer", [("value", records), *links], gc=False)
+    def _columns(self, records: list[Any]) -> dict[str, pa.Array]:
+        return {
+            column.name: arrow.array(_readable(column, get(records)), arrow.TYPES[column.type])
+            for column, get in self._getters
+        }
 
 
 def _struct(collection: Collection) -> type[msgspec.Struct]:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from protime_source.bookmark import Bookmark
 from protime_source.changes import EventLog
-from protime_source.delta import Page
+from protime_source.reader import Batch
 from protime_source.tables import ROWS_PER_TABLE, deleted, joined
 from protime_source.vanished import check_share
 
@@ -58,29 +58,29 @@ class Walk:
 
     def _tables(self) -> Iterator[pa.Table | None]:
         run = self._run
-        for pages in run.pages(self.bookmark.link, run.part, run.decoder.typed.answer):
-            if pages is None:
+        for batch in run.batches(self.bookmark.link):
+            if batch is None:
                 yield None
                 continue
-            self._move(pages[-1])
-            yield from self._rows(pages)
+            self._move(batch)
+            yield from self._rows(batch)
         if not self.bookmark.walking:
             yield from self._vanished()
 
-    def _move(self, page: Page) -> None:
+    def _move(self, batch: Batch) -> None:
         """The bookmark moves along, up to the last page or to the limit."""
-        link = page.delta_link or page.next_link or ""
+        link = batch.delta_link or batch.next_link or ""
         self.bookmark = self.bookmark.moved(
-            link, walking=page.delta_link is None, contact=self._run.ticker.after()
+            link, walking=batch.delta_link is None, contact=self._run.ticker.after()
         )
 
-    def _rows(self, pages: list[Page]) -> Iterator[pa.Table]:
+    def _rows(self, batch: Batch) -> Iterator[pa.Table]:
         """A table of some pages, with a time of its own and each id once.
 
         So all staged rows differ, by which BigQuery tells them apart.
         """
-        table = self._run.builder.pages(pages, self._run.ticker.after(self._received_at))
-        self._run.counts.add_pages(len(pages), table.num_rows)
+        table = self._run.builder.batch(batch, self._run.ticker.after(self._received_at))
+        self._run.counts.add_pages(batch.count, table.num_rows)
         table = _once(table)
         self._seen.append(table["id"].combine_chunks())
         if self._run.collection.deleted_status:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -43,6 +44,7 @@ _SWITCHES: dict[str, tuple[Any, ...]] = {
     "page_overlap": (0, 3),
     "events": ("compacted", "all"),
     "links_rereadable": (True, False),
+    "pages_rereadable": (True, False),
     "older_delta_dies": (True, False),
     "delete_payload": (False, True),
     "delete_version": ("new", "same"),
@@ -88,6 +90,7 @@ class Histories(RuleBasedStateMachine):
         self._environment.start()
         self.world = World(tenant, server, folder, type(self).make_engine(folder))
         self.deletes = "mark"
+        self.in_parts = False
         self.versions: dict[int, dict[str, Row]] = {}
         self.marked: dict[int, Row] = {}
         self.gone: set[int] = set()
@@ -184,10 +187,15 @@ class Histories(RuleBasedStateMachine):
         self.deletes = deletes
         self._note("decide")
 
+    @rule(in_parts=st.booleans())
+    def cut(self, in_parts: bool) -> None:
+        """Walks are loaded at once, or in several packages, and are read on meanwhile."""
+        self.in_parts = in_parts
+        self._note("cut")
+
     @rule()
     def lose_the_working_folder(self) -> None:
-        if (self.world.folder / "pipelines").exists():
-            self.world.lose_working_folder()
+        self._lose()
         self._note("lose")
 
     @rule(full_resync=st.sampled_from((False, False, False, True)))
@@ -195,18 +203,21 @@ class Histories(RuleBasedStateMachine):
         self._run_to_the_end(full_resync=full_resync)
         self._note("run")
 
-    @rule()
-    def run_bounded(self) -> None:
+    @rule(changes=st.sampled_from((0, 3)), seed=_NUMBER, lost=st.booleans())
+    def run_bounded(self, changes: int, seed: int, lost: bool) -> None:
         is_resumed = not self._is_clean()
         self._run_bounded()
         self._check_as_far_as_it_went(is_resumed=is_resumed)
+        self._churn(changes, seed)
+        if lost:
+            self._lose()
         self._note("bounded run")
 
     @rule(changes=st.sampled_from((1, 12)), seed=_NUMBER, after=st.integers(0, 3))
     def run_while_it_changes(self, changes: int, seed: int, after: int) -> None:
         event = Event(after=after, action=lambda: self._churn(changes, seed))
         self.world.tenant.faults.append(event)
-        load(self.world.pipeline(), **self._settings)
+        self._load()
         self.world.tenant.faults.clear()
         self._run_to_the_end()
         self._note("run with changes")
@@ -222,7 +233,8 @@ class Histories(RuleBasedStateMachine):
             self._check_as_far_as_it_went(is_resumed=bounded and not is_clean)
         else:
             assert explain(error).exit_code == ApiError.exit_code, explain(error)
-            assert not is_clean or self._rows() == before, "a failed run changed rows"
+            in_one_load = is_clean and (bounded or not self.in_parts)
+            assert not in_one_load or self._rows() == before, "a failed run changed rows"
             self._check_rows_are_whole()
             counted["failed runs"] += 1
         self._note("run with faults")
@@ -245,8 +257,8 @@ class Histories(RuleBasedStateMachine):
             self._check_what_the_kill_left(before, in_one_load=is_clean and not bounded)
         else:
             self._check_as_far_as_it_went(is_resumed=bounded and not is_clean)
-        if lost and (self.world.folder / "pipelines").exists():
-            self.world.lose_working_folder()
+        if lost:
+            self._lose()
         self._note("run to be killed")
 
     # What must be true.
@@ -256,8 +268,19 @@ class Histories(RuleBasedStateMachine):
         return {"start_date": START, "deletes": self.deletes, "max_vanished_share": 1.0}
 
     def _run_to_the_end(self, **arguments: Any) -> None:
-        load(self.world.pipeline(), **arguments, **self._settings)
+        self._load(**arguments)
         self._check()
+
+    def _load(self, **arguments: Any) -> None:
+        sizes = {"runner.BYTES_PER_PACKAGE": 4000, "reader.BYTES_PER_BATCH": 1}
+        with ExitStack() as patches:
+            for name, size in sizes.items() if self.in_parts else ():
+                patches.enter_context(patch(f"protime_source.{name}", size))
+            load(self.world.pipeline(), **arguments, **self._settings)
+
+    def _lose(self) -> None:
+        if (self.world.folder / "pipelines").exists():
+            self.world.lose_working_folder()
 
     def _run_bounded(self) -> None:
         load_pending(self.world.pipeline())
@@ -265,7 +288,7 @@ class Histories(RuleBasedStateMachine):
 
     def _failure(self, *, bounded: bool) -> Exception | None:
         try:
-            self._run_bounded() if bounded else load(self.world.pipeline(), **self._settings)
+            self._run_bounded() if bounded else self._load()
         except (PipelineStepFailed, ProtimeError) as error:
             return error
         return None

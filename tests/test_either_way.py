@@ -21,6 +21,7 @@ START = f"{date.today().year - 1}-10-01"
 READ = "connector-protimeapi-assignments.read"
 VALUES: dict[str, tuple[Any, ...]] = {
     "links_rereadable": (False,),
+    "pages_rereadable": (False,),
     "older_delta_dies": (False,),
     "events": ("all",),
     "order": ("newest_first", "shuffled"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from protime_source import ProtocolError
 from protime_source.catalogue import ASSIGNMENTS, COLLECTIONS
 from protime_source.delta import Page
 from protime_source.demo import DemoTenant
+from protime_source.reader import Batch
 from protime_source.records import RecordDecoder, Row
 from protime_source.settings import Settings
 from protime_source.tables import TableBuilder
@@ -68,13 +69,12 @@ def row_of(decoder: RecordDecoder, record: dict[str, Any]) -> Row:
 
 
 def columns_of(decoder: RecordDecoder, value: Any) -> dict[str, list[Any]] | None:
-    """The columns with JSON as text, as `rows` has it."""
-    if (answer := decoder.typed.answer(b'{"value":%b}' % bytes(raw(value)))) is None:
+    """The columns with dates as text, as `rows` has them."""
+    if (table := decoder.typed.table([b'{"value":%b}' % bytes(raw(value))])) is None:
         return None
-    columns = decoder.typed.columns([answer.value])
     return {
-        name: [value.decode() if isinstance(value, bytes) else value for value in values]
-        for name, values in columns.items()
+        name: [value.isoformat() if isinstance(value, date) else value for value in values]
+        for name, values in table.to_pydict().items()
     }
 
 
@@ -317,8 +317,8 @@ def test_a_number_that_nothing_holds_is_no_double(
     (row,) = contracts.rows(raw(f"[{record}]"))
     assert row["contract_percentage"] is None
     assert "contract_percentage of id 1 has a value that is no double" in caplog.text
-    page = Page.read(f'{{"value":[{record}]}}'.encode(), contracts.typed.answer)
-    table = TableBuilder(COLLECTIONS["contracts"], contracts, {}).pages([page], datetime.now(UTC))
+    batch = Batch.of(contracts.typed, [Page.read(f'{{"value":[{record}]}}'.encode())])
+    table = TableBuilder(COLLECTIONS["contracts"], contracts, {}).batch(batch, datetime.now(UTC))
     assert table["contract_percentage"].to_pylist() == [None]
 
 

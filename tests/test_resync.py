@@ -304,11 +304,10 @@ def test_more_changes_than_are_read_of_one_answer_lead_to_a_walk(
     assert "more changes since the last run than are read of one answer" in caplog.text
 
 
-def test_walks_that_are_begun_over_and_over_come_to_an_end(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("every_page_is_a_package")
+def test_walks_that_are_begun_over_and_over_come_to_an_end(make_world: WorldFactory) -> None:
     """A rival takes the delta each time before the walk in parts is complete."""
-    monkeypatch.setattr("protime_source.runner.BYTES_PER_PACKAGE", 50_000)
+    world = make_world(rows=20, page_size=10)
     world.tenant.faults.append(Fault("status", status=410, times=999, where="/delta/"))
     with pytest.raises(UnavailableError, match="6 full walks were begun in this run"):
         load(world.pipeline())

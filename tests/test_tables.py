@@ -13,6 +13,7 @@ from dlt.common.schema import Schema
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.delta import Page
 from protime_source.demo import DemoTenant
+from protime_source.reader import Batch
 from protime_source.records import RecordDecoder, Row
 from protime_source.tables import TableBuilder, deleted, live
 from protime_source.values import JsonText
@@ -48,7 +49,7 @@ def builder(**undocumented: str) -> TableBuilder:
 
 def page(build: TableBuilder, *records: Any) -> pa.Table:
     answer = {"value": [{**KEYS, **record} for record in records]}
-    return build.pages([Page.read(json.dumps(answer).encode(), DECODER.typed.answer)], NOW)
+    return build.batch(Batch.of(DECODER.typed, [Page.read(json.dumps(answer).encode())]), NOW)
 
 
 def types(table: pa.Table) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from typing import Literal
 
@@ -11,9 +10,9 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source.demo import Behaviour, Fault
-from protime_source.errors import ExpiredError, ProtocolError
+from protime_source.errors import ExpiredError
 from protime_source.failures import explain
-from protime_source.runner import check_links, load
+from protime_source.runner import load
 from tests.conftest import WorldFactory
 from tests.engines import every_engine, sql_engines
 from tests.world import Moment, World
@@ -295,12 +294,10 @@ def test_what_changed_after_a_backup_from_within_a_walk_comes_with_the_run_that_
     world.check()
 
 
-def test_a_circle_of_pages_that_is_longer_than_a_part_of_a_walk_is_told(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("protime_source.runner.BYTES_PER_PACKAGE", 1)
+@pytest.mark.usefixtures("every_page_is_a_package")
+def test_a_circle_of_pages_that_is_longer_than_a_part_of_a_walk_is_told(world: World) -> None:
     world.tenant.faults.append(Fault("loop", times=60, after=1))
-    with pytest.raises(ProtocolError, match="assignments goes in a circle"):
+    with pytest.raises(PipelineStepFailed, match="assignments goes in a circle"):
         load(world.pipeline())
     assert world.requests < 20
     world.tenant.faults.clear()
@@ -308,21 +305,9 @@ def test_a_circle_of_pages_that_is_longer_than_a_part_of_a_walk_is_told(
     world.check()
 
 
-def test_a_walk_that_is_begun_anew_may_meet_the_same_links(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("protime_source.runner.BYTES_PER_PACKAGE", 25_000)
+@pytest.mark.usefixtures("every_page_is_a_package")
+def test_a_walk_that_is_begun_anew_may_meet_the_same_links(world: World) -> None:
     world.tenant.faults.append(Fault("status", status=410, after=3))
     load(world.pipeline())
     world.check()
     assert world.requests == 3 + 1 + PAGES + 1
-
-
-def test_the_same_link_is_a_circle_within_one_walk_only(world: World) -> None:
-    world.run(max_pages=1)
-    first, known = world.bookmark(), set[tuple[str, ...]]()
-    begun_anew = replace(first, walk_started_at="2026-01-01T00:00:00+00:00")
-    for mark in (first, begun_anew, replace(first, walking=False)):
-        check_links({"assignments": mark}, known)
-    with pytest.raises(ProtocolError, match="circle"):
-        check_links({"assignments": first}, known)

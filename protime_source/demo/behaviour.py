@@ -31,6 +31,7 @@ class Behaviour:
     Attributes:
         links_rereadable: A deltaLink already used gives its changes again, and later ones;
             otherwise it answers 410.
+        pages_rereadable: A nextLink already used shows its page again; otherwise it is invalid.
         older_delta_dies: Starting a delta kills the older one: its links answer 410. That only
             one can be active is documented (`how-to/track-changes-with-delta/`), how the older
             one ends is not.
@@ -71,6 +72,7 @@ class Behaviour:
     """
 
     links_rereadable: bool = True
+    pages_rereadable: bool = True
     older_delta_dies: bool = True
     events: Literal["all", "compacted"] = "compacted"
     order: Literal["oldest_first", "newest_first", "shuffled"] = "oldest_first"

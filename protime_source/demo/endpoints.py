@@ -14,7 +14,16 @@ from protime_source.demo.deltas import Delta, Deltas
 from protime_source.demo.filters import Selection, check_delta, parse
 from protime_source.demo.links import link
 from protime_source.demo.messages import API_ROOT, Answer, ApiError, Call, json_answer
-from protime_source.demo.paging import Fixed, Live, Page, Place, continuation, page, resume
+from protime_source.demo.paging import (
+    Fixed,
+    Live,
+    Page,
+    Place,
+    continuation,
+    invalid_page,
+    page,
+    resume,
+)
 from protime_source.demo.references import check, with_references
 from protime_source.demo.store import Record, Store
 
@@ -30,6 +39,7 @@ class Endpoints:
         self.delta_path = f"{API_ROOT}/delta/{collection.name}"
         self._clock = clock
         self._deltas = Deltas(store, clock, self._show)
+        self._used_pages: set[str] = set()
         self._routes: dict[tuple[str, str], Callable[[Call, Behaviour], Answer]] = {
             ("GET", self.path): self._list,
             ("POST", self.path): self._create,
@@ -117,7 +127,12 @@ class Endpoints:
 
     def _place(self, call: Call, filter_: str, how: Behaviour) -> Place:
         token = call.parameters.get("continuationToken")
-        return Place() if token is None else resume(token, filter_, self._clock.now(), how)
+        if token is None:
+            return Place()
+        if token in self._used_pages and not how.pages_rereadable:
+            raise invalid_page(how)
+        self._used_pages.add(token)
+        return resume(token, filter_, self._clock.now(), how)
 
     def _page(self, call: Call, found: Page, basis: dict[str, str], how: Behaviour) -> Answer:
         """The answer that shows a page, with the one link that leads on."""

@@ -134,8 +134,13 @@ def resume(token: str, filter_: str, now: datetime, how: Behaviour) -> Place:
     except (ValueError, KeyError, TypeError):
         valid = False
     if not valid:
-        raise ApiError(how.stale_walk_status, "The continuation token is invalid or expired.")
+        raise invalid_page(how)
     return place
+
+
+def invalid_page(how: Behaviour) -> ApiError:
+    """The answer to a continuationToken that leads nowhere."""
+    return ApiError(how.stale_walk_status, "The continuation token is invalid or expired.")
 
 
 def _old(issued: datetime, now: datetime, how: Behaviour) -> bool:

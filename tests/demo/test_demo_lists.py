@@ -143,6 +143,13 @@ def test_continuation_expires(serve: Serve, start: str, status: int) -> None:
     assert client.get(link).status_code == status
 
 
+@pytest.mark.parametrize("status", [409, 410])
+def test_a_page_may_be_shown_once(serve: Serve, start: str, status: int) -> None:
+    _, client = serve(pages_rereadable=False, stale_walk_status=status)
+    link = client.page(listing(start))["nextLink"]
+    assert [client.get(link).status_code for _ in range(2)] == [200, status]
+
+
 def test_continuation_for_ever(serve: Serve, start: str) -> None:
     tenant, client = serve(continuation_lifetime_hours=None)
     link = client.page(listing(start))["nextLink"]

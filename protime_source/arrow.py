@@ -1,0 +1,42 @@
+"""Columns of a table as Arrow arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+TIMESTAMP = pa.timestamp("us", "UTC")
+TYPES: dict[str, pa.DataType] = {
+    "bigint": pa.int64(),
+    "bool": pa.bool_(),
+    "date": pa.date32(),
+    "double": pa.float64(),
+    "json": pa.string(),
+    "text": pa.string(),
+    "timestamp": TIMESTAMP,
+}
+"""Arrow's types by dlt's."""
+
+_FIRST_DAY = (date(1, 1, 1) - date(1970, 1, 1)).days
+
+
+def array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """A column. Dates arrive as text: Arrow casts them, a hundred times faster than Python.
+
+    Args:
+        values: Its values.
+        kind: Its type.
+
+    Raises:
+        pyarrow.ArrowInvalid, OverflowError: When a value is no date, or does not fit.
+    """
+    if kind == pa.date32():
+        days = pa.array(values, pa.string()).cast(kind)
+        if (first := pc.min(days).cast(pa.int32()).as_py()) is not None and first < _FIRST_DAY:
+            raise pa.ArrowInvalid("a year 0, which BigQuery and Python do not know")
+        return days
+    return pa.array(values, kind)
