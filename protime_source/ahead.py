@@ -86,7 +86,7 @@ class Ahead(Iterator[T]):
                 self._change.notify()
 
     def _has_room(self) -> bool:
-        return self._is_over or sum(item.size for item in self._waiting) < self._room
+        return sum(item.size for item in self._waiting) < self._room
 
     def _is_settled(self) -> bool:
         return bool(self._waiting) or self._is_over

@@ -207,7 +207,7 @@ class Delta:
         if (key := hash(link)) in seen:
             raise ProtocolError(
                 f"Protime's paging of {self._collection.name} goes in a circle: it led back to"
-                f" {redact(link)}."
+                f" {redact(link)}. Run again later, and ask Protime if it stays so."
             )
         seen.add(key)
 

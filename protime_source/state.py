@@ -44,7 +44,7 @@ def confirm(state: dict[str, Any], stored: dict[str, Any], table: str) -> None:
         stored: The same in the destination.
         table: What it is about.
     """
-    if state and state != stored:
+    if state != stored:
         logger.warning(
             "%s: the warehouse is older than the working folder remembers, as after a backup was"
             " put back: what changed since is fetched again.",

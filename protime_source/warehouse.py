@@ -101,7 +101,7 @@ class Warehouse:
             f"{key(self.staging_name)} IN (SELECT k FROM ("
             f"SELECT {key('s')} AS k, {version('s')} AS v, s.is_deleted AS gone,"
             f" {version('d')} AS held, ROW_NUMBER() OVER (PARTITION BY s.id"
-            f" ORDER BY {version('s')} DESC, s.is_deleted DESC, s.synced_at DESC) AS n"
+            f" ORDER BY {version('s')} DESC, s.synced_at DESC) AS n"
             f" FROM {self.staging_name} s LEFT JOIN {self.name} d ON d.id = s.id"
             f" WHERE {valid}) candidates WHERE n = 1 AND"
             f" ((held IS NULL AND NOT gone) OR {newer}))"

@@ -13,13 +13,18 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source.ahead import Ahead, served
+from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour, Fault
+from protime_source.reader import Reader
 from protime_source.runner import load
+from protime_source.session import Session
+from protime_source.settings import Settings
+from protime_source.typed import TypedDecoder
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
 from tests.world import World
 
-PAGES = 6
+PAGES = 3
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,12 @@ class Source(Iterator[Item]):
             raise self._error or StopIteration
         self.made += 1
         return Item(self.made)
+
+
+@pytest.fixture
+def world(make_world: WorldFactory) -> World:
+    """A tenant of three pages."""
+    return make_world(rows=10 * PAGES, page_size=10)
 
 
 def _settles(found: Callable[[], bool]) -> bool:
@@ -128,34 +139,61 @@ def test_a_walk_is_read_on_while_a_part_of_it_is_loaded(
     world.check()
 
 
-@pytest.mark.usefixtures("every_page_is_a_package")
+@pytest.fixture
+def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that both threads wait for room."""
+    for room in ("ROOM_FETCHED", "ROOM_DECODED"):
+        monkeypatch.setattr(f"protime_source.reader.{room}", 1)
+
+
+@pytest.mark.usefixtures("every_page_is_a_package", "no_room")
 @pytest.mark.parametrize("pages_rereadable", [True, False])
 def test_what_was_read_ahead_of_a_failed_load(
     make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch, pages_rereadable: bool
 ) -> None:
     """It is lost, and where its links are spent the walk starts anew."""
-    world = make_world(behaviour=Behaviour(pages_rereadable=pages_rereadable))
+    behaviour = Behaviour(pages_rereadable=pages_rereadable)
+    world = make_world(rows=20 * PAGES, page_size=10, behaviour=behaviour)
     with monkeypatch.context() as patched:
-        patched.setattr("protime_source.warehouse.Warehouse.holds_before", _fails)
-        with pytest.raises(PipelineStepFailed):
+        patched.setattr(dlt.Pipeline, "normalize", _fails)
+        with pytest.raises(RuntimeError, match="before the first package"):
             load(world.pipeline())
-    assert _settles(lambda: not _readers())
+    assert not _readers()
     load(world.pipeline())
     world.check()
-    again = PAGES if pages_rereadable else PAGES + 1
-    assert world.requests <= PAGES + again + 1
+    assert world.requests <= 5 + 2 * PAGES + 2
 
 
-def _fails(*_: object) -> bool:
-    raise RuntimeError("on the way to the second package")
+@pytest.mark.parametrize(("link", "is_kept"), [("/a", True), ("/b", False)])
+def test_a_reader_is_for_one_link(world: World, link: str, is_kept: bool) -> None:
+    reader = Reader([], TypedDecoder(ASSIGNMENTS))
+    with Session(Settings.from_config(), reads_on=True) as session:
+        session.keep("assignments", "/a", reader)
+        assert (session.take("assignments", link) is reader) == is_kept
+        assert session.take("assignments", link) is None
+
+
+@pytest.mark.usefixtures("every_page_is_a_table", "no_room")
+def test_a_walk_that_is_left_leaves_no_thread(
+    make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(rows=20 * PAGES, page_size=10)
+    monkeypatch.setattr("protime_source.tables.TableBuilder.batch", _fails)
+    with pytest.raises(PipelineStepFailed):
+        world.run()
+    assert _settles(lambda: not _readers())
+
+
+def _fails(*_: object, **__: object) -> None:
+    raise RuntimeError("before the first package is loaded")
 
 
 @pytest.mark.usefixtures("every_page_is_a_package")
 def test_a_page_that_fails_is_told_after_those_before_it_are_loaded(world: World) -> None:
-    world.tenant.faults.append(Fault("status", status=403, times=99, after=3))
+    world.tenant.faults.append(Fault("status", status=403, times=99, after=2))
     with pytest.raises(PipelineStepFailed):
         load(world.pipeline())
-    assert len(world.rows()) == 3 * 50
+    assert len(world.rows()) == 2 * 10
     assert not _readers()
     world.tenant.faults.clear()
     load(world.pipeline())

@@ -14,7 +14,7 @@ from protime_source.demo import Behaviour
 from tests.engines import every_engine, sql_engines
 from tests.world import World
 
-COLUMNS = "id, change_version, change_type"
+COLUMNS = "id, change_version, change_type, received_at"
 
 
 def logged(world: World) -> list[tuple[Any, ...]]:
@@ -93,6 +93,22 @@ def test_a_lost_working_folder_repeats_nothing(world: World) -> None:
     world.run(history=True)
     assert logged(world) == before
     world.check()
+
+
+@sql_engines
+def test_events_that_are_staged_twice_are_there_once(world: World) -> None:
+    """As after a crash between the staging load and its marker."""
+    world.run(history=True)
+    world.tenant.churn(10)
+    pipeline = world.pipeline()
+    pipeline.extract(protime(history=True))
+    pipeline.normalize()
+    [file] = (world.folder / "pipelines").rglob("normalized/*/new_jobs/assignments__changes.*")
+    table, _, rest = file.name.split(".", 2)
+    shutil.copy(file, file.with_name(f"{table}.again.{rest}"))
+    pipeline.load()
+    found = logged(world)
+    assert len(found) == len(set(found)) > 5
 
 
 @sql_engines

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import protime
 from protime_source.catalogue import COLLECTIONS
-from protime_source.demo import Behaviour
+from protime_source.demo import Behaviour, Fault
+from protime_source.errors import VanishedRowsError
+from protime_source.failures import explain
 from protime_source.runner import load, read_bookmark
 from protime_source.summary import Summary
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines
-from tests.world import World
+from tests.world import Moment, World
 
 EXAMPLES = (
     "assignments",
@@ -265,3 +268,72 @@ def test_definitions_have_no_window(whole: World) -> None:
     asked = whole.tenant.api_requests
     assert {"filter" in r.query for r in asked if r.path.endswith("/people")} == {False}
     assert {"filter" in r.query for r in asked if r.path.endswith("/assignments")} == {True}
+
+
+def test_where_no_date_bounds_the_walk_marked_rows_stay_as_they_are(whole: World) -> None:
+    run(whole, "people")
+    first, second = list(whole.tenant.of("people"))[:2]
+    whole.tenant.write("people", first, None)
+    run(whole, "people")
+    before = whole.rows("people")[first]
+    assert before["delete_reason"] == "announced"
+    whole.tenant.write("people", second, None)
+    whole.tenant.clock.advance(hours=73)
+    assert run(whole, "people").tables["people"].counts["marked"] == 1
+    assert whole.rows("people")[first] == before
+    whole.check_tables("people")
+
+
+def test_marked_rows_do_not_make_the_guard_more_lenient(whole: World) -> None:
+    run(whole, "people")
+    everybody = list(whole.tenant.of("people"))
+    half = len(everybody) // 2
+    for id_ in everybody[:half]:
+        whole.tenant.write("people", id_, None)
+    run(whole, "people")
+    for id_ in everybody[half : half + half // 2 + 1]:
+        whole.tenant.write("people", id_, None)
+    whole.tenant.clock.advance(hours=73)
+    with pytest.raises(PipelineStepFailed) as caught:
+        run(whole, "people")
+    assert explain(caught.value).exit_code == VanishedRowsError.exit_code
+
+
+@pytest.mark.usefixtures("every_page_is_a_table")
+def test_of_records_without_version_what_a_walk_shows_last_counts(make_world: WorldFactory) -> None:
+    """A record that two pages of the same walk show, and that is changed between them."""
+    behaviour = Behaviour(without_version=("activity-durations",), page_overlap=5)
+    world = make_world(page_size=10, behaviour=behaviour)
+    name, table = "activity-durations", "activity_durations"
+    last, record = [*world.tenant.of(name).items()][9]
+
+    def change() -> None:
+        world.tenant.write(name, last, {**record, "durationInMinutes": 77})
+
+    world.tenant.faults.append(Moment(after=1, where=COLLECTIONS[table].path, action=change))
+    run(world, table)
+    assert world.rows(table)[last]["duration_in_minutes"] == 77
+
+
+@sql_engines
+@pytest.mark.parametrize("table", ["activity_durations", "clockings", "departments", "sectors"])
+def test_a_collection_without_records_is_a_table_without_rows(whole: World, table: str) -> None:
+    name = COLLECTIONS[table].name
+    for id_ in list(whole.tenant.of(name)):
+        whole.tenant.write(name, id_, None)
+    for _ in range(2):
+        run(whole, table)
+        assert whole.rows(table) == {}
+
+
+@pytest.mark.usefixtures("every_page_is_a_package")
+def test_a_collection_that_is_refused_within_its_walk_is_left_as_it_is(whole: World) -> None:
+    where = COLLECTIONS["clockings"].path
+    whole.tenant.faults.append(Fault("status", status=403, times=99, after=1, where=where))
+    summary = run(whole, "clockings", "assignments")
+    assert summary.refused == ("clockings",)
+    assert len(whole.rows("clockings")) == 40
+    whole.check_tables("assignments")
+    whole.tenant.faults.clear()
+    assert not run(whole, "clockings").refused
+    whole.check_tables("clockings")

@@ -49,6 +49,14 @@ def test_refresh_loads_everything_anew(world: World, mode: str) -> None:
     world.check()
 
 
+def test_rows_that_are_dropped_are_no_reason_to_leave_others_out(world: World) -> None:
+    """Their versions were newer than those that the walk shows."""
+    world.run()
+    world.query(f"UPDATE {world.dataset}.assignments SET change_version = 'Z'")
+    refresh(world)
+    world.check()
+
+
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)
 def test_a_view_of_somebody_elses_above_the_table(world: World) -> None:
     """Postgres drops no table below it: the rows stay, and so does our view."""

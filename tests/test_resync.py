@@ -71,6 +71,35 @@ def test_rows_that_stay_have_no_marks(world: World) -> None:
     world.check()
 
 
+def test_a_row_on_the_first_day_of_the_window_can_vanish(world: World) -> None:
+    first, second = (
+        world.tenant.create(person={"id": 7}, **{"from": day}) for day in (MIDDLE, BEFORE)
+    )
+    world.run(start_date=MIDDLE)
+    world.tenant.delete(first)
+    world.tenant.delete(second)
+    _expire(world)
+    world.run(start_date=MIDDLE)
+    assert world.rows()[first]["delete_reason"] == "vanished"
+    assert second not in world.rows()
+
+
+def test_rows_of_a_clock_that_was_ahead_can_vanish(world: World) -> None:
+    """Beside others: the newest row counts, not the oldest."""
+    world.run()
+    ahead, other = _first(world, 2)
+    world.query(f"""
+        UPDATE {world.dataset}.assignments SET synced_at = synced_at + INTERVAL '1' DAY
+        WHERE id = {ahead}
+    """)
+    world.tenant.delete(ahead)
+    world.tenant.delete(other)
+    _expire(world)
+    world.run()
+    assert {world.rows()[id_]["delete_reason"] for id_ in (ahead, other)} == {"vanished"}
+    world.check()
+
+
 @every_engine
 def test_rows_before_the_window_are_left_alone(make_world: WorldFactory) -> None:
     """A row that moved before the window is held, and no walk over the window can show it."""

@@ -57,6 +57,20 @@ def test_a_walk_goes_on_where_it_stopped_although_the_working_folder_is_lost(wor
     assert world.requests == PAGES
 
 
+@pytest.mark.parametrize("place", [0, 49], ids=["lowest", "highest"])
+def test_a_row_that_the_walk_shows_in_an_older_version_does_not_vanish(
+    world: World, place: int
+) -> None:
+    """At either end of its page, when another run completes the walk."""
+    world.run()
+    id_ = sorted(world.tenant.records)[place]
+    world.query(f"UPDATE {world.dataset}.assignments SET change_version = 'Z' WHERE id = {id_}")
+    world.run(full_resync=True, max_pages=1)
+    assert _walk_to_the_end(world, max_pages=1) == PAGES - 1
+    row = world.rows()[id_]
+    assert (row["change_version"], row["is_deleted"]) == ("Z", False)
+
+
 def test_each_part_of_a_walk_is_loaded(world: World) -> None:
     loaded = []
     for _ in range(PAGES):
