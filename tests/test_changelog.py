@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import dlt
 import pytest
 
 from protime_source import protime
@@ -95,14 +96,20 @@ def test_a_lost_working_folder_repeats_nothing(world: World) -> None:
     world.check()
 
 
-@sql_engines
-def test_events_that_are_staged_twice_are_there_once(world: World) -> None:
-    """As after a crash between the staging load and its marker."""
+def _ready_to_load(world: World) -> dlt.Pipeline:
+    """A package with events is on its way."""
     world.run(history=True)
     world.tenant.churn(10)
     pipeline = world.pipeline()
     pipeline.extract(protime(history=True))
     pipeline.normalize()
+    return pipeline
+
+
+@sql_engines
+def test_events_that_are_staged_twice_are_there_once(world: World) -> None:
+    """As after a crash between the staging load and its marker."""
+    pipeline = _ready_to_load(world)
     [file] = (world.folder / "pipelines").rglob("normalized/*/new_jobs/assignments__changes.*")
     table, _, rest = file.name.split(".", 2)
     shutil.copy(file, file.with_name(f"{table}.again.{rest}"))
@@ -113,11 +120,7 @@ def test_events_that_are_staged_twice_are_there_once(world: World) -> None:
 
 @sql_engines
 def test_a_package_that_is_loaded_twice_adds_nothing(world: World) -> None:
-    world.run(history=True)
-    world.tenant.churn(10)
-    pipeline = world.pipeline()
-    pipeline.extract(protime(history=True))
-    pipeline.normalize()
+    pipeline = _ready_to_load(world)
     [package] = pipeline.list_normalized_load_packages()
     storage = pipeline._get_load_storage()
     kept = storage.storage.make_full_path(storage.get_normalized_package_path(package))
