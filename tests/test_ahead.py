@@ -21,7 +21,7 @@ from protime_source.session import Session
 from protime_source.settings import Settings
 from protime_source.typed import TypedDecoder
 from tests.conftest import WorldFactory
-from tests.engines import every_engine
+from tests.engines import sql_engines
 from tests.world import World
 
 PAGES = 3
@@ -113,7 +113,7 @@ def test_nobody_is_served_who_is_not_there() -> None:
 
 
 @pytest.mark.usefixtures("every_page_is_a_package")
-@every_engine
+@sql_engines
 def test_a_walk_in_packages_asks_for_each_page_once(world: World) -> None:
     """The links of what was read ahead of a load are spent when the next load begins."""
     world.tenant.behaviour = Behaviour(pages_rereadable=False)

@@ -316,7 +316,7 @@ def test_of_records_without_version_what_a_walk_shows_last_counts(make_world: Wo
 
 
 @sql_engines
-@pytest.mark.parametrize("table", ["activity_durations", "clockings", "departments", "sectors"])
+@pytest.mark.parametrize("table", ["activity_durations", "departments"])
 def test_a_collection_without_records_is_a_table_without_rows(whole: World, table: str) -> None:
     name = COLLECTIONS[table].name
     for id_ in list(whole.tenant.of(name)):
