@@ -37,7 +37,7 @@ class Ahead(Iterator[T]):
 
     def __init__(self, items: Iterable[T], room: int) -> None:
         self._items = items
-        self._room = room
+        self._free = room
         self._waiting: deque[T] = deque()
         self._error: BaseException | None = None
         self._is_over = False
@@ -50,8 +50,10 @@ class Ahead(Iterator[T]):
         with self._change:
             self._change.wait_for(self._is_settled)
             if self._waiting:
+                item = self._waiting.popleft()
+                self._free += item.size
                 self._change.notify()
-                return self._waiting.popleft()
+                return item
         if self._error is not None:
             raise self._error
         raise StopIteration
@@ -77,6 +79,7 @@ class Ahead(Iterator[T]):
                     if self._is_over:
                         return
                     self._waiting.append(item)
+                    self._free -= item.size
                     self._change.notify()
         except BaseException as error:
             self._error = error
@@ -86,7 +89,7 @@ class Ahead(Iterator[T]):
                 self._change.notify()
 
     def _has_room(self) -> bool:
-        return sum(item.size for item in self._waiting) < self._room
+        return self._is_over or self._free > 0
 
     def _is_settled(self) -> bool:
         return bool(self._waiting) or self._is_over
@@ -108,8 +111,6 @@ def served(items: Ahead[T], is_alone: Callable[[], bool]) -> Iterator[T | None]:
     while True:
         while not is_alone() and not items.is_ready(SECONDS_BETWEEN_LOOKS):
             yield None
-        try:
-            item = next(items)
-        except StopIteration:
+        if (item := next(items, None)) is None:
             return
         yield item

@@ -25,7 +25,7 @@ LIFETIME = timedelta(hours=72)
 """A delta lives this long after the last request that used it (reference/delta)."""
 
 SMALL = 4 * 2**10
-"""Bytes of an answer that has room for a link, and for no records if it is no larger."""
+"""Bytes at the end of an answer that are looked at for a link; one that is no larger is parsed."""
 
 MAX_EMPTY = 200
 """Empty pages in a row before it gives up; a walk taken in parts must get to see so many."""
@@ -49,11 +49,13 @@ class Page:
         body: Its JSON.
         next_link: Where the walk or the answer goes on; `None` on its last page.
         delta_link: Where the changes after this will be; only on a last page.
+        parsed: Its records, where its links were not at its end and it was parsed to find them.
     """
 
     body: bytes
     next_link: str | None
     delta_link: str | None
+    parsed: msgspec.Raw | None = None
 
     @classmethod
     def read(cls, body: bytes) -> Self:
@@ -72,7 +74,8 @@ class Page:
             return cls(body, msgspec.json.decode(end[1], type=str), None)
         answer = _answer(body)
         next_link = answer.nextLink or None
-        return cls(body, next_link, None if next_link else answer.deltaLink or None)
+        delta_link = None if next_link else answer.deltaLink or None
+        return cls(body, next_link, delta_link, answer.value)
 
     @property
     def records(self) -> msgspec.Raw:
@@ -81,6 +84,8 @@ class Page:
         Raises:
             ProtocolError: When there is more wrong with the answer than its end shows.
         """
+        if self.parsed is not None:
+            return self.parsed
         try:
             return _answer(self.body).value
         except (msgspec.DecodeError, RecursionError) as error:
@@ -93,8 +98,9 @@ class Page:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no records."""
-        return self.size <= SMALL and _EMPTY.fullmatch(self.records) is not None
+        """Whether it has no records. It is parsed where a glance shows none."""
+        is_doubtful = self.parsed is not None or b'"id"' not in self.body
+        return is_doubtful and _EMPTY.fullmatch(self.records) is not None
 
 
 @dataclass(frozen=True)
@@ -117,10 +123,6 @@ class Part:
             left -= page.size
             if left <= 0:
                 return
-
-
-WHOLE = Part()
-"""All of it."""
 
 
 class _Answer(msgspec.Struct, gc=False):

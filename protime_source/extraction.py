@@ -18,7 +18,7 @@ from protime_source.changelog import ChangeLog
 from protime_source.changes import EventLog
 from protime_source.collections import Collection
 from protime_source.counts import Counts, progress
-from protime_source.delta import LIFETIME, WHOLE, Delta, Page, Part
+from protime_source.delta import LIFETIME, Delta, Page, Part
 from protime_source.errors import ExpiredError, TooLargeError
 from protime_source.reader import ROOM_FETCHED, Batch, Reader
 from protime_source.records import RecordDecoder
@@ -66,7 +66,7 @@ class Extraction:
     builder: TableBuilder
     state: MutableMapping[str, Any]
     counts: Counts
-    part: Part = WHOLE
+    part: Part
     log: ChangeLog | None = None
     is_alone: Callable[[], bool] = alone
     ticker: Ticker = field(default_factory=Ticker, init=False)

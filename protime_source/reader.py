@@ -86,10 +86,12 @@ class Reader(Ahead[Batch]):
 def _gathered(pages: Iterable[Page]) -> Iterator[list[Page]]:
     """Pages in batches: many at once take less time each."""
     batch: list[Page] = []
+    missing = BYTES_PER_BATCH
     for page in pages:
         batch.append(page)
-        if sum(each.size for each in batch) >= BYTES_PER_BATCH:
+        missing -= page.size
+        if missing <= 0:
             yield batch
-            batch = []
+            batch, missing = [], BYTES_PER_BATCH
     if batch:
         yield batch

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import dlt
-from dlt.extract import DltResource, DltSource
+from dlt.extract import DltResource
 
 from protime_source import defaults
 from protime_source.catalogue import COLLECTIONS
@@ -58,15 +58,13 @@ def protime(
     yield from _resources(Job(Session(resolved), Part(max_pages, max_bytes), full_resync))
 
 
-def source_of(job: Job) -> DltSource:
-    """The source `protime` for a load that shares its session with others."""
-    made = dlt.source(_resources, name=NAME, section=NAME, max_table_nesting=0)
-    return made(job)
-
-
 def _resources(job: Job) -> Iterator[DltResource]:
     for table in COLLECTIONS:
         yield resource(job.settings.collection(table), job)
+
+
+source_of = dlt.source(_resources, name=NAME, section=NAME, max_table_nesting=0)
+"""The source `protime` for a load that shares its session with others."""
 
 
 class _TypeDifferenceFilter(logging.Filter):

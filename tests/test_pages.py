@@ -54,6 +54,19 @@ def test_a_link_is_found_wherever_it_is(body: bytes, value: bytes) -> None:
     assert page.is_empty == (value == b"[]")
 
 
+@pytest.mark.parametrize("value", [b"[]", b"[ \n]", b"null", b"[{}]", b"[1]"])
+@pytest.mark.parametrize(
+    "body", [b'{"value":VALUE,PAD"nextLink":"/a"}', b'{PAD"value":VALUE,"nextLink":"/a"}']
+)
+@pytest.mark.parametrize("padding", [b"", b" " * 2 * SMALL, b'"note":"%b",' % (b"x" * 2 * SMALL)])
+def test_an_empty_page_is_found_whatever_its_size(
+    body: bytes, value: bytes, padding: bytes
+) -> None:
+    page = Page.read(body.replace(b"VALUE", value).replace(b"PAD", padding))
+    assert page.next_link == "/a"
+    assert page.is_empty == (msgspec.json.decode(value) in ([], None))
+
+
 def test_a_link_that_is_longer_than_what_is_looked_at() -> None:
     link = "/" + "a" * 2 * SMALL
     body = msgspec.json.encode({"value": [], "nextLink": link})
