@@ -69,10 +69,9 @@ class Page:
         Raises:
             msgspec.DecodeError: When it is no answer.
         """
-        body = decodable(body)
-        if len(body) > SMALL and (end := _END.search(body, len(body) - SMALL)):
-            return cls(body, msgspec.json.decode(end[1], type=str), None)
-        answer = _answer(body)
+        if len(body) > SMALL and (link := _link_at_end(body)):
+            return cls(body, link, None)
+        answer = _answer(decodable(body))
         next_link = answer.nextLink or None
         delta_link = None if next_link else answer.deltaLink or None
         return cls(body, next_link, delta_link, answer.value)
@@ -87,7 +86,7 @@ class Page:
         if self.parsed is not None:
             return self.parsed
         try:
-            return _answer(self.body).value
+            return _answer(decodable(self.body)).value
         except (msgspec.DecodeError, RecursionError) as error:
             raise ProtocolError(f"A page of a walk is not as documented: {error}.") from error
 
@@ -132,10 +131,20 @@ class _Answer(msgspec.Struct, gc=False):
 
 
 _EMPTY = re.compile(rb"\[\s*\]|null")
+_NEXT_LINK = b'"nextLink"'
 _END = re.compile(rb'[,{]\s*"nextLink"\s*:\s*("(?:[^"\\]|\\.)+")\s*}\s*\Z')
 """What ends an answer is its own member, no record's; in text its quotes would be escaped."""
 
 _answer = msgspec.json.Decoder(_Answer).decode
+
+
+def _link_at_end(body: bytes) -> str | None:
+    """The link that is an answer's last member; none where it stands elsewhere."""
+    if (name := body.rfind(_NEXT_LINK, len(body) - SMALL)) < 0:
+        return None
+    before = max(body.rfind(b",", 0, name), body.rfind(b"{", 0, name))
+    end = _END.match(body, before)
+    return msgspec.json.decode(end[1], type=str) if end else None
 
 
 class Delta:

@@ -22,6 +22,7 @@ _SURROGATES = re.compile(
 )
 _MARK = rb"\uFFFF"  # no character either, but one that a JSON decoder takes
 _HARD = re.compile(rb"\\u(?:FFFF|0000)")
+_DOUBTFUL = re.compile(rb"\\u(?:FFFF|0000|[dD][89a-fA-F])")
 _ESCAPE = re.compile(rb"\\\\|\\u(?:FFFF|0000)")
 _REPLACEMENT = rb"\ufffd"
 
@@ -48,8 +49,10 @@ def _marked(match: re.Match[bytes]) -> bytes:
 
 
 def may_need_mending(text: bytes) -> bool:
-    """Whether JSON text has an escape that some engine may not hold."""
-    return _BACKSLASH in text and _HARD.search(text) is not None
+    """Whether JSON text has an escape that some engine may not hold, or half a character."""
+    if _BACKSLASH not in text or _DOUBTFUL.search(text) is None:
+        return False
+    return _HARD.search(decodable(text)) is not None
 
 
 def mended(text: bytes, *, holds_nul: bool) -> bytes:
