@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import requests
+from urllib3 import BaseHTTPResponse
 
 from protime_source.errors import (
     BadRequestError,
@@ -86,22 +86,21 @@ class RateLimitedError(UnavailableError):
     """429: the request was not taken."""
 
 
-def read(response: requests.Response, url: str) -> Answer:
-    """Reads a response that was asked for with `stream=True`.
+def read(response: BaseHTTPResponse, url: str) -> Answer:
+    """Reads a response.
 
     Args:
-        response: What came.
+        response: What came, unread.
         url: Where from.
 
     Raises:
         TooLargeError: When the body is larger than `MAX_BODY`; the rest is not read.
-        requests.RequestException: When the body breaks off or cannot be unpacked.
+        urllib3.exceptions.HTTPError: When the body breaks off or cannot be unpacked.
     """
     announced = response.headers.get("Content-Length", "")
     if announced.isdecimal() and float(announced) > MAX_BODY:
         raise _too_large(response, url)
-    sent = len(response.history) + 1
-    return Answer(response.status_code, response.headers, _body(response, url), sent)
+    return Answer(response.status, response.headers, _body(response, url))
 
 
 def raise_if_passing(answer: Answer, url: str) -> None:
@@ -160,23 +159,23 @@ class _ErrorBody(msgspec.Struct):
     validationErrors: Any = None  # noqa: N815  # Protime's spelling
 
 
-def _body(response: requests.Response, url: str) -> bytes:
+def _body(response: BaseHTTPResponse, url: str) -> bytes:
     """The body; no list of pieces, since tiny ones would cost far more than they hold.
 
     An error's traceback keeps what we name alive, but not what a closed buffer held.
     """
     size = _PACKED_PIECE if "Content-Encoding" in response.headers else _PIECE
     with io.BytesIO() as body:
-        for piece in response.iter_content(size):
+        for piece in response.stream(size):
             if body.tell() + len(piece) > MAX_BODY:
                 raise _too_large(response, url)
             body.write(piece)
         return body.getvalue()
 
 
-def _too_large(response: requests.Response, url: str) -> TooLargeError:
+def _too_large(response: BaseHTTPResponse, url: str) -> TooLargeError:
     return TooLargeError(
-        f"{place(url)} answered {status_line(response.status_code)} with more than"
+        f"{place(url)} answered {status_line(response.status)} with more than"
         f" {MAX_BODY // 2**20} MiB; the rest was not read. Nothing of Protime's is that large:"
         " check api_url and token_url, and ask Protime if they are right."
     )

@@ -9,9 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import requests
-from requests.auth import AuthBase
-
 from protime_source.answers import Answer
 from protime_source.errors import AuthenticationError, ScopeError, UnavailableError
 from protime_source.redaction import hide, redact
@@ -29,8 +26,8 @@ Post = Callable[..., Answer]
 """Sends one form to the token endpoint, and again when the way there fails."""
 
 
-class ClientCredentials(AuthBase):
-    """Puts a bearer token on each request; one token serves all requests and threads.
+class ClientCredentials:
+    """Has a token for each request; one serves all requests and threads.
 
     dlt's own `OAuth2ClientCredentials` has neither margin nor lock nor an answer to a 401:
     eight threads fetched eight tokens.
@@ -49,12 +46,6 @@ class ClientCredentials(AuthBase):
         self._token = ""
         self._expires = 0.0
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Signs a request, and watches its answer for a 401."""
-        self._sign(request)
-        request.register_hook("response", self._answered)  # type: ignore[no-untyped-call]
-        return request
-
     def token(self) -> str:
         """The current token, fetched or renewed when it is due.
 
@@ -67,26 +58,10 @@ class ClientCredentials(AuthBase):
                 self._fetch()
             return self._token
 
-    def _sign(self, request: requests.PreparedRequest) -> None:
-        request.headers["Authorization"] = f"Bearer {self.token()}"
-
-    def _answered(self, response: requests.Response, **send_options: Any) -> requests.Response:
-        """Renews the token and sends once more after a 401 (reference/responses)."""
-        if response.status_code != requests.codes.unauthorized:
-            return response
-        self._forget(response.request.headers.get("Authorization", ""))
-        response.close()
-        request = response.request.copy()
-        self._sign(request)
-        again = response.connection.send(request, **send_options)
-        again.history.append(response)
-        again.request = request
-        return again
-
-    def _forget(self, authorization: str) -> None:
-        """Drops the token that was refused, unless another thread has renewed it already."""
+    def forget(self, token: str) -> None:
+        """Drops a token that was refused, unless another thread has renewed it already."""
         with self._lock:
-            if authorization == f"Bearer {self._token}":
+            if token == self._token:
                 self._expires = 0.0
 
     def _fetch(self) -> None:

@@ -6,8 +6,11 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, Self
+from contextlib import contextmanager
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Self
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from dlt.common.configuration import resolve_configuration
@@ -20,11 +23,14 @@ from tenacity import (
     stop_after_attempt,
 )
 from tenacity.wait import wait_random_exponential
+from urllib3.exceptions import HTTPError
+from urllib3.util import make_headers
 
 from protime_source.answers import Answer, RateLimitedError, place, raise_if_passing, read
 from protime_source.auth import ClientCredentials
 from protime_source.errors import ProtimeError, SettingsError, UnavailableError
-from protime_source.redaction import QuietAdapter, redact, redact_http_logs
+from protime_source.redaction import redact, redact_http_logs
+from protime_source.routes import Routes
 from protime_source.settings import Settings, first_line
 
 IN_FLIGHT = 4
@@ -73,13 +79,9 @@ class Connection:
         redact_http_logs()
         self._settings = settings
         self._patience = resolve_configuration(RuntimeConfiguration())
-        self._session = requests.Session()
-        self._session.trust_env = False
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, QuietAdapter())
-        self._session.headers["User-Agent"] = settings.user_agent
-        self._session.headers["Accept"] = "application/json"
-        self._found: dict[str, dict[str, Any]] = {}
+        self._routes = Routes()
+        self._headers = make_headers(accept_encoding=True, user_agent=settings.user_agent)
+        self._headers["accept"] = "application/json"
         self._credentials: dict[tuple[str, ...], ClientCredentials] = {}
         self._lock = threading.Lock()
         self._users = 0
@@ -96,7 +98,7 @@ class Connection:
         with self._lock:
             self._users -= 1
             if self._users == 0:
-                self._session.close()
+                self._routes.close()
 
     def credentials(self, scopes: Sequence[str]) -> ClientCredentials:
         """The token of some scopes; collections with the same scopes share one."""
@@ -107,30 +109,54 @@ class Connection:
                 self._credentials[tuple(scopes)] = found
             return found
 
-    def exchange(self, method: str, url: str, **options: Any) -> Answer:
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        auth: ClientCredentials | None = None,
+        body: bytes | None = None,
+        kind: str = "application/json",
+    ) -> Answer:
         """Sends one request and reads its answer, whatever its status.
+
+        A 401 renews the token, and it is sent once more (reference/responses).
+
+        Args:
+            method: HTTP's.
+            url: Where to, encoded.
+            auth: What signs it; without, it waits for no turn: the token must not wait for another.
+            body: What goes out.
+            kind: Its content type.
 
         Raises:
             UnavailableError: When nobody answers.
             SettingsError: When `REQUESTS_CA_BUNDLE` names no file.
+            AuthenticationError: When there is no token.
         """
-        # A token is asked for by a request that has its turn: it must not wait for another.
-        turn = self._gate.passed() if "auth" in options else nullcontext()
+        own = {} if body is None else {"content-type": kind}
+        if auth is None:
+            return self._send(method, url, own, body)
+        with self._gate.passed():
+            token = auth.token()
+            answer = self._send(method, url, own | _bearer(token), body)
+            if answer.status != HTTPStatus.UNAUTHORIZED:
+                return answer
+            auth.forget(token)
+            again = self._send(method, url, own | _bearer(auth.token()), body)
+            return replace(again, requests=2)
+
+    def _send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+        scheme, host, path, query, _ = urlsplit(url)
+        target = f"{path}?{query}" if query else path
         try:
-            with (
-                turn,
-                self._session.request(
-                    method,
-                    url,
-                    timeout=self._patience.request_timeout,
-                    allow_redirects=False,
-                    stream=True,
-                    **self._surroundings(url.partition("?")[0]),
-                    **options,
-                ) as response,
-            ):
-                return read(response, url)
-        except OSError as error:
+            route = self._routes.to(f"{scheme}://{host}")
+            timeout = self._patience.request_timeout
+            with route.send(method, target, self._headers | headers, body, timeout) as response:
+                answer = read(response, url)
+                response.release_conn()
+                return answer
+        except (HTTPError, OSError) as error:
             failure = _failure(error, url)
         # Not raised from the error: its text has the whole URL, and a traceback would show it.
         raise failure
@@ -158,8 +184,10 @@ class Connection:
         return seconds
 
     def _post_form(self, url: str, data: dict[str, str]) -> Answer:
+        form = urlencode(data).encode()
+
         def once() -> Answer:
-            answer = self.exchange("POST", url, data=data)
+            answer = self.exchange("POST", url, body=form, kind=_FORM)
             raise_if_passing(answer, url)
             return answer
 
@@ -167,17 +195,6 @@ class Connection:
             return self.retrying()(once)
         except UnavailableError as error:
             raise _NoTokenError(str(error)) from None
-
-    def _surroundings(self, url: str) -> dict[str, Any]:
-        """Proxies and certificates by the environment, read once: requests does it each time.
-
-        A password from `.netrc` is never sent.
-        """
-        if url not in self._found:
-            session = requests.Session()
-            found = session.merge_environment_settings(url, {}, None, None, None)
-            self._found[url] = {name: found[name] for name in ("proxies", "verify")}
-        return self._found[url]
 
 
 class _NoTokenError(UnavailableError):
@@ -188,10 +205,16 @@ class _UntrustedError(UnavailableError):
     """Whoever answers cannot prove who it is; asking again changes nothing."""
 
 
+_FORM = "application/x-www-form-urlencoded"
+
 _MAY_PASS = retry_if_not_exception_type((_NoTokenError, _UntrustedError))
 
 
-def _failure(error: OSError, url: str) -> ProtimeError:
+def _bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def _failure(error: Exception, url: str) -> ProtimeError:
     """What keeps a request from being answered."""
     cause = _innermost(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
@@ -201,7 +224,7 @@ def _failure(error: OSError, url: str) -> ProtimeError:
             " in REQUESTS_CA_BUNDLE; if not, check tenant, environment and api_url."
         )
     reason = redact(first_line(cause))
-    if not isinstance(error, requests.RequestException):
+    if not isinstance(error, (HTTPError, requests.RequestException)):
         return SettingsError(f"{reason}. Nothing was sent; check REQUESTS_CA_BUNDLE.")
     return UnavailableError(
         f"{place(url)} cannot be reached ({reason}). Check the network, tenant, environment,"

@@ -18,8 +18,8 @@ BYTES_PER_BATCH = 4 * 2**20
 ROOM_FETCHED = 8 * 2**20
 """Bytes of pages that wait to be decoded."""
 
-ROOM_DECODED = 24 * 2**20
-"""Bytes of columns that wait to be used. They take a third of their JSON: some 200 pages of 1,000
+ROOM_DECODED = 32 * 2**20
+"""Bytes of columns that wait to be used. They take a third of their JSON: some 250 pages of 1,000
 assignments, more than come while a package is loaded, when each takes 100 ms."""
 
 

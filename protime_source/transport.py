@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -86,11 +86,12 @@ class Transport:
             ApiError: When Protime does not accept it.
         """
         url = absolute(path, self._origin)
+        encoded = None if body is None else msgspec.json.encode(body)
         retrying = self._connection.retrying()
         if method == "POST":
             retrying = retrying.copy(retry=retry_if_exception_type(RateLimitedError))
         try:
-            return retrying(self._once, method, url, json=body)
+            return retrying(self._once, method, url, encoded)
         except NotFoundError:
             if method != "DELETE" or retrying.statistics["attempt_number"] == 1:
                 raise
@@ -116,9 +117,9 @@ class Transport:
             " asking again."
         )
 
-    def _once(self, method: str, url: str, **options: Any) -> Answer:
+    def _once(self, method: str, url: str, body: bytes | None = None) -> Answer:
         self.requests += 1
-        answer = self._connection.exchange(method, url, auth=self._auth, **options)
+        answer = self._connection.exchange(method, url, auth=self._auth, body=body)
         self.requests += answer.requests - 1
         if 300 <= answer.status < 400:
             raise ProtocolError(
