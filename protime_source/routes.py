@@ -50,6 +50,7 @@ class Route:
             timeout=timeout,
             redirect=False,
             retries=False,
+            assert_same_host=False,  # a proxy's pool is that of another host
             preload_content=False,
         )
 

@@ -35,6 +35,7 @@ from protime_source.delta import MAX_EMPTY, Delta, Page
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.transport import Transport
 from tests.conftest import WorldFactory
+from tests.servers.proxy import Proxy
 from tests.world import World
 
 PATH = ASSIGNMENTS.path
@@ -293,6 +294,23 @@ def test_an_authority_that_was_made_known_is_trusted(
     trust()
     *_, last = Delta(connect(https("127.0.0.1")), ASSIGNMENTS).walk(START)
     assert last.delta_link
+
+
+def test_a_proxy_sees_no_more_than_where_https_goes(
+    https: Https,
+    connect: Connect,
+    trust: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    trust()
+    server = https("127.0.0.1")
+    with Proxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url())
+        *_, last = Delta(connect(server), ASSIGNMENTS).walk(START)
+    assert last.delta_link
+    assert set(proxy.asked) == {("CONNECT", server.api_url.removeprefix("https://"))}
 
 
 def test_an_authority_whose_file_is_missing_is_a_wrong_setting(

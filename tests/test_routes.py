@@ -1,0 +1,65 @@
+"""Proxies, by the environment as everywhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import pytest
+
+from protime_source import UnavailableError
+from protime_source.catalogue import ASSIGNMENTS
+from protime_source.settings import Settings
+from protime_source.transport import Transport
+from tests.servers.proxy import Proxy
+from tests.world import World
+
+DEAD = "http://somebody:password@127.0.0.1:9"
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy that the environment names, with a password."""
+    for name in ("NO_PROXY", "no_proxy", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with Proxy() as server:
+        monkeypatch.setenv("HTTP_PROXY", server.url("somebody:password@"))
+        yield server
+
+
+def test_all_of_a_run_goes_through_a_proxy(world: World, proxy: Proxy) -> None:
+    world.run()
+    world.check()
+    asked = [(each.method, each.path) for each in world.tenant.requests]
+    origin = world.server.api_url
+    assert [(method, url.partition("?")[0]) for method, url in proxy.asked] == [
+        (method, origin + path) for method, path in asked
+    ]
+    expected = "Basic " + base64.b64encode(b"somebody:password").decode()
+    assert set(proxy.credentials) == {expected}
+
+
+def test_hosts_that_need_no_proxy_are_asked_themselves(
+    world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    world.run()
+    world.check()
+    assert proxy.asked == []
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"), [(DEAD, "Connection refused"), ("http://", "check proxy URL")]
+)
+def test_a_proxy_that_is_not_there_is_told_without_its_password(
+    world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, address: str, reason: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", address)
+    monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "1")
+    settings = Settings.from_config(**world.server.settings())
+    transport = Transport(settings, [ASSIGNMENTS.read_scope])
+    with pytest.raises(UnavailableError, match=f"cannot be reached.*{reason}") as caught:
+        transport.get(ASSIGNMENTS.path, bytes)
+    transport.close()
+    assert "password" not in str(caught.value)
+    assert world.tenant.requests == []
