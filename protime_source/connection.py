@@ -80,8 +80,11 @@ class Connection:
         self._settings = settings
         self._patience = resolve_configuration(RuntimeConfiguration())
         self._routes = Routes()
-        self._headers = make_headers(accept_encoding=True, user_agent=settings.user_agent)
-        self._headers["accept"] = "application/json"
+        self._headers = {
+            "User-Agent": settings.user_agent,
+            "Accept": "application/json",
+            "Accept-Encoding": make_headers(accept_encoding=True)["accept-encoding"],
+        }
         self._credentials: dict[tuple[str, ...], ClientCredentials] = {}
         self._lock = threading.Lock()
         self._users = 0
@@ -134,7 +137,7 @@ class Connection:
             SettingsError: When `REQUESTS_CA_BUNDLE` names no file.
             AuthenticationError: When there is no token.
         """
-        own = {} if body is None else {"content-type": kind}
+        own = {} if body is None else {"Content-Type": kind}
         if auth is None:
             return self._send(method, url, own, body)
         with self._gate.passed():
@@ -211,7 +214,7 @@ _MAY_PASS = retry_if_not_exception_type((_NoTokenError, _UntrustedError))
 
 
 def _bearer(token: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {token}"}
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _failure(error: Exception, url: str) -> ProtimeError:

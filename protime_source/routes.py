@@ -77,6 +77,11 @@ class Routes(QuietAdapter):
             self._found[origin] = self._find(origin)
         return self._found[origin]
 
+    def close(self) -> None:
+        """Ends all connections; ways are found anew if they are needed again."""
+        self._found.clear()
+        super().close()
+
     def _find(self, origin: str) -> Route:
         request = requests.Request("GET", origin).prepare()
         with requests.Session() as session:

@@ -9,6 +9,7 @@ import pytest
 
 from protime_source import UnavailableError
 from protime_source.catalogue import ASSIGNMENTS
+from protime_source.connection import Connection
 from protime_source.settings import Settings
 from protime_source.transport import Transport
 from tests.servers.proxy import Proxy
@@ -46,6 +47,20 @@ def test_hosts_that_need_no_proxy_are_asked_themselves(
     world.run()
     world.check()
     assert proxy.asked == []
+
+
+def test_a_way_that_was_closed_is_found_anew(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "urllib3.connectionpool")
+    settings = Settings.from_config(**world.server.settings())
+    connection = Connection(settings)
+    record = f"{ASSIGNMENTS.path}/{next(iter(world.tenant.records))}"
+    for times in (1, 2):
+        transport = Transport(settings, [ASSIGNMENTS.read_scope], connection)
+        transport.get(record, bytes)
+        transport.close()
+        assert caplog.text.count("Starting new HTTP connection") == times
 
 
 @pytest.mark.parametrize(
