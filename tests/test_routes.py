@@ -12,7 +12,7 @@ from protime_source.catalogue import ASSIGNMENTS
 from protime_source.connection import Connection
 from protime_source.settings import Settings
 from protime_source.transport import Transport
-from tests.servers.proxy import Proxy
+from tests.servers.proxy import Proxy, forget_proxies
 from tests.world import World
 
 DEAD = "http://somebody:password@127.0.0.1:9"
@@ -21,8 +21,7 @@ DEAD = "http://somebody:password@127.0.0.1:9"
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy that the environment names, with a password."""
-    for name in ("NO_PROXY", "no_proxy", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
+    forget_proxies(monkeypatch)
     with Proxy() as server:
         monkeypatch.setenv("HTTP_PROXY", server.url("somebody:password@"))
         yield server

@@ -35,7 +35,7 @@ from protime_source.delta import MAX_EMPTY, Delta, Page
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.transport import Transport
 from tests.conftest import WorldFactory
-from tests.servers.proxy import Proxy
+from tests.servers.proxy import Proxy, forget_proxies
 from tests.world import World
 
 PATH = ASSIGNMENTS.path
@@ -302,8 +302,7 @@ def test_a_proxy_sees_no_more_than_where_https_goes(
     trust: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
+    forget_proxies(monkeypatch)
     trust()
     server = https("127.0.0.1")
     with Proxy() as proxy:

@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 from urllib.parse import urlsplit
 
+import pytest
+
 _HOP_BY_HOP = ("connection", "keep-alive", "proxy-authorization", "transfer-encoding")
 
 
@@ -93,6 +95,13 @@ class _Handler(BaseHTTPRequestHandler):
                         self.close_connection = True
                         return
                     ways[ready].sendall(piece)
+
+
+def forget_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes away what the machine says of proxies."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
 def _is_hop(name: str) -> bool:
