@@ -149,8 +149,8 @@ def _load(collection: Collection, job: Job, scope: str) -> Iterator[DataItemWith
     transport = job.session.transport(collection.table, scope)
     try:
         run = _extraction(collection, job, warehouse, transport)
-        for table in run.tables(full_resync=job.full_resync, is_known=bool(stored)):
-            yield None if table is None else _hinted(table, run)
+        tables = run.tables(full_resync=job.full_resync, is_known=bool(stored))
+        yield from (None if table is None else _hinted(table, run) for table in tables)
     finally:
         job.session.end(collection.table, scope)
     if run.log is not None:

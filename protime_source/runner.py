@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dlt
+import pyarrow as pa
 
 from protime_source.bookmark import Bookmark
 from protime_source.catalogue import COLLECTIONS
@@ -35,7 +36,7 @@ from protime_source.state import resource_state
 from protime_source.summary import Summary, TableSummary
 from protime_source.warehouse import count_live
 
-BYTES_PER_PACKAGE = 112 * 2**20
+BYTES_PER_PACKAGE = 128 * 2**20
 """JSON of a walk that is loaded at once: what a crash in a long walk can cost. Three times as much
 would load a fifth faster, but DuckDB takes 300 MB for the merge of this, and in proportion."""
 
@@ -72,7 +73,8 @@ def _load(pipeline: dlt.Pipeline, session: Session, full_resync: bool) -> Summar
     marks = {} if full_resync else _bookmarks(pipeline, tables)
     for due in _rounds(pipeline, tables, marks, counts):
         job = Job(session, Part(max_bytes=BYTES_PER_PACKAGE), full_resync)
-        pipeline.run(source_of(job).with_resources(*due))
+        with dialect.kept_open(client):
+            pipeline.run(source_of(job).with_resources(*due))
         full_resync = False
         for table in due:
             counts[table].update(_metrics(pipeline, table))
@@ -156,6 +158,7 @@ def main(*, full_resync: bool = False) -> int:
     # An answer waits so long for the thread that decodes others; at Python's own 5 ms a walk with
     # 100 ms a page takes half a percent more.
     sys.setswitchinterval(0.0005)
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 70 MB that it does not use
     gc.freeze()  # what is imported stays: looking through it took a tenth of a first load
     with Console(sys.stderr) as console:
         pipeline = None

@@ -15,7 +15,7 @@ from protime_source.delta import Page
 from protime_source.demo import DemoTenant
 from protime_source.reader import Batch
 from protime_source.records import RecordDecoder, Row
-from protime_source.tables import TableBuilder, deleted, live
+from protime_source.tables import TableBuilder, deleted, joined, live
 from protime_source.values import JsonText
 
 NOW = datetime(2026, 3, 10, 12, 30, 0, 123456, UTC)
@@ -251,3 +251,15 @@ def test_rows_read_back_from_a_table_make_the_same_table() -> None:
     table = build.rows([live({**row, "activity_levels": str(levels)}, NOW)])
     again = build.rows([live(row, NOW) for row in build.plain_rows(table)])
     assert again.equals(table)
+
+
+def test_small_tables_are_joined_to_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows stay in their order; a rest comes at the end, and before other columns."""
+    monkeypatch.setattr("protime_source.tables.ROWS_PER_GROUP", 10)
+    numbers = pa.table({"id": range(47)})
+    parts = [numbers.slice(first, size) for first, size in ((0, 4), (4, 4), (8, 4), (12, 23))]
+    other = pa.table({"id": range(47, 50), "colour": ["red"] * 3})
+    tables = [*joined([*parts, None, numbers.slice(35), other])]
+    sizes = [None if table is None else table.num_rows for table in tables]
+    assert [size for size in sizes if size != 0] == [10, 20, None, 10, 7, 3]
+    assert [id_ for table in tables if table for id_ in table["id"].to_pylist()] == [*range(50)]
