@@ -73,8 +73,7 @@ def _load(pipeline: dlt.Pipeline, session: Session, full_resync: bool) -> Summar
     marks = {} if full_resync else _bookmarks(pipeline, tables)
     for due in _rounds(pipeline, tables, marks, counts):
         job = Job(session, Part(max_bytes=BYTES_PER_PACKAGE), full_resync)
-        with dialect.kept_open(client):
-            pipeline.run(source_of(job).with_resources(*due))
+        pipeline.run(source_of(job).with_resources(*due))
         full_resync = False
         for table in due:
             counts[table].update(_metrics(pipeline, table))

@@ -13,10 +13,10 @@ from protime_source import defaults
 from protime_source.catalogue import COLLECTIONS
 from protime_source.choices import wrong
 from protime_source.delta import Part
+from protime_source.keeper import Keeper
 from protime_source.resource import Job, resource
 from protime_source.session import Session
 from protime_source.settings import Settings
-from protime_source.views import ViewKeeper
 
 NAME = "protime"
 
@@ -80,7 +80,7 @@ class _TypeDifferenceFilter(logging.Filter):
 
 
 def install() -> None:
-    """Makes dlt know this source's defaults and views."""
+    """Makes dlt know this source's defaults, and what to do around its loads."""
     defaults.install()
     logging.getLogger("dlt").addFilter(_TypeDifferenceFilter())
-    ViewKeeper(NAME, *COLLECTIONS.values()).install()
+    Keeper(NAME, *COLLECTIONS.values()).install()

@@ -1,0 +1,124 @@
+"""What is done before and after each of dlt's loads, and after each run."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack, suppress
+from types import ModuleType
+from typing import Any
+
+import dlt
+from dlt.common.destination.exceptions import DestinationException
+from dlt.common.pipeline import SupportsPipeline
+from dlt.destinations.sql_client import SqlClientBase
+from dlt.pipeline import trace
+
+from protime_source.changelog import SUFFIX
+from protime_source.collections import Collection
+from protime_source.dialects import Dialect, dialect_of
+from protime_source.lock import let_go
+from protime_source.views import drop_views, ensure_views
+
+logger = logging.getLogger(__name__)
+
+
+class Keeper(ModuleType):
+    """What dlt calls before and after each load, also that of a pending package.
+
+    A resource cannot do it: when it runs for the first time, the table does not exist, and when
+    its load begins it has ended.
+
+    Args:
+        schema: dlt's name of the source's schema.
+        collections: The collections whose views to keep.
+    """
+
+    def __init__(self, schema: str, *collections: Collection) -> None:
+        super().__init__(__name__)
+        self._schema = schema
+        self._collections = collections
+        self._dropped: set[str] = set()
+        self._open: dict[int, ExitStack] = {}
+
+    def install(self) -> None:
+        """Lets dlt call this keeper, which is how dlt takes in tracking modules."""
+        trace.TRACKING_MODULES.append(self)
+
+    def on_start_trace(self, *_: Any) -> None:
+        """Nothing to do."""
+
+    def on_start_trace_step(self, trace: Any, step: str, pipeline: SupportsPipeline) -> None:
+        """Before a load, drops views that stand in its way, and keeps the destination open."""
+        if step == "load" and isinstance(pipeline, dlt.Pipeline):
+            self._drop_views(pipeline)
+            if self._schema in pipeline.schemas:
+                self._keep_open(pipeline)
+
+    def on_end_trace_step(
+        self,
+        trace: Any,
+        step: Any,
+        pipeline: SupportsPipeline,
+        step_info: Any,
+        send_state: bool,
+    ) -> None:
+        """After a load, creates the views that are missing; when it failed, those it dropped."""
+        if step.step == "load" and isinstance(pipeline, dlt.Pipeline):
+            with self._open.pop(id(pipeline), ExitStack()):
+                self._ensure_views(pipeline, has_failed=bool(step.step_exception))
+
+    def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
+        """After a run, lets others in."""
+        if isinstance(pipeline, dlt.Pipeline):
+            let_go(pipeline, "source")
+
+    def _keep_open(self, pipeline: dlt.Pipeline) -> None:
+        """If it cannot be opened, the load says so itself."""
+        with suppress(DestinationException), ExitStack() as stack:
+            stack.enter_context(dialect_of(pipeline).kept_open(pipeline))
+            self._open[id(pipeline)] = stack.pop_all()
+
+    def _drop_views(self, pipeline: dlt.Pipeline) -> None:
+        """A load that drops tables (`refresh`) cannot while views stand on them."""
+        for load_id in pipeline.list_normalized_load_packages():
+            package = pipeline.get_load_package_state(load_id)
+            dropped = {table["name"] for table in package.get("dropped_tables", ())}
+            for collection in self._collections:
+                if collection.table in dropped:
+                    drop_views(pipeline, collection)
+                    self._dropped.add(collection.table)
+
+    def _ensure_views(self, pipeline: dlt.Pipeline, *, has_failed: bool) -> None:
+        loaded = self._loaded(pipeline)
+        if has_failed:
+            loaded &= self._dropped
+        mine = [collection for collection in self._collections if collection.table in loaded]
+        if not mine:
+            return
+        dialect = dialect_of(pipeline)
+        with pipeline.sql_client() as client:
+            for collection in mine:
+                has_log = f"{collection.table}{SUFFIX}" in loaded
+                _ensure(client, dialect, collection, has_log)
+                self._dropped.discard(collection.table)
+
+    def _loaded(self, pipeline: dlt.Pipeline) -> set[str]:
+        """The tables that have ever had data."""
+        if self._schema not in pipeline.schemas:
+            return set()
+        tables = pipeline.schemas[self._schema].data_tables(seen_data_only=True)
+        return {str(table["name"]) for table in tables}
+
+
+def _ensure(
+    client: SqlClientBase[Any], dialect: Dialect, collection: Collection, has_log: bool
+) -> None:
+    """The rows are loaded and right: that the rest failed is no reason to fail the run."""
+    try:
+        ensure_views(client, dialect, collection, has_log=has_log)
+    except DestinationException as error:
+        logger.warning(
+            "%s: its index or its view could not be created: %s The next run tries again.",
+            collection.table,
+            " ".join(str(error).split()),
+        )
