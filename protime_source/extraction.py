@@ -35,6 +35,10 @@ logger = logging.getLogger(__name__)
 MAX_WALKS = 5
 """Walks begun in one run before it gives up: a link that dies at once will die again."""
 
+FIRST = 2
+"""A table's first load takes so many times as much of a walk: DuckDB merges that at half the memory
+and time."""
+
 
 @dataclass
 class Extraction:
@@ -90,6 +94,8 @@ class Extraction:
             link: Where to begin.
         """
         left = self.part.max_bytes or math.inf
+        if self.session.reads_on and not self.warehouse.exists:
+            left *= FIRST
         reader = self.session.take(self.collection.table, link) or self._reader(link)
         with ExitStack() as failing:
             failing.callback(reader.close)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dlt
@@ -58,13 +58,13 @@ def protime(
     yield from _resources(Job(Session(resolved), Part(max_pages, max_bytes), full_resync))
 
 
-def _resources(job: Job) -> Iterator[DltResource]:
-    for table in COLLECTIONS:
+def _resources(job: Job, tables: Iterable[str] = COLLECTIONS) -> Iterator[DltResource]:
+    for table in tables:
         yield resource(job.settings.collection(table), job)
 
 
 source_of = dlt.source(_resources, name=NAME, section=NAME, max_table_nesting=0)
-"""The source `protime` for a load that shares its session with others."""
+"""The source `protime` for a load that shares its session with others, and of some tables."""
 
 
 class _TypeDifferenceFilter(logging.Filter):
