@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from threading import Event, Thread
@@ -10,9 +12,12 @@ from typing import Any
 
 import psycopg2  # type: ignore[import-untyped]
 import pytest
+from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
+from protime_source import protime
+from protime_source.runner import load
 from tests.engines import PostgresEngine, every_engine
-from tests.world import World
+from tests.world import Moment, World
 
 _WRITES = (
     "MERGE INTO|INSERT INTO|UPDATE|DELETE FROM|TRUNCATE TABLE|TRUNCATE"
@@ -120,3 +125,39 @@ def test_a_reader_sees_the_old_table_or_the_new_one(
     new = frozenset(world.query(_TABLE))
     assert reader.seen == {old, new}
     assert old != new
+
+
+def _can_be_read(world: World) -> bool:
+    """Whether another program can open DuckDB's file."""
+    opens = "import sys, duckdb; duckdb.connect(sys.argv[1], read_only=True)"
+    command = [sys.executable, "-c", opens, str(world.database)]
+    return not subprocess.run(command, capture_output=True, check=False).returncode
+
+
+def test_nobody_comes_between_two_statements_of_a_load(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opened DuckDB's file between them would make the load fail."""
+    pipeline = world.pipeline()
+    pipeline.extract(protime())
+    pipeline.normalize()
+    close, looks = DuckDbSqlClient.close_connection, []
+
+    def observed(self: DuckDbSqlClient) -> None:
+        close(self)
+        looks.append(_can_be_read(world))
+
+    monkeypatch.setattr(DuckDbSqlClient, "close_connection", observed)
+    pipeline.load()
+    *during, after = looks
+    assert len(during) > 3
+    assert not any(during)
+    assert after
+
+
+def test_the_file_can_be_read_while_protime_is_asked(world: World) -> None:
+    world.run()
+    looks: list[bool] = []
+    world.tenant.faults.append(Moment(action=lambda: looks.append(_can_be_read(world))))
+    load(world.pipeline())
+    assert looks == [True]
