@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +15,7 @@ from dlt.pipeline import trace
 
 from protime_source.changelog import SUFFIX
 from protime_source.collections import Collection
-from protime_source.dialects import Dialect, dialect_of
+from protime_source.dialects import Client, Dialect, client_of, dialect_of
 from protime_source.lock import let_go
 from protime_source.views import drop_views, ensure_views
 
@@ -38,7 +38,7 @@ class Keeper(ModuleType):
         self._schema = schema
         self._collections = collections
         self._dropped: set[str] = set()
-        self._open: dict[int, ExitStack] = {}
+        self._loads: dict[int, tuple[Client, ExitStack]] = {}
 
     def install(self) -> None:
         """Lets dlt call this keeper, which is how dlt takes in tracking modules."""
@@ -48,11 +48,14 @@ class Keeper(ModuleType):
         """Nothing to do."""
 
     def on_start_trace_step(self, trace: Any, step: str, pipeline: SupportsPipeline) -> None:
-        """Before a load, drops views that stand in its way, and keeps the destination open."""
-        if step == "load" and isinstance(pipeline, dlt.Pipeline):
-            self._drop_views(pipeline)
-            if self._schema in pipeline.schemas:
-                self._keep_open(pipeline)
+        """Before a load, keeps the destination open, and drops views that stand in the way."""
+        if step != "load" or not isinstance(pipeline, dlt.Pipeline):
+            return
+        if self._schema in pipeline.schemas:
+            client, kept_open = client_of(pipeline), ExitStack()
+            kept_open.enter_context(dialect_of(pipeline).kept_open(client))
+            self._loads[id(pipeline)] = client, kept_open
+            self._drop_views(pipeline, client)
 
     def on_end_trace_step(
         self,
@@ -63,32 +66,30 @@ class Keeper(ModuleType):
         send_state: bool,
     ) -> None:
         """After a load, creates the views that are missing; when it failed, those it dropped."""
-        if step.step == "load" and isinstance(pipeline, dlt.Pipeline):
-            with self._open.pop(id(pipeline), ExitStack()):
-                self._ensure_views(pipeline, has_failed=bool(step.step_exception))
+        if not isinstance(pipeline, dlt.Pipeline) or step.step != "load":
+            return
+        if id(pipeline) in self._loads:
+            client, kept_open = self._loads.pop(id(pipeline))
+            with kept_open:
+                self._ensure_views(pipeline, client, has_failed=bool(step.step_exception))
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
         """After a run, lets others in."""
         if isinstance(pipeline, dlt.Pipeline):
             let_go(pipeline, "source")
 
-    def _keep_open(self, pipeline: dlt.Pipeline) -> None:
-        """If it cannot be opened, the load says so itself."""
-        with suppress(DestinationException), ExitStack() as stack:
-            stack.enter_context(dialect_of(pipeline).kept_open(pipeline))
-            self._open[id(pipeline)] = stack.pop_all()
-
-    def _drop_views(self, pipeline: dlt.Pipeline) -> None:
+    def _drop_views(self, pipeline: dlt.Pipeline, client: Client) -> None:
         """A load that drops tables (`refresh`) cannot while views stand on them."""
         for load_id in pipeline.list_normalized_load_packages():
             package = pipeline.get_load_package_state(load_id)
             dropped = {table["name"] for table in package.get("dropped_tables", ())}
             for collection in self._collections:
                 if collection.table in dropped:
-                    drop_views(pipeline, collection)
+                    with client.sql_client as sql:
+                        drop_views(sql, collection)
                     self._dropped.add(collection.table)
 
-    def _ensure_views(self, pipeline: dlt.Pipeline, *, has_failed: bool) -> None:
+    def _ensure_views(self, pipeline: dlt.Pipeline, client: Client, *, has_failed: bool) -> None:
         loaded = self._loaded(pipeline)
         if has_failed:
             loaded &= self._dropped
@@ -96,16 +97,14 @@ class Keeper(ModuleType):
         if not mine:
             return
         dialect = dialect_of(pipeline)
-        with pipeline.sql_client() as client:
+        with client.sql_client as sql:
             for collection in mine:
                 has_log = f"{collection.table}{SUFFIX}" in loaded
-                _ensure(client, dialect, collection, has_log)
+                _ensure(sql, dialect, collection, has_log)
                 self._dropped.discard(collection.table)
 
     def _loaded(self, pipeline: dlt.Pipeline) -> set[str]:
         """The tables that have ever had data."""
-        if self._schema not in pipeline.schemas:
-            return set()
         tables = pipeline.schemas[self._schema].data_tables(seen_data_only=True)
         return {str(table["name"]) for table in tables}
 

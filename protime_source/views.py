@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import dlt
 from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.changelog import SUFFIX
@@ -41,15 +40,14 @@ def ensure_views(
         client.execute_sql(statement)
 
 
-def drop_views(pipeline: dlt.Pipeline, collection: Collection) -> None:
+def drop_views(client: SqlClientBase[Any], collection: Collection) -> None:
     """Drops a collection's views: Postgres drops no table below a view.
 
     Args:
-        pipeline: The pipeline whose load is about to drop the collection's table.
+        client: A client of the destination.
         collection: Whose views.
     """
-    with pipeline.sql_client() as client:
-        if client.has_dataset():
-            for view in collection.views:
-                name = client.make_qualified_table_name(collection.view_name(view))
-                client.execute_sql(f"DROP VIEW IF EXISTS {name}")
+    if client.has_dataset():
+        for view in collection.views:
+            name = client.make_qualified_table_name(collection.view_name(view))
+            client.execute_sql(f"DROP VIEW IF EXISTS {name}")
