@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import dlt
-import duckdb
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from protime_source import duckdb_file
@@ -21,9 +20,6 @@ from protime_source.errors import WarehouseError
 
 ROW_KEY = ("id", "change_version", "is_deleted", "synced_at")
 """Columns in which all rows of a package differ."""
-
-_FRUGAL = {"allocator_flush_threshold": "1MB", "allocator_bulk_deallocation_flush_threshold": "1MB"}
-"""DuckDB gives memory back at once, as when its file is closed: 90 MB after a large copy."""
 
 Client = SqlJobClientBase
 """dlt's client of a destination."""
@@ -155,18 +151,10 @@ class DuckDB(Dialect):
         """Creates the file."""
         duckdb_file.create(_file(client), pipeline_name)
 
-    @contextmanager
-    def kept_open(self, client: Client) -> Iterator[None]:
-        """Keeps the file open: who closes it last writes a checkpoint, and a load closes it often.
-
-        When it cannot be opened, the load says so itself.
-        """
+    def kept_open(self, client: Client) -> AbstractContextManager[None]:
+        """Keeps the file open."""
         credentials: Any = client.config.credentials
-        pool = credentials.conn_pool
-        with ExitStack() as stack:
-            with suppress(duckdb.Error):
-                stack.callback(pool.return_conn, pool.borrow_conn(_FRUGAL))
-            yield
+        return duckdb_file.kept_open(credentials.conn_pool)
 
     def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
         """Its number, also when all values are the same."""

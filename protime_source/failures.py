@@ -142,10 +142,13 @@ def _known(cause: BaseException) -> Failure | None:
 
 
 def _named_in(text: str) -> str:
-    """What is in the way, if the engine names it; a file that is being made by its later name."""
+    """What is in the way, if the engine names it; a file that is being made by its later name.
+
+    A file with a line is Python's, out of a stack trace.
+    """
     if view := re.search(r"(\w+ \S+) depends on", text):
         return f" It is {view[1]}."
-    named = re.search(r'"(/[^"]*/)(?:\.([^"/]+)\.[^."/]+|([^."/][^"/]*))"', text)
+    named = re.search(r'"(/[^"]*/)(?:\.([^"/]+)\.[^."/]+|([^."/][^"/]*))"(?!, line)', text)
     return f" It is {named[1]}{named[2] or named[3]}." if named else ""
 
 

@@ -100,7 +100,7 @@ def resource(collection: Collection, job: Job) -> DltResource:
 
 def _extract(collection: Collection, job: Job) -> Iterator[DataItemWithMeta | None]:
     """Tries the scopes that may open the collection; a refusal is no reason to stop the others."""
-    check_loading()
+    check_loading(dlt.current.pipeline().config.enable_runtime_trace)
     if not collection.branches:
         raise SettingsError(
             f"{collection.table} needs the setting activity_structures: the GUID of a structure"

@@ -195,20 +195,26 @@ def earliest_start() -> date:
 
 
 @with_config(sections=("load",))
-def check_loading(raise_on_failed_jobs: bool = True) -> None:
+def check_loading(has_trace: bool, raise_on_failed_jobs: bool = True) -> None:
     """Checks that dlt stops at what it cannot load; else the bookmark would run ahead of the rows.
 
     Args:
+        has_trace: Whether dlt tells what it does, as it does unless it is told not to.
         raise_on_failed_jobs: From dlt's configuration.
 
     Raises:
-        SettingsError: When dlt is told to go on.
+        SettingsError: When dlt is told to go on, or to be silent.
     """
+    untouched = "Nothing was asked of Protime and nothing was changed. Take the setting away."
     if not raise_on_failed_jobs:
         raise SettingsError(
             "dlt's setting load.raise_on_failed_jobs is false: rows that the destination refuses"
-            " would count as loaded, and no later run would bring them. Nothing was asked of"
-            " Protime and nothing was changed. Take the setting away."
+            f" would count as loaded, and no later run would bring them. {untouched}"
+        )
+    if not has_trace:
+        raise SettingsError(
+            "dlt's setting enable_runtime_trace is false: then nothing tells this source when a"
+            f" load has ended, so that its views are not created. {untouched}"
         )
 
 

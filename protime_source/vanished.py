@@ -29,9 +29,13 @@ def check_share(
         window = f" from {start} on" if start else ""
         raise VanishedRowsError(
             f"{collection.table}: a complete walk{window} no longer showed {gone} of {live} live"
-            f" rows ({100 * gone / live:.2g}%), more than max_vanished_share allows"
-            f" ({100 * allowed:.2g}%)."
+            f" rows ({_percent(gone / live)}), more than max_vanished_share allows"
+            f" ({_percent(allowed)})."
             " No row was marked. If they are really gone, run once with"
             " SOURCES__PROTIME__MAX_VANISHED_SHARE=1.0; if not, ask Protime whether this client"
             " may still see everybody."
         )
+
+
+def _percent(share: float) -> str:
+    return f"{round(100 * share, 2):g}%"

@@ -193,3 +193,15 @@ def test_dlt_must_not_go_on_over_rows_that_the_table_refuses(
     let_in()
     world.run()
     world.check()
+
+
+def test_dlt_must_tell_when_a_load_has_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENABLE_RUNTIME_TRACE", "false")
+    with pytest.raises(PipelineStepFailed) as caught:
+        world.run()
+    assert explain(caught.value).exit_code == SettingsError.exit_code
+    assert "enable_runtime_trace" in explain(caught.value).message
+    assert world.requests == 0
+    monkeypatch.delenv("ENABLE_RUNTIME_TRACE")
+    world.run()
+    world.check()

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from threading import Event, Thread
 from typing import Any
 
+import duckdb
 import psycopg2  # type: ignore[import-untyped]
 import pytest
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
@@ -160,3 +161,14 @@ def test_the_file_can_be_read_while_protime_is_asked(world: World) -> None:
     world.tenant.faults.append(Moment(action=lambda: looks.append(_can_be_read(world))))
     load(world.pipeline())
     assert looks == [True]
+
+
+def test_an_open_connection_has_its_own_settings_again_after_a_load(world: World) -> None:
+    """Two in one process share DuckDB's settings."""
+    world.run()
+    name = "allocator_flush_threshold"
+    with closing(duckdb.connect(str(world.database))) as mine:
+        mine.execute(f"SET GLOBAL {name} = '64MB'")
+        [before] = mine.execute(f"SELECT current_setting('{name}')").fetchall()
+        world.run()
+        assert mine.execute(f"SELECT current_setting('{name}')").fetchall() == [before]
