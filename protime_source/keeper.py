@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Set
 from contextlib import ExitStack
 from types import ModuleType
 from typing import Any
@@ -80,28 +81,30 @@ class Keeper(ModuleType):
 
     def _drop_views(self, pipeline: dlt.Pipeline, client: Client) -> None:
         """A load that drops tables (`refresh`) cannot while views stand on them."""
-        for load_id in pipeline.list_normalized_load_packages():
-            package = pipeline.get_load_package_state(load_id)
-            dropped = {table["name"] for table in package.get("dropped_tables", ())}
-            for collection in self._collections:
-                if collection.table in dropped:
-                    with client.sql_client as sql:
-                        drop_views(sql, collection)
+        waiting = pipeline.list_normalized_load_packages()
+        states = [pipeline.get_load_package_state(load_id) for load_id in waiting]
+        dropped = {table["name"] for state in states for table in state.get("dropped_tables", ())}
+        if mine := self._among(dropped):
+            with client.sql_client as sql:
+                for collection in mine:
+                    drop_views(sql, collection)
                     self._dropped.add(collection.table)
 
     def _ensure_views(self, pipeline: dlt.Pipeline, client: Client, *, has_failed: bool) -> None:
         loaded = self._loaded(pipeline)
         if has_failed:
             loaded &= self._dropped
-        mine = [collection for collection in self._collections if collection.table in loaded]
-        if not mine:
-            return
-        dialect = dialect_of(pipeline)
-        with client.sql_client as sql:
-            for collection in mine:
-                has_log = f"{collection.table}{SUFFIX}" in loaded
-                _ensure(sql, dialect, collection, has_log)
-                self._dropped.discard(collection.table)
+        if mine := self._among(loaded):
+            dialect = dialect_of(pipeline)
+            with client.sql_client as sql:
+                for collection in mine:
+                    has_log = f"{collection.table}{SUFFIX}" in loaded
+                    _ensure(sql, dialect, collection, has_log)
+                    self._dropped.discard(collection.table)
+
+    def _among(self, tables: Set[str | None]) -> list[Collection]:
+        """The collections that some tables belong to."""
+        return [collection for collection in self._collections if collection.table in tables]
 
     def _loaded(self, pipeline: dlt.Pipeline) -> set[str]:
         """The tables that have ever had data."""

@@ -150,6 +150,7 @@ def _load(collection: Collection, job: Job, scope: str) -> Iterator[DataItemWith
     try:
         run = _extraction(collection, job, warehouse, transport)
         tables = run.tables(full_resync=job.full_resync, is_known=bool(stored))
+        # No loop: its variable would hold the last table, 15 MB and more, while that is loaded.
         yield from (None if table is None else _hinted(table, run) for table in tables)
     finally:
         job.session.end(collection.table, scope)
