@@ -77,7 +77,7 @@ class Keeper(ModuleType):
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
         """After a run, lets others in."""
         if isinstance(pipeline, dlt.Pipeline):
-            let_go(pipeline, "source")
+            let_go(pipeline.working_dir, "source")
 
     def _drop_views(self, pipeline: dlt.Pipeline, client: Client) -> None:
         """A load that drops tables (`refresh`) cannot while views stand on them."""

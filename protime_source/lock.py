@@ -8,12 +8,11 @@ from pathlib import Path
 from threading import get_ident
 from typing import Literal
 
-import dlt
 from filelock import FileLock, Timeout
 
 from protime_source.errors import AlreadyRunningError
 
-Holder = Literal["run", "source"]
+Holder = Literal["command", "run", "source"]
 
 _locks: dict[Path, FileLock] = {}
 _holders: dict[Path, set[tuple[Holder, int]]] = {}
@@ -21,26 +20,30 @@ _holders: dict[Path, set[tuple[Holder, int]]] = {}
 
 
 @contextmanager
-def one_run(pipeline: dlt.Pipeline) -> Iterator[None]:
+def one_run(working_dir: str, holder: Holder = "run") -> Iterator[None]:
     """Keeps other runs out for as long as the context lasts.
+
+    Args:
+        working_dir: The pipeline's working folder, which need not exist.
+        holder: Who takes the lock; those within one thread share it.
 
     Raises:
         AlreadyRunningError: When another run is in.
     """
-    hold(pipeline, "run")
+    hold(working_dir, holder)
     try:
         yield
     finally:
-        let_go(pipeline, "run")
+        let_go(working_dir, holder)
 
 
-def hold(pipeline: dlt.Pipeline, holder: Holder) -> None:
+def hold(working_dir: str, holder: Holder) -> None:
     """Takes the pipeline's lock, or shares it within this thread. It dies with the process.
 
     Raises:
         AlreadyRunningError: When another process or thread has it.
     """
-    path, thread = _path(pipeline), get_ident()
+    path, thread = _path(working_dir), get_ident()
     lock = _locks.setdefault(path, FileLock(path, timeout=0, thread_local=False))
     holders = _holders.setdefault(path, set())
     try:
@@ -50,16 +53,16 @@ def hold(pipeline: dlt.Pipeline, holder: Holder) -> None:
             raise Timeout(str(path))
     except Timeout:
         raise AlreadyRunningError(
-            f"Another run of the pipeline {pipeline.pipeline_name} is at work in"
-            f" {pipeline.working_dir}. This one has done nothing; it is not needed, or start it"
-            " again when the other has ended."
+            f"Another run of the pipeline {Path(working_dir).name} is at work in {working_dir}."
+            " This one has done nothing; it is not needed, or start it again when the other has"
+            " ended."
         ) from None
     holders.add((holder, thread))
 
 
-def let_go(pipeline: dlt.Pipeline, holder: Holder) -> None:
+def let_go(working_dir: str, holder: Holder) -> None:
     """Gives the lock back when nobody else in this process holds it."""
-    path, mine = _path(pipeline), (holder, get_ident())
+    path, mine = _path(working_dir), (holder, get_ident())
     holders = _holders.get(path, set())
     if mine in holders:
         holders.remove(mine)
@@ -67,6 +70,7 @@ def let_go(pipeline: dlt.Pipeline, holder: Holder) -> None:
             _locks[path].release()
 
 
-def _path(pipeline: dlt.Pipeline) -> Path:
+def _path(working_dir: str) -> Path:
     """Beside the working folder, which may be thrown away during a run."""
-    return Path(pipeline.pipelines_dir) / f".{pipeline.pipeline_name}.lock"
+    folder = Path(working_dir).absolute()
+    return folder.with_name(f".{folder.name}.lock")

@@ -107,7 +107,7 @@ def _extract(collection: Collection, job: Job) -> Iterator[DataItemWithMeta | No
             " version, which stands in the configuration of myProtime, and a level. Nothing was"
             " changed."
         )
-    hold(dlt.current.pipeline(), "source")
+    hold(dlt.current.pipeline().working_dir, "source")
     try:
         known = [scope for scope in collection.read_scopes if scope not in job.session.closed]
         for scope in known or collection.read_scopes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import time
 from collections import Counter
@@ -11,6 +12,10 @@ from typing import Any
 
 import dlt
 import pyarrow as pa
+from dlt.common.configuration.resolve import resolve_configuration
+from dlt.common.configuration.specs import known_sections
+from dlt.common.pipeline import get_dlt_pipelines_dir
+from dlt.pipeline.configuration import PipelineConfiguration
 
 from protime_source.bookmark import Bookmark
 from protime_source.catalogue import COLLECTIONS
@@ -59,7 +64,7 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         AlreadyRunningError: When another process runs the pipeline.
     """
     resolved = Settings.from_config(**settings)
-    with one_run(pipeline), Session(resolved, reads_on=True) as session:
+    with one_run(pipeline.working_dir), Session(resolved, reads_on=True) as session:
         return _load(pipeline, session, full_resync)
 
 
@@ -162,9 +167,12 @@ def main(*, full_resync: bool = False) -> int:
     with Console(sys.stderr) as console:
         pipeline = None
         try:
-            destination = dlt.config.get("destination_type", str) or "duckdb"
-            pipeline = dlt.pipeline(NAME, destination=destination, dataset_name=NAME)
-            summary = load(pipeline, full_resync=full_resync)
+            folder = _pipelines_dir()
+            # In before dlt makes the pipeline: it empties a working folder that has no state yet,
+            # and one that another run has just begun to use has none.
+            with one_run(os.path.join(folder, NAME), "command"):
+                pipeline = _pipeline(folder)
+                summary = load(pipeline, full_resync=full_resync)
         except (Exception, KeyboardInterrupt) as error:
             failure = explain(error)
             console.line(f"error: {failure.message} {_consequence(failure, pipeline)}".strip())
@@ -174,6 +182,18 @@ def main(*, full_resync: bool = False) -> int:
         sys.stderr.write(f"error: {summary.refusal}\n")
         return ApiError.exit_code
     return 0
+
+
+def _pipelines_dir() -> str:
+    """Where dlt keeps the working folders of pipelines, as it is configured for this one."""
+    spec = PipelineConfiguration(pipeline_name=NAME)
+    configuration = resolve_configuration(spec, sections=(known_sections.PIPELINES, NAME))
+    return configuration.pipelines_dir or get_dlt_pipelines_dir()
+
+
+def _pipeline(folder: str) -> dlt.Pipeline:
+    destination = dlt.config.get("destination_type", str) or "duckdb"
+    return dlt.pipeline(NAME, folder, destination=destination, dataset_name=NAME)
 
 
 def read_bookmark(pipeline: dlt.Pipeline, collection: Collection) -> Bookmark | None:

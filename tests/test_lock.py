@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event
 
 import dlt
@@ -81,6 +83,29 @@ def test_three_commands_started_at_the_same_moment(world: World) -> None:
     world.check()
 
 
+def test_a_command_leaves_alone_a_working_folder_that_has_no_state_yet(world: World) -> None:
+    """A folder that dlt would empty: another run may just have begun to use it."""
+    begun = Path(os.environ["DLT_DATA_DIR"], "pipelines", "protime", "begun")
+    begun.parent.mkdir(parents=True)
+    begun.touch()
+    with one_run(str(begun.parent)):
+        assert run(world).returncode == AlreadyRunningError.exit_code
+    assert begun.exists()
+    assert run(world).returncode == 0
+    world.check()
+
+
+def test_the_lock_is_beside_the_working_folder_wherever_that_is(
+    world: World, tmp_path: Path
+) -> None:
+    more = {"PIPELINES__PROTIME__PIPELINES_DIR": str(tmp_path / "elsewhere")}
+    with one_run(str(tmp_path / "elsewhere" / "protime")):
+        assert run(world, **more).returncode == AlreadyRunningError.exit_code
+        assert run(world).returncode == 0
+    assert run(world, **more).returncode == 0
+    world.check()
+
+
 def test_a_killed_run_leaves_no_lock(world: World) -> None:
     world.tenant.behaviour = Behaviour(latency=0.3)
     killed = start(world)
@@ -127,7 +152,7 @@ def _is_locked(world: World) -> bool:
 
 
 def test_a_second_thread_is_another_run(world: World) -> None:
-    with one_run(world.pipeline()), ThreadPoolExecutor(1) as thread:
+    with one_run(world.pipeline().working_dir), ThreadPoolExecutor(1) as thread:
         second = thread.submit(lambda: load(world.pipeline()))
         with pytest.raises(AlreadyRunningError):
             second.result()
