@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator, Set
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dlt
 import pyarrow as pa
-from dlt.common.pipeline import TPipelineState
 from dlt.common.schema.typing import TTableSchemaColumns
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
@@ -19,8 +17,6 @@ from dlt.extract.items import DataItemWithMeta
 from protime_source.changelog import ChangeLog
 from protime_source.collections import Collection
 from protime_source.counts import Counts
-from protime_source.delta import Part
-from protime_source.dialects import Client, client_of
 from protime_source.errors import (
     ForbiddenError,
     NotFoundError,
@@ -31,10 +27,10 @@ from protime_source.errors import (
 from protime_source.extraction import Extraction
 from protime_source.hints import column_hints, json_columns, merge_hints
 from protime_source.lock import hold
+from protime_source.package import Job, Package
 from protime_source.records import RecordDecoder
-from protime_source.session import Session
-from protime_source.settings import Settings, check_loading
-from protime_source.state import committed, confirm, resource_state
+from protime_source.settings import check_loading
+from protime_source.state import confirm, resource_state
 from protime_source.tables import TableBuilder
 from protime_source.transport import Transport
 from protime_source.warehouse import Warehouse
@@ -45,44 +41,6 @@ LARGE = 16 * 2**20
 """Bytes of Arrow tables that are worth looking for."""
 
 _REFUSALS = (ScopeError, ForbiddenError, UnauthorizedError, NotFoundError)
-
-
-@dataclass
-class Job:
-    """What the resources of one source have in common.
-
-    Attributes:
-        session: The tenant, and how to load.
-        part: How much of a walk to take.
-        full_resync: Walk from the start, whatever is remembered.
-        refused: Tables that the tenant does not let this client read.
-        ended: Tables that are extracted, or refused.
-    """
-
-    session: Session
-    part: Part
-    full_resync: bool
-    refused: set[str] = field(default_factory=set)
-    ended: set[str] = field(default_factory=set)
-
-    @property
-    def settings(self) -> Settings:
-        """How to load."""
-        return self.session.settings
-
-    @cached_property
-    def client(self) -> Client:
-        """Dlt's client of the destination, made once."""
-        return client_of(dlt.current.pipeline())
-
-    @cached_property
-    def committed(self) -> TPipelineState | None:
-        """The pipeline's state in the destination, read once."""
-        return committed(dlt.current.pipeline(), self.client)
-
-    def is_last(self, selected: Set[str]) -> bool:
-        """Whether all but one of some tables have ended."""
-        return len(selected - self.ended) <= 1
 
 
 def resource(collection: Collection, job: Job) -> DltResource:
@@ -100,32 +58,33 @@ def resource(collection: Collection, job: Job) -> DltResource:
 
 def _extract(collection: Collection, job: Job) -> Iterator[DataItemWithMeta | None]:
     """Tries the scopes that may open the collection; a refusal is no reason to stop the others."""
-    check_loading(dlt.current.pipeline().config.enable_runtime_trace)
+    package = job.package
+    check_loading(package.pipeline.config.enable_runtime_trace)
     if not collection.branches:
         raise SettingsError(
             f"{collection.table} needs the setting activity_structures: the GUID of a structure"
             " version, which stands in the configuration of myProtime, and a level. Nothing was"
             " changed."
         )
-    hold(dlt.current.pipeline().working_dir, "source")
+    hold(package.pipeline.working_dir, "source")
     try:
         known = [scope for scope in collection.read_scopes if scope not in job.session.closed]
         for scope in known or collection.read_scopes:
             try:
-                yield from _load(collection, job, scope)
+                yield from _load(collection, package, scope)
                 return
             except _REFUSALS as error:
                 job.session.closed.add(scope)
                 refusal = error
-        _refuse(collection, job, refusal)
+        _refuse(collection, package, refusal)
     finally:
-        job.ended.add(collection.table)
+        package.ended.add(collection.table)
 
 
-def _refuse(collection: Collection, job: Job, refusal: Exception) -> None:
+def _refuse(collection: Collection, package: Package, refusal: Exception) -> None:
     """Notes the refusal. When there is nothing else to load, it is the error."""
-    job.refused.add(collection.table)
-    if job.refused >= set(dlt.current.source().selected_resources):
+    package.refused.add(collection.table)
+    if package.refused >= set(dlt.current.source().selected_resources):
         raise refusal
     metric = "absent" if isinstance(refusal, NotFoundError) else "refused"
     dlt.current.resource_metrics()[metric] = 1
@@ -142,13 +101,17 @@ def refused(collection: Collection, refusal: Exception) -> str:
     )
 
 
-def _load(collection: Collection, job: Job, scope: str) -> Iterator[DataItemWithMeta | None]:
+def _load(
+    collection: Collection, package: Package, scope: str
+) -> Iterator[DataItemWithMeta | None]:
     """Loads the collection with a token of one scope."""
+    job = package.job
     stored = dlt.current.source_schema().tables.get(collection.table, {}).get("columns", {})
-    warehouse = _warehouse(collection, job, {**column_hints(collection, job.settings), **stored})
+    known = {**column_hints(collection, job.settings), **stored}
+    warehouse = _warehouse(collection, package, known)
     transport = job.session.transport(collection.table, scope)
     try:
-        run = _extraction(collection, job, warehouse, transport)
+        run = _extraction(collection, package, warehouse, transport)
         tables = run.tables(full_resync=job.full_resync, is_known=bool(stored))
         # No loop: its variable would hold the last table, 15 MB and more, while that is loaded.
         yield from (None if table is None else _hinted(table, run) for table in tables)
@@ -168,19 +131,20 @@ def _make_room() -> None:
         pa.default_memory_pool().release_unused()
 
 
-def _warehouse(collection: Collection, job: Job, known: TTableSchemaColumns) -> Warehouse:
+def _warehouse(collection: Collection, package: Package, known: TTableSchemaColumns) -> Warehouse:
     """The table, without what is not to be loaded any more."""
     hidden = {column.name for column in collection.hidden}
     columns = {name: each for name, each in known.items() if name not in hidden}
     # Dlt's `refresh`: the load drops or empties the table before the merge.
     is_emptied = "refresh" in dlt.current.load_package_state()["state"]
-    pipeline = dlt.current.pipeline()
-    return Warehouse(pipeline, job.client, collection.table, columns, is_emptied=is_emptied)
+    pipeline, client = package.pipeline, package.client
+    return Warehouse(pipeline, client, collection.table, columns, is_emptied=is_emptied)
 
 
 def _extraction(
-    collection: Collection, job: Job, warehouse: Warehouse, transport: Transport
+    collection: Collection, package: Package, warehouse: Warehouse, transport: Transport
 ) -> Extraction:
+    job = package.job
     normalize = dlt.current.source_schema().naming.normalize_identifier
     dialect = warehouse.dialect
     decoder = RecordDecoder(collection, normalize, holds_nul=dialect.holds_nul)
@@ -192,20 +156,21 @@ def _extraction(
         warehouse,
         decoder,
         TableBuilder(collection, decoder, warehouse.types, dialect.json_type),
-        _state(collection, job),
+        _state(collection, package),
         Counts(collection.table),
         job.part,
         ChangeLog(collection) if job.settings.history and collection.has_delta else None,
-        partial(job.is_last, frozenset(dlt.current.source().selected_resources)),
+        partial(package.is_last, frozenset(dlt.current.source().selected_resources)),
     )
 
 
-def _state(collection: Collection, job: Job) -> dict[str, Any]:
+def _state(collection: Collection, package: Package) -> dict[str, Any]:
     """The resource's state, as far as the destination has it, too."""
     state: dict[str, Any] = dlt.current.resource_state()
-    if state and job.committed is not None:
+    if state and package.committed is not None:
         source = dlt.current.source_schema().name
-        confirm(state, resource_state(job.committed, source, collection.table), collection.table)
+        stored = resource_state(package.committed, source, collection.table)
+        confirm(state, stored, collection.table)
     return state
 
 

@@ -32,8 +32,8 @@ from protime_source.errors import (
 from protime_source.extraction import MAX_WALKS
 from protime_source.failures import Failure, explain
 from protime_source.lock import one_run
+from protime_source.package import Job
 from protime_source.pending import load_pending
-from protime_source.resource import Job
 from protime_source.session import Session
 from protime_source.settings import Settings
 from protime_source.source import NAME, source_of

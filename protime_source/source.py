@@ -14,7 +14,8 @@ from protime_source.catalogue import COLLECTIONS
 from protime_source.choices import wrong
 from protime_source.delta import Part
 from protime_source.keeper import Keeper
-from protime_source.resource import Job, resource
+from protime_source.package import Job
+from protime_source.resource import resource
 from protime_source.session import Session
 from protime_source.settings import Settings
 

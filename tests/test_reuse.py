@@ -1,0 +1,50 @@
+"""One source object, as a notebook keeps it, in several runs and several pipelines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from protime_source import protime
+from protime_source.catalogue import ASSIGNMENTS
+from tests.engines import DuckDBEngine
+from tests.world import World
+
+
+@pytest.mark.parametrize("history", [False, True])
+def test_in_one_pipeline(world: World, history: bool, caplog: pytest.LogCaptureFixture) -> None:
+    source = protime(history=history)
+    world.pipeline().run(source)
+    for seed in range(3):
+        world.tenant.churn(30, seed=seed)
+        world.tenant.clear_requests()
+        world.pipeline().run(source)
+        assert world.requests == 1
+        world.check()
+    assert "older" not in caplog.text
+
+
+def test_in_two_pipelines(world: World) -> None:
+    """Each is loaded by what its own warehouse and state say."""
+    other = replace(
+        world,
+        folder=world.folder / "other",
+        engine=DuckDBEngine(world.folder / "other.duckdb"),
+    )
+    source = protime()
+    for seed in range(3):
+        world.tenant.churn(30, seed=seed)
+        for here in (world, other):
+            here.pipeline().run(source)
+            here.check()
+
+
+def test_a_refusal_of_one_run_is_none_of_the_next(world: World) -> None:
+    source = protime("assignments", "people")
+    everything = world.tenant.behaviour
+    world.tenant.behaviour = replace(everything, granted_scopes=(ASSIGNMENTS.read_scope,))
+    world.pipeline().run(source)
+    world.tenant.behaviour = everything
+    world.pipeline().run(source)
+    world.check_tables("assignments", "people")
