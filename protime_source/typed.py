@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence, Set
-from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pyarrow as pa
@@ -60,10 +59,7 @@ class TypedDecoder:
         return decoded.value or ()
 
     def _columns(self, records: list[Any]) -> dict[str, pa.Array]:
-        return {
-            column.name: arrow.array(_readable(column, get(records)), arrow.TYPES[column.type])
-            for column, get in self._getters
-        }
+        return {column.name: _array(column, get(records)) for column, get in self._getters}
 
 
 def _struct(collection: Collection) -> type[msgspec.Struct]:
@@ -115,11 +111,12 @@ def _attribute(field: str) -> str:
 def _getter(path: str) -> Callable[[list[Any]], list[Any]]:
     """Reads one field of many records; a missing parent gives `None`."""
     parts = [_attribute(part) for part in path.split(".")]
-    whole = attrgetter(".".join(parts))
+    # Half the time of `attrgetter`: Python learns where the objects of one class have the field.
+    whole = eval(f"lambda records: [each.{'.'.join(parts)} for each in records]")  # noqa: S307
 
     def get(records: list[Any]) -> list[Any]:
         try:
-            return [*map(whole, records)]
+            return cast(list[Any], whole(records))
         except AttributeError:  # a parent is missing
             found = records
             for part in parts:
@@ -129,8 +126,9 @@ def _getter(path: str) -> Callable[[list[Any]], list[Any]]:
     return get
 
 
-def _readable(column: Column, values: list[Any]) -> list[Any]:
-    """JSON as its text, where null is an absent value; without a version, the empty one."""
+def _array(column: Column, values: list[Any]) -> pa.Array:
+    """A column; without a version, the empty one."""
     if column.type == "json":
-        return [None if raw is None or (text := bytes(raw)) == b"null" else text for raw in values]
-    return [value or "" for value in values] if column.name == "change_version" else values
+        return arrow.json_text(values)
+    array = arrow.array(values, arrow.TYPES[column.type])
+    return array.fill_null("") if column.name == "change_version" else array
