@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from contextlib import ExitStack
 from types import ModuleType
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import dlt
 from dlt.common.destination.exceptions import DestinationException
 from dlt.common.pipeline import SupportsPipeline
+from dlt.common.storages.load_package import TLoadPackageState
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.pipeline import trace
 
@@ -52,11 +53,12 @@ class Keeper(ModuleType):
         """Before a load, keeps the destination open, and drops views that stand in the way."""
         if step != "load" or not isinstance(pipeline, dlt.Pipeline):
             return
-        if self._schema in pipeline.schemas:
+        waiting = pipeline.list_normalized_load_packages()
+        if waiting and self._schema in pipeline.schemas:
             client, kept_open = client_of(pipeline), ExitStack()
             kept_open.enter_context(dialect_of(pipeline).kept_open(client))
             self._loads[id(pipeline)] = client, kept_open
-            self._drop_views(pipeline, client)
+            self._drop_views(client, map(pipeline.get_load_package_state, waiting))
 
     def on_end_trace_step(
         self,
@@ -79,10 +81,8 @@ class Keeper(ModuleType):
         if isinstance(pipeline, dlt.Pipeline):
             let_go(pipeline.working_dir, "source")
 
-    def _drop_views(self, pipeline: dlt.Pipeline, client: Client) -> None:
+    def _drop_views(self, client: Client, states: Iterable[TLoadPackageState]) -> None:
         """A load that drops tables (`refresh`) cannot while views stand on them."""
-        waiting = pipeline.list_normalized_load_packages()
-        states = [pipeline.get_load_package_state(load_id) for load_id in waiting]
         dropped = {table["name"] for state in states for table in state.get("dropped_tables", ())}
         if mine := self._among(dropped):
             with client.sql_client as sql:

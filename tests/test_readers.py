@@ -163,6 +163,13 @@ def test_the_file_can_be_read_while_protime_is_asked(world: World) -> None:
     assert looks == [True]
 
 
+def test_a_load_of_nothing_touches_no_file(world: World) -> None:
+    pipeline = world.run()
+    world.database.unlink()
+    pipeline.load()
+    assert not world.database.exists()
+
+
 def test_an_open_connection_has_its_own_settings_again_after_a_load(world: World) -> None:
     """Two in one process share DuckDB's settings."""
     world.run()
