@@ -14,10 +14,14 @@ import signal
 import sys
 from types import FrameType
 
+FULL_RESYNC = "--full-resync"
+
 
 def _stop(number: int, _: FrameType | None) -> None:
     """Leaves at once, with a line instead of a stack trace: every moment is safe to stop at."""
-    os.write(2, b"\nerror: Stopped on request. The next run goes on from where it stopped.\n")
+    again = " If none of the resync was loaded, ask for it again." * (FULL_RESYNC in sys.argv)
+    line = f"\nerror: Stopped on request. The next run goes on from where it stopped.{again}\n"
+    os.write(2, line.encode())
     os._exit(128 + number)
 
 
@@ -26,7 +30,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--full-resync",
+        FULL_RESYNC,
         action="store_true",
         help="walk over everything again, and mark what is no longer there",
     )

@@ -7,9 +7,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Any
 
-from protime_source.answers import Answer
+from protime_source.answers import Answer, place, status_line
 from protime_source.errors import AuthenticationError, ScopeError, UnavailableError
 from protime_source.redaction import hide, redact
 from protime_source.settings import Settings
@@ -87,7 +88,13 @@ class ClientCredentials:
         self._expires = asked + max(lifetime - EXPIRY_MARGIN, lifetime / 2)
 
     def _refusal(self, status: int, answer: dict[str, Any]) -> AuthenticationError:
-        said = answer.get("error_description") or answer.get("error") or f"status {status}"
+        if status == HTTPStatus.NOT_FOUND:
+            return AuthenticationError(
+                f"{place(self._settings.token_endpoint)} answered {status_line(status)}: Protime"
+                f" does not know the tenant {self._settings.tenant}. Check tenant, environment and,"
+                " if it is set, token_url under [sources.protime]."
+            )
+        said = answer.get("error_description") or answer.get("error") or status_line(status)
         reason = redact(" ".join(str(said).split()))
         if answer.get("error") == "invalid_scope":
             return self._scope_refused(self._scopes, reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,14 @@ import pendulum
 from protime_source.delta import LIFETIME
 
 _KEY = "bookmark"
+
+_ORIGIN = (
+    "tenant or API address",
+    "destination",
+    "start_date",
+    "set of sensitive columns or external references",
+)
+"""What the fields of an origin mean to a person."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,8 @@ class Bookmark:
         """
         return replace(self, link=link, walking=walking, contact_at=contact.isoformat())
 
-    def is_for(self, origin: Origin, *, start_is_default: bool) -> bool:
-        """Whether this bookmark continues what is asked for now.
+    def differs(self, origin: Origin, *, start_is_default: bool) -> tuple[str, ...]:
+        """What keeps this bookmark from continuing what is asked for now, in words.
 
         A delta's window does not slide: after New Year the default start is a year later, and
         the older window holds all of the newer one, so it goes on.
@@ -90,7 +98,9 @@ class Bookmark:
         """
         if start_is_default and self.origin.start_date <= origin.start_date:
             origin = replace(origin, start_date=self.origin.start_date)
-        return self.origin == origin
+        mine, asked = astuple(self.origin), astuple(origin)
+        pairs = zip(_ORIGIN, mine, asked, strict=True)
+        return tuple(words for words, own, other in pairs if own != other)
 
     @property
     def start(self) -> date | None:

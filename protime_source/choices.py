@@ -24,6 +24,9 @@ ALL = "all"
 """Names all collections at once."""
 
 
+_LISTED = "that `python -m protime_source.catalogue` lists"
+
+
 def wrong(name: str, value: object, wanted: str) -> SettingsError:
     """The error for a setting that cannot be what it is."""
     return SettingsError(
@@ -60,7 +63,9 @@ def collections(value: Any, structures: tuple[str, ...]) -> tuple[str, ...]:
         )
     if not tables or (unknown := [table for table in tables if table not in COLLECTIONS]):
         found = ", ".join(unknown) if tables else ""
-        raise wrong("collections", found, f"{ALL} or some of {', '.join(COLLECTIONS)}")
+        raise wrong(
+            "collections", found, f"{ALL} or collections {_LISTED}{_near(found, COLLECTIONS)}"
+        )
     return tables
 
 
@@ -75,8 +80,8 @@ def sensitive_columns(value: Any) -> tuple[str, ...]:
         f"{t}.{c.name}" for t, each in COLLECTIONS.items() for c in each.columns if c.sensitive
     }
     if unknown := [name for name in wanted if name not in there]:
-        example = "people.birth_date; README.md lists them"
-        raise wrong("sensitive_columns", ", ".join(unknown), f"sensitive columns like {example}")
+        wanted_ones = f"sensitive columns {_LISTED}{_near(unknown[0], there)}"
+        raise wrong("sensitive_columns", ", ".join(unknown), wanted_ones)
     return wanted
 
 
@@ -131,6 +136,12 @@ def misspelt(known: Iterable[str]) -> Iterator[tuple[str, str]]:
         is_wrong = first not in there or not name.startswith((PREFIX, "["))
         if is_wrong and (near := get_close_matches(first, there, 1, 0.8)):
             yield name, near[0]
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    """What somebody probably meant."""
+    near = get_close_matches(name, known, 1, 0.7)
+    return f" (perhaps {near[0]})" if near else ""
 
 
 def _set_names() -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ from urllib3.util import make_headers
 
 from protime_source.answers import Answer, RateLimitedError, place, raise_if_passing, read
 from protime_source.auth import ClientCredentials
+from protime_source.counts import progress
 from protime_source.errors import ProtimeError, SettingsError, UnavailableError
 from protime_source.redaction import redact, redact_http_logs
 from protime_source.routes import Routes
@@ -35,6 +36,10 @@ from protime_source.settings import Settings, first_line
 
 IN_FLIGHT = 4
 """Requests that are on their way at once. Protime limits them; how many is not documented."""
+
+
+SILENT = 5.0
+"""Seconds of asking again before it is told."""
 
 
 class Gate:
@@ -170,6 +175,7 @@ class Connection:
             stop=stop_after_attempt(self._patience.request_max_attempts),
             wait=self._wait,
             retry=retry_if_exception_type(UnavailableError) & _MAY_PASS,
+            before_sleep=self._tell,
             reraise=True,
         )
 
@@ -185,6 +191,16 @@ class Connection:
         if isinstance(error, RateLimitedError):
             self._gate.close_for(seconds)
         return seconds
+
+    def _tell(self, state: RetryCallState) -> None:
+        """Nobody should wonder whether a run hangs; what passes soon is not worth a line."""
+        if (seconds := state.seconds_since_start or 0) > SILENT:
+            progress.info(
+                "no usable answer for %d seconds: asked again, %d of %d times",
+                seconds,
+                state.attempt_number,
+                self._patience.request_max_attempts - 1,
+            )
 
     def _post_form(self, url: str, data: dict[str, str]) -> Answer:
         form = urlencode(data).encode()

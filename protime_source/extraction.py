@@ -172,7 +172,11 @@ class Extraction:
         is_default = self.settings.start_date is None
         if bookmark is None or not self.warehouse.exists:
             return None
-        return bookmark if bookmark.is_for(self._origin(), start_is_default=is_default) else None
+        if other := bookmark.differs(self._origin(), start_is_default=is_default):
+            table = self.collection.table
+            progress.info("%s: the last run was for another %s", table, " and ".join(other))
+            return None
+        return bookmark
 
     def _origin(self) -> Origin:
         start = self._start()
@@ -271,8 +275,8 @@ class Extraction:
         unused = self.ticker.after() - bookmark.contact
         rival = (
             " It should have lived 72 hours. Unless a full walk of this pipeline was interrupted"
-            " since, another consumer has probably started a delta on this collection, and only"
-            " one can be active. Give each consumer its own client, or stop the other one."
+            " or failed since, another consumer has probably started a delta on this collection,"
+            " and only one can be active. Give each consumer its own client, or stop the other one."
         )
         logger.warning(
             "%s: the delta is gone (status %d) %d hours after its last use; a full walk follows.%s",

@@ -54,8 +54,9 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"not a valid DuckDB database file",
-        "The DuckDB file is broken: no DuckDB can read it. Move it away and run again: everything"
-        " is loaded anew, except what was deleted in Protime before.",
+        "The file is not DuckDB's, or it is broken. Check DESTINATION__DUCKDB__CREDENTIALS. If that"
+        " is right, move it away and run again: everything is loaded anew, except what was deleted"
+        " in Protime before.",
     ),
     (
         r"Ambiguous reference to catalog or schema",
@@ -112,10 +113,10 @@ def _known(cause: BaseException) -> Failure | None:
             return Failure("Stopped on request.", STOPPED + signal.SIGINT)
         case TomlProviderReadException():
             return Failure(_unreadable(cause), SettingsError.exit_code)
-        case UnknownDestinationModule():
+        case UnknownDestinationModule(ref=name):
             text = (
-                "destination_type names no destination of dlt's. Nothing was changed. Set it to"
-                " duckdb, postgres or bigquery."
+                f"The setting destination_type is {name!r}, which names no destination of dlt's."
+                " Nothing was changed. Set it to duckdb, postgres or bigquery."
             )
             return Failure(text, SettingsError.exit_code)
         case InvalidNativeValue():
@@ -131,8 +132,9 @@ def _known(cause: BaseException) -> Failure | None:
             return Failure(_FULL_DISK, WarehouseError.exit_code)
         case OSError(errno=errno.EROFS | errno.EACCES | errno.EPERM, filename=str(path)):
             text = (
-                f"{path} cannot be written. dlt keeps what it is about to load in a folder of its"
-                " own: give this user the right to write there, or name another in DLT_DATA_DIR."
+                f"{path} cannot be written. Nothing was changed. dlt keeps what it is about to load"
+                " in a folder of its own: give this user the right to write there, or name another"
+                " in DLT_DATA_DIR."
             )
             return Failure(text, WarehouseError.exit_code)
     for symptom, message in _SYMPTOMS:
@@ -163,7 +165,7 @@ def _missing_destination(error: ConfigFieldMissingException) -> str:
     return (
         f"The destination's configuration lacks {', '.join(error.fields)}. Nothing was changed. Put"
         " it into .dlt/secrets.toml under [destination.<type>], or into the environment, like"
-        " DESTINATION__POSTGRES__CREDENTIALS."
+        " DESTINATION__POSTGRES__CREDENTIALS or DESTINATION__BIGQUERY__CREDENTIALS."
     )
 
 

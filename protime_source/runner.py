@@ -175,7 +175,8 @@ def main(*, full_resync: bool = False) -> int:
                 summary = load(pipeline, full_resync=full_resync)
         except (Exception, KeyboardInterrupt) as error:
             failure = explain(error)
-            console.line(f"error: {failure.message} {_consequence(failure, pipeline)}".strip())
+            means = _consequence(failure, pipeline, full_resync=full_resync)
+            console.line(f"error: {failure.message} {means}".strip())
             return failure.exit_code
     sys.stdout.write(f"{summary}\n")
     if summary.refusal:
@@ -214,13 +215,18 @@ def _metrics(pipeline: dlt.Pipeline, table: str) -> dict[str, int]:
     }
 
 
-def _consequence(failure: Failure, pipeline: dlt.Pipeline | None) -> str:
+def _consequence(failure: Failure, pipeline: dlt.Pipeline | None, *, full_resync: bool) -> str:
     """What the failure means for the data."""
     untouched = (SettingsError.exit_code, AlreadyRunningError.exit_code)
     if failure.exit_code in untouched or pipeline is None:
         return ""
     if pipeline.has_pending_data:
         return "What was received is kept; the next run loads it first."
-    if any(map(_is_walking, _bookmarks(pipeline, COLLECTIONS).values())):
+    marks = _bookmarks(pipeline, COLLECTIONS).values()
+    if any(map(_is_walking, marks)):
         return "The rows loaded so far are right; the next run goes on from there."
+    if full_resync:
+        return "Nothing was changed; the full resync has to be asked for again."
+    if not any(marks):
+        return "Nothing was changed; the next run begins again."
     return "Nothing was changed; the next run goes on from where the last one ended."

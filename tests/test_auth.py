@@ -294,7 +294,7 @@ def test_a_token_endpoint_that_nobody_serves_is_named(world: World, connect: Con
         (200, '{"error": "invalid_client"}'),
         (200, '["a-token"]'),
         (401, "<html>no</html>"),
-        (404, ""),
+        (403, '{"error": {"code": "Forbidden", "message": "Not you."}}'),
     ],
 )
 def test_an_answer_without_a_token_is_a_refusal(
@@ -305,6 +305,12 @@ def test_an_answer_without_a_token_is_a_refusal(
         ask(world, connect(world))
     assert len(fetched(world)) == 1
     assert answered(world) == []
+
+
+def test_a_tenant_that_is_not_there_is_named(world: World, connect: Connect) -> None:
+    world.tenant.faults.append(Fault("status", status=404, where=TOKENS, times=99))
+    with pytest.raises(AuthenticationError, match=r"404 Not Found.*tenant demo.*token_url"):
+        ask(world, connect(world))
 
 
 ODD_FIELDS = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from contextlib import closing
 from datetime import date
@@ -127,12 +128,16 @@ def test_another_address_of_the_tenant_gets_a_walk_of_its_own(world: World) -> N
     assert _run_counting(world, api_url=url) == 1
 
 
-def test_another_start_date_gets_a_walk_of_its_own(world: World) -> None:
+def test_another_start_date_gets_a_walk_of_its_own(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "protime_source.progress")
     world.run()
     later = f"{YEAR - 1}-02-01"
     assert _run_counting(world, start_date=later) >= PAGES - 1
     assert _run_counting(world, start_date=later) == 1
     assert _run_counting(world, start_date=f"{YEAR - 1}-01-15") >= PAGES - 1
+    assert caplog.text.count("assignments: the last run was for another start_date") == 2
     world.check()
 
 

@@ -141,7 +141,7 @@ def test_after_a_fault_nothing_is_changed_and_the_next_run_is_right(
     failed = run_here(world, "--full-resync")
     assert failed.returncode == 3
     assert words in reason(failed)
-    assert "Nothing was changed" in reason(failed)
+    assert "Nothing was changed; the full resync has to be asked for again." in reason(failed)
     assert world.rows() == before
     world.tenant.faults.clear()
     assert run_here(world).returncode == 0
@@ -242,7 +242,7 @@ def test_a_broken_file_is_named(world: World) -> None:
     world.database.write_bytes(b"not a database" * 1000)
     failed = run_here(world)
     assert failed.returncode == 4
-    assert "Move it away" in reason(failed)
+    assert "move it away" in reason(failed)
 
 
 @pytest.fixture

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from threading import Lock
 from typing import Any
 
+import pytest
+
+from protime_source import connection
 from protime_source.connection import IN_FLIGHT, Gate
 from protime_source.demo import Fault
 from tests.world import World
@@ -72,3 +76,17 @@ def test_a_429_holds_all_collections_back(world: World) -> None:
     moments = [request.at.timestamp() for request in world.tenant.api_requests]
     assert max(later - earlier for earlier, later in pairwise(moments)) > 0.9
     world.check_tables(*SEVERAL)
+
+
+def test_what_does_not_pass_soon_is_told(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SILENT", 0.5)
+    caplog.set_level(logging.INFO, "protime_source.progress")
+    world.tenant.faults.append(Fault("status", status=503, retry_after=0))
+    world.run()
+    assert "asked again" not in caplog.text
+    world.tenant.faults.append(Fault("status", status=503, retry_after=1, times=2))
+    world.run()
+    assert "no usable answer for 1 seconds: asked again, 2 of 4 times" in caplog.text
+    world.check()

@@ -28,6 +28,8 @@ def _serve(options: argparse.Namespace) -> None:
         with DemoServer(tenant, port=options.port) as server:
             for name, value in server.environment().items():
                 print(f"export {name}={value}", flush=True)
+            structures = ",".join(tenant.structures)
+            print(f"export SOURCES__PROTIME__ACTIVITY_STRUCTURES={structures}", flush=True)
             print("# A tenant is running here until Ctrl-C.", flush=True)
             _live(tenant, options.churn_every, max(1, options.rows // 200))
 
