@@ -14,14 +14,12 @@ import signal
 import sys
 from types import FrameType
 
-FULL_RESYNC = "--full-resync"
-
 
 def _stop(number: int, _: FrameType | None) -> None:
     """Leaves at once, with a line instead of a stack trace: every moment is safe to stop at."""
-    again = " If none of the resync was loaded, ask for it again." * (FULL_RESYNC in sys.argv)
-    line = f"\nerror: Stopped on request. The next run goes on from where it stopped.{again}\n"
-    os.write(2, line.encode())
+    again = " If none of the resync was loaded, ask for it again." if len(sys.argv) > 1 else ""
+    line = f"Stopped on request. The next run goes on from where it stopped.{again}"
+    os.write(2, f"\nerror: {line}\n".encode())
     os._exit(128 + number)
 
 
@@ -29,11 +27,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        FULL_RESYNC,
-        action="store_true",
-        help="walk over everything again, and mark what is no longer there",
-    )
+    text = "walk over everything again, and mark what is no longer there"
+    parser.add_argument("--full-resync", action="store_true", help=text)
     return parser.parse_args()
 
 
