@@ -50,6 +50,7 @@ class Bookmark:
         walk_started_at: When the walk began (UTC, ISO): later than any row received before it.
         live_before: Live rows in the window when the walk began.
         contact_at: When the link was asked for (UTC, ISO); a delta dies 72 hours later.
+        foreign_before: Rows received before (UTC, ISO) are another tenant's, if there are any.
     """
 
     origin: Origin
@@ -58,6 +59,7 @@ class Bookmark:
     walk_started_at: str
     live_before: int
     contact_at: str
+    foreign_before: str = ""
 
     @classmethod
     def read(cls, state: MutableMapping[str, Any]) -> Bookmark | None:
@@ -112,6 +114,11 @@ class Bookmark:
     def walk_start(self) -> datetime:
         """When the walk began (UTC)."""
         return datetime.fromisoformat(self.walk_started_at)
+
+    @property
+    def foreign_until(self) -> datetime | None:
+        """When the first row of this tenant came (UTC), where another's were there before."""
+        return datetime.fromisoformat(self.foreign_before) if self.foreign_before else None
 
     @property
     def contact(self) -> datetime:

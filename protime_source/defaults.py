@@ -7,6 +7,7 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration.container import Container
+from dlt.common.configuration.exceptions import DuplicateConfigProviderException
 from dlt.common.configuration.providers import ConfigProvider
 from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.pipeline import PipelineContext
@@ -48,7 +49,7 @@ def install() -> None:
     """Makes dlt ask for them.
 
     A `.dlt/` file that cannot be read fails here first; it fails again, and is told, at the first
-    setting that is asked for.
+    setting that is asked for. A notebook may import this module anew.
     """
-    with suppress(TomlProviderReadException):
+    with suppress(TomlProviderReadException, DuplicateConfigProviderException):
         dlt.config.register_provider(DuckdbFile())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -21,7 +21,7 @@ from protime_source.counts import Counts, progress
 from protime_source.delta import LIFETIME, Delta, Page, Part
 from protime_source.errors import ExpiredError, TooLargeError
 from protime_source.reader import ROOM_FETCHED, Batch, Reader
-from protime_source.records import RecordDecoder
+from protime_source.records import RecordDecoder, Row
 from protime_source.session import Session
 from protime_source.settings import Settings
 from protime_source.snapshot import Snapshot
@@ -59,6 +59,7 @@ class Extraction:
         is_alone: Whether no other collection could be served while this one waits.
         ticker: Tells the times.
         valid_since: Live rows received before (UTC) belong to a walk that was begun anew.
+        foreign_until: Rows received before (UTC) are another tenant's: their versions mean nothing.
     """
 
     collection: Collection
@@ -75,6 +76,7 @@ class Extraction:
     is_alone: Callable[[], bool] = alone
     ticker: Ticker = field(default_factory=Ticker, init=False)
     valid_since: datetime | None = field(default=None, init=False)
+    foreign_until: datetime | None = field(default=None, init=False)
 
     def pages(self, link: str) -> Iterator[Page | None]:
         """The pages from a link on, fetched ahead; `None` while others can be served.
@@ -116,6 +118,14 @@ class Extraction:
 
     def _follow(self, link: str) -> Iterator[Page]:
         return Delta(self.transport, self.collection).follow(link)
+
+    def held(self, ids: Sequence[Any]) -> dict[Any, Row]:
+        """The last-known rows of some ids; what another tenant's versions say is nothing."""
+        rows = self.warehouse.rows(ids)
+        for row in rows.values():
+            if self.foreign_until and row["synced_at"] < self.foreign_until:
+                row["change_version"] = ""
+        return rows
 
     def tables(
         self, *, full_resync: bool = False, is_known: bool = True
@@ -193,6 +203,7 @@ class Extraction:
 
     def _changes(self, bookmark: Bookmark) -> Iterator[pa.Table | None]:
         """The changes since the last run: requests, rows and bytes are as many as the changes."""
+        self.foreign_until = bookmark.foreign_until
         events = EventLog(self.collection.deleted_status)
         contact, link = self.ticker.after(), bookmark.link
         for page in self.pages(bookmark.link):
@@ -205,7 +216,7 @@ class Extraction:
                 self.log.add(received, contact)
             self.counts.add_pages(1, len(received))
             link = page.delta_link or link
-        changes = events.apply(self.warehouse.rows(events.ids), contact)
+        changes = events.apply(self.held(events.ids), contact)
         self.counts.merged, self.counts.marked = len(changes.updated), len(changes.deleted)
         rows = changes.updated + changes.deleted
         for first in range(0, len(rows), ROWS_PER_TABLE):
@@ -241,7 +252,7 @@ class Extraction:
             received_at = bookmark.walk_start
         else:
             received_at = self.ticker.after(bookmark.walk_start)
-        self.valid_since = received_at
+        self.valid_since, self.foreign_until = received_at, bookmark.foreign_until
         walk = Walk(self, bookmark, received_at)
         yield from walk.tables()
         walk.bookmark.write(self.state)
@@ -259,10 +270,13 @@ class Extraction:
             live = self.warehouse.live_from(self.collection.date_column, start)
             newest = self.warehouse.last_received()
         started = self.ticker.after(newest).isoformat()
+        stored = Bookmark.read(self.state)
+        is_foreign = stored is not None and stored.origin.tenant != self._origin().tenant
+        foreign = started if is_foreign else stored.foreign_before if stored else ""
         window = f" from {start} on" if start else ""
         progress.info("%s: a full walk%s", self.collection.table, window)
         link = self.collection.delta_start(start)
-        return Bookmark(self._origin(), link, True, started, live, started)
+        return Bookmark(self._origin(), link, True, started, live, started, foreign)
 
     def _snapshot(self) -> Iterator[pa.Table | None]:
         """A walk of a collection that has no delta, and so nothing to remember."""

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def merge_hints(
-    warehouse: Warehouse, valid_since: datetime | None, collection: Collection
+    warehouse: Warehouse,
+    collection: Collection,
+    valid_since: datetime | None,
+    foreign_until: datetime | None = None,
 ) -> dict[str, Any]:
     """What only the pipeline's destination tells: the merge filter, and hints of its own."""
     return {
@@ -24,7 +27,7 @@ def merge_hints(
             "disposition": "merge",
             "strategy": "upsert",
             "source_filter": warehouse.merge_filter(
-                valid_since, has_version=collection.has_version
+                valid_since, foreign_until, has_version=collection.has_version
             ),
         },
         "additional_table_hints": warehouse.dialect.table_hints,

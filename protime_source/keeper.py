@@ -43,8 +43,10 @@ class Keeper(ModuleType):
         self._loads: dict[int, tuple[Client, ExitStack]] = {}
 
     def install(self) -> None:
-        """Lets dlt call this keeper, which is how dlt takes in tracking modules."""
-        trace.TRACKING_MODULES.append(self)
+        """Lets dlt call this keeper, in place of the one of an earlier import."""
+        modules = trace.TRACKING_MODULES
+        others = [each for each in modules if getattr(each, "__name__", "") != self.__name__]
+        trace.TRACKING_MODULES[:] = [*others, self]
 
     def on_start_trace(self, *_: Any) -> None:
         """Nothing to do."""

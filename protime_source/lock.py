@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,16 @@ Holder = Literal["command", "run", "source"]
 _locks: dict[Path, FileLock] = {}
 _holders: dict[Path, set[tuple[Holder, int]]] = {}
 """Who is in, and on which thread: a run and its source share the lock, two runs do not."""
+
+
+def _start_anew() -> None:
+    """In a forked child: its parent's locks are not its own."""
+    _locks.clear()
+    _holders.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dlt.common.pipeline import TPipelineState
 
 from protime_source.delta import Part
 from protime_source.dialects import Client, client_of
+from protime_source.errors import SettingsError
 from protime_source.session import Session
 from protime_source.settings import Settings
 from protime_source.state import committed
@@ -38,9 +39,18 @@ class Job:
 
     @property
     def package(self) -> Package:
-        """The load package that is extracted: a source may run again, also in another pipeline."""
+        """The load package that is extracted: a source may run again, also in another pipeline.
+
+        Raises:
+            SettingsError: When the one before is still being extracted.
+        """
         load_id = dlt.current.load_package_state()["load_id"]
         if self._package is None or self._package.load_id != load_id:
+            if self._package is not None and self._package.at_work:
+                raise SettingsError(
+                    "This source object is at work in another thread, and dlt would mix the two"
+                    " up. Make one for each pipeline: protime(). This run has done nothing."
+                )
             self._package = Package(self, load_id, dlt.current.pipeline())
         return self._package
 
@@ -54,6 +64,7 @@ class Package:
         load_id: dlt's name of it.
         pipeline: Whose it is.
         refused: Tables that the tenant does not let this client read.
+        at_work: Tables that are being extracted.
         ended: Tables that are extracted, or refused.
     """
 
@@ -61,6 +72,7 @@ class Package:
     load_id: str
     pipeline: dlt.Pipeline
     refused: set[str] = field(default_factory=set)
+    at_work: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
 
     @cached_property

@@ -33,6 +33,7 @@ from protime_source.settings import check_loading
 from protime_source.state import confirm, resource_state
 from protime_source.tables import TableBuilder
 from protime_source.transport import Transport
+from protime_source.usage import check_usage
 from protime_source.warehouse import Warehouse
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ def resource(collection: Collection, job: Job) -> DltResource:
 
 def _extract(collection: Collection, job: Job) -> Iterator[DataItemWithMeta | None]:
     """Tries the scopes that may open the collection; a refusal is no reason to stop the others."""
+    check_usage(collection)
     package = job.package
     check_loading(package.pipeline.config.enable_runtime_trace)
     if not collection.branches:
@@ -67,6 +69,7 @@ def _extract(collection: Collection, job: Job) -> Iterator[DataItemWithMeta | No
             " changed."
         )
     hold(package.pipeline.working_dir, "source")
+    package.at_work.add(collection.table)
     try:
         known = [scope for scope in collection.read_scopes if scope not in job.session.closed]
         for scope in known or collection.read_scopes:
@@ -78,6 +81,7 @@ def _extract(collection: Collection, job: Job) -> Iterator[DataItemWithMeta | No
                 refusal = error
         _refuse(collection, package, refusal)
     finally:
+        package.at_work.discard(collection.table)
         package.ended.add(collection.table)
 
 
@@ -134,7 +138,12 @@ def _make_room() -> None:
 def _warehouse(collection: Collection, package: Package, known: TTableSchemaColumns) -> Warehouse:
     """The table, without what is not to be loaded any more."""
     hidden = {column.name for column in collection.hidden}
-    columns = {name: each for name, each in known.items() if name not in hidden}
+    # Dlt's own columns it fills anew, where it is told to have them.
+    columns = {
+        name: each
+        for name, each in known.items()
+        if name not in hidden and not name.startswith("_dlt_")
+    }
     # Dlt's `refresh`: the load drops or empties the table before the merge.
     is_emptied = "refresh" in dlt.current.load_package_state()["state"]
     pipeline, client = package.pipeline, package.client
@@ -176,7 +185,7 @@ def _state(collection: Collection, package: Package) -> dict[str, Any]:
 
 def _hinted(table: pa.Table, run: Extraction) -> DataItemWithMeta:
     """Columns are left alone unless there are some: an empty dict takes away their hints."""
-    hints = merge_hints(run.warehouse, run.valid_since, run.collection)
+    hints = merge_hints(run.warehouse, run.collection, run.valid_since, run.foreign_until)
     made = dlt.mark.make_hints(columns=json_columns(run) or None, **hints)
     return dlt.mark.with_hints(table, made)
 

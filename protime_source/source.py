@@ -51,7 +51,7 @@ def protime(
         SettingsError: When a setting is missing or wrong.
     """
     for name, limit in (("max_pages", max_pages), ("max_bytes", max_bytes)):
-        if limit is not None and limit < 1:
+        if limit is not None and (type(limit) is not int or limit < 1):
             raise wrong(name, limit, "a number from 1")
     if collections:
         settings["collections"] = collections

@@ -105,7 +105,7 @@ class Walk:
         self._unmerged += shown.num_rows
         if not log.ids or not run.warehouse.exists:
             return
-        held = run.warehouse.rows(log.ids)
+        held = run.held(log.ids)
         gone = log.apply(held, run.ticker.after()).deleted
         run.counts.marked += len(gone)
         marked = {row["id"] for row in gone}
@@ -127,7 +127,7 @@ class Walk:
             yield table
             return
         versions = table["change_version"].to_pylist()
-        held = self._run.warehouse.versions(ids.to_pylist())
+        held = self._run.warehouse.versions(ids.to_pylist(), self._run.foreign_until)
         stale = {
             id_: gone
             for id_, version in zip(ids.to_pylist(), versions, strict=True)

@@ -78,7 +78,13 @@ class Warehouse:
         identity = f"{place}|{self._client.sql_client.dataset_name}"
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
-    def merge_filter(self, since: datetime | None = None, *, has_version: bool = True) -> str:
+    def merge_filter(
+        self,
+        since: datetime | None = None,
+        foreign_until: datetime | None = None,
+        *,
+        has_version: bool = True,
+    ) -> str:
         """The condition on staged rows that makes dlt's one MERGE statement safe to repeat.
 
         At once stale guard (never an older version over a newer one), deduplication (also of a
@@ -89,6 +95,8 @@ class Warehouse:
         Args:
             since: Live rows received before (UTC) are left out: they come from a walk that was
                 begun anew within the load, and may be gone since.
+            foreign_until: Held rows received before (UTC) are another tenant's; any version is
+                newer than theirs.
             has_version: Whether all its records carry a version.
         """
         key, version = self.dialect.row_key, self.dialect.version
@@ -97,10 +105,14 @@ class Warehouse:
         )
         # Where a record may come without a version, what came later counts.
         newer = "v >= held" if has_version else "held IS NOT NULL AND (v = '' OR v >= held)"
+        held_at = ""
+        if foreign_until:
+            held_at = ", d.synced_at AS held_at"
+            newer += f" OR held_at < {self.dialect.timestamp(foreign_until)}"
         return (
             f"{key(self.staging_name)} IN (SELECT k FROM ("
             f"SELECT {key('s')} AS k, {version('s')} AS v, s.is_deleted AS gone,"
-            f" {version('d')} AS held, ROW_NUMBER() OVER (PARTITION BY s.id"
+            f" {version('d')} AS held{held_at}, ROW_NUMBER() OVER (PARTITION BY s.id"
             f" ORDER BY {version('s')} DESC, s.synced_at DESC) AS n"
             f" FROM {self.staging_name} s LEFT JOIN {self.name} d ON d.id = s.id"
             f" WHERE {valid}) candidates WHERE n = 1 AND"
@@ -142,13 +154,22 @@ class Warehouse:
                 for column, value in zip(self.types, values, strict=True)
             }
 
-    def versions(self, ids: Sequence[int]) -> dict[int, tuple[str, bool]]:
-        """Version and deletion mark of the held rows among some ids, and of a few others."""
+    def versions(
+        self, ids: Sequence[int], since: datetime | None = None
+    ) -> dict[int, tuple[str, bool]]:
+        """Version and deletion mark of the held rows among some ids, and of a few others.
+
+        Args:
+            ids: Ids to look up.
+            since: Leaves out rows received before (UTC).
+        """
+        received = f" AND synced_at >= {self.dialect.timestamp(since)}" if since else ""
         return {
             id_: (version, gone)
             for condition in _conditions(ids)
             for id_, version, gone in self._query(
-                f"SELECT id, change_version, is_deleted FROM {self.name} WHERE {condition}"
+                f"SELECT id, change_version, is_deleted FROM {self.name}"
+                f" WHERE {condition}{received}"
             )
         }
 

@@ -16,6 +16,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from protime_source import protime
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from tests.conftest import WorldFactory
+from tests.engines import every_engine
 from tests.world import World, timeless
 
 PAGES = 6
@@ -119,6 +120,27 @@ def test_another_tenant_gets_a_walk_of_its_own(
         world.lose_working_folder()
     assert _run_counting(world) >= PAGES
     world.check()
+
+
+@every_engine
+@pytest.mark.parametrize("max_pages", [None, 2])
+def test_versions_of_another_tenant_mean_nothing(
+    make_world: WorldFactory, max_pages: int | None
+) -> None:
+    """A sandbox first, then production with the same ids, and lower versions of some."""
+    sandbox = make_world(seed=1)
+    sandbox.tenant.churn(300)
+    sandbox.run()
+    production = make_world(seed=1)
+    production.tenant.churn(30)
+    production.run(full_resync=True, max_pages=max_pages)
+    while production.bookmark().walking:
+        production.run(max_pages=max_pages)
+    production.run()
+    production.check()
+    production.tenant.churn(60)
+    production.run()
+    production.check()
 
 
 def test_another_address_of_the_tenant_gets_a_walk_of_its_own(world: World) -> None:

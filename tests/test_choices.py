@@ -49,9 +49,13 @@ def test_what_is_named_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
     ("settings", "told"),
     [
         ({"collections": "peeple"}, "collections is 'peeple'"),
+        ({"collections": "peeple"}, "catalogue` lists (perhaps people)"),
         ({"collections": ""}, "collections is ''"),
         ({"sensitive_columns": "people.last_name"}, "sensitive_columns is 'people.last_name'"),
-        ({"sensitive_columns": ["people.birthdate"]}, "README.md lists them"),
+        (
+            {"sensitive_columns": ["people.birthdate"]},
+            "catalogue` lists (perhaps people.birth_date)",
+        ),
         ({"external_references": {"assignments": "people,@badge-number"}}, "pairs like"),
         ({"external_references": {"shift_definitions": "(people,@x)"}}, "of no collection"),
         ({"external_references": {"breaks": "(terminals,@external-code)"}}, "of people"),
@@ -62,6 +66,7 @@ def test_what_is_named_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"external_references": {"breaks": "(people,@x)(people,x)"}}, "of different names"),
         ({"tenant": 5.5}, "tenant is '5.5'"),
         ({"max_pages": 0}, "max_pages is 0, but must be a number from 1"),
+        ({"max_pages": "2"}, "max_pages is '2', but must be a number from 1"),
         ({"max_bytes": 0}, "max_bytes is 0, but must be a number from 1"),
         ({"history": "sometimes"}, "history is 'sometimes', but must be true or false"),
     ],

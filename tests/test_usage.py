@@ -1,0 +1,140 @@
+"""What dlt lets people do with a resource: it is right, or refused before anything is lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import dlt
+import pytest
+from dlt.extract import DltSource
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from protime_source import SettingsError, protime
+from protime_source.failures import explain
+from tests.engines import DuckDBEngine
+from tests.world import Moment, World
+
+
+@dlt.transformer
+def ids(table: Any) -> Any:
+    """One that somebody feeds with our rows."""
+    yield table.select(["id"])
+
+
+def _named_anew() -> list[Any]:
+    return [protime().assignments.with_name("shifts")]
+
+
+def _hinted(**hints: Any) -> DltSource:
+    source = protime()
+    source.assignments.apply_hints(**hints)
+    return source
+
+
+def _fed() -> DltSource:
+    source = protime()
+    source.resources.add(source.assignments | ids)
+    return source
+
+
+MISUSES: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
+    "parallelized": (lambda: protime().parallelize(), {}, "is parallelized"),
+    "another table": (protime, {"table_name": "shifts"}, "into another table"),
+    "another table, hinted": (lambda: _hinted(table_name="shifts"), {}, "into another table"),
+    "another name": (_named_anew, {}, "into another table"),
+    "a table by row": (lambda: _hinted(table_name=lambda _: "shifts"), {}, "into another table"),
+    "another key": (protime, {"primary_key": "person_id"}, "the key person_id"),
+    "another key, hinted": (lambda: _hinted(primary_key="person_id"), {}, "the key person_id"),
+    "a transformer": (lambda: [protime().assignments | ids], {}, "cannot feed ids"),
+    "a transformer beside it": (_fed, {}, "cannot feed ids"),
+    "twice": (lambda: [protime(), protime()], {}, "twice in this run"),
+}
+
+
+@pytest.mark.parametrize("misuse", MISUSES)
+def test_a_misuse_is_refused_and_leaves_nothing(world: World, misuse: str) -> None:
+    make, arguments, words = MISUSES[misuse]
+    world.run()
+    world.tenant.churn(30)
+    with pytest.raises(PipelineStepFailed) as caught:
+        world.pipeline().run(make(), **arguments)
+    failure = explain(caught.value)
+    assert failure.exit_code == SettingsError.exit_code
+    assert words in failure.message
+    world.run()
+    world.check()
+
+
+def test_a_source_object_is_for_one_thread_at_a_time(world: World) -> None:
+    other = replace(
+        world, folder=world.folder / "other", engine=DuckDBEngine(world.folder / "other.duckdb")
+    )
+    source = protime()
+    refused: list[str] = []
+
+    def meanwhile() -> None:
+        with ThreadPoolExecutor(1) as thread, pytest.raises(PipelineStepFailed) as caught:
+            thread.submit(lambda: other.pipeline().run(source)).result()
+        refused.append(str(caught.value))
+
+    world.tenant.faults.append(Moment(action=meanwhile))
+    world.pipeline().run(source)
+    assert "at work in another thread" in refused[0]
+    world.check()
+    other.pipeline().run(source)
+    other.check()
+
+
+def test_rows_that_are_read_back_bring_none_of_dlts_columns(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID", "true")
+    world.run()
+    for id_ in sorted(world.tenant.records)[:5]:
+        world.tenant.delete(id_)
+    world.run(full_resync=True)
+    world.check()
+    assert all(row["_dlt_load_id"] for row in world.rows().values())
+
+
+AGAIN = """
+import importlib, os, dlt
+from dlt.pipeline import trace
+import protime_source
+
+def run():
+    pipeline = dlt.pipeline("protime", destination="duckdb", dataset_name="protime")
+    pipeline.run(protime_source.protime())
+
+run()
+if "fork" in {how!r}:
+    child = os.fork()
+    if child == 0:
+        run()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    for module in ("keeper", "source"):
+        importlib.reload(importlib.import_module("protime_source." + module))
+    importlib.reload(protime_source)
+    run()
+    names = [each.__name__ for each in trace.TRACKING_MODULES]
+    assert names.count("protime_source.keeper") == 1, names
+"""
+
+
+@pytest.mark.parametrize("how", ["in a fork", "after a reload"])
+def test_again(world: World, how: str) -> None:
+    """A child has no lock of its parent's, and a notebook may import this package anew."""
+    subprocess.run(
+        [sys.executable, "-c", AGAIN.format(how=how)],
+        env={**os.environ, **world.engine.environment()},
+        check=True,
+    )
+    world.check()
