@@ -14,6 +14,7 @@ from dlt.common.schema.typing import TTableSchemaColumns
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
+from protime_source.bookmark import Bookmark
 from protime_source.changelog import ChangeLog
 from protime_source.collections import Collection
 from protime_source.counts import Counts
@@ -165,7 +166,7 @@ def _extraction(
         warehouse,
         decoder,
         TableBuilder(collection, decoder, warehouse.types, dialect.json_type),
-        _state(collection, package),
+        _state(collection, package, warehouse),
         Counts(collection.table),
         job.part,
         ChangeLog(collection) if job.settings.history and collection.has_delta else None,
@@ -173,13 +174,15 @@ def _extraction(
     )
 
 
-def _state(collection: Collection, package: Package) -> dict[str, Any]:
+def _state(collection: Collection, package: Package, warehouse: Warehouse) -> dict[str, Any]:
     """The resource's state, as far as the destination has it, too."""
     state: dict[str, Any] = dlt.current.resource_state()
     if state and package.committed is not None:
         source = dlt.current.source_schema().name
         stored = resource_state(package.committed, source, collection.table)
-        confirm(state, stored, collection.table)
+        bookmark = Bookmark.read(state)
+        is_of_here = bookmark is None or bookmark.origin.warehouse == warehouse.fingerprint
+        confirm(state, stored, collection.table if is_of_here else None)
     return state
 
 

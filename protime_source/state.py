@@ -33,22 +33,24 @@ def committed(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | None:
     return found or TPipelineState()
 
 
-def confirm(state: dict[str, Any], stored: dict[str, Any], table: str) -> None:
+def confirm(state: dict[str, Any], stored: dict[str, Any], table: str | None) -> None:
     """Goes back to the state that the destination holds, where the working folder has another.
 
-    Nothing is pending when it is compared, so they differ only when a warehouse was put back to
-    an older copy, which dlt does not see. The link there is older, and so brings what is missing.
+    Nothing is pending when it is compared, so they differ only when the working folder was used
+    for another destination since, or when a warehouse was put back to an older copy, which dlt does
+    not see. The link there is older, and so brings what is missing.
 
     Args:
         state: The resource's state in the working folder.
         stored: The same in the destination.
-        table: What it is about.
+        table: What to warn of; `None` when the working folder's is of another destination.
     """
     if state != stored:
-        logger.warning(
-            "%s: the warehouse is older than the working folder remembers, as after a backup was"
-            " put back: what changed since is fetched again.",
-            table,
-        )
+        if table is not None:
+            logger.warning(
+                "%s: the warehouse is older than the working folder remembers, as after a backup"
+                " was put back: what changed since is fetched again.",
+                table,
+            )
         state.clear()
         state.update(stored)

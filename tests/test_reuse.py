@@ -12,6 +12,12 @@ from tests.engines import DuckDBEngine
 from tests.world import World
 
 
+class OtherDataset(DuckDBEngine):
+    """The same file."""
+
+    dataset = "other"
+
+
 @pytest.mark.parametrize("history", [False, True])
 def test_in_one_pipeline(world: World, history: bool, caplog: pytest.LogCaptureFixture) -> None:
     source = protime(history=history)
@@ -22,6 +28,17 @@ def test_in_one_pipeline(world: World, history: bool, caplog: pytest.LogCaptureF
         world.pipeline().run(source)
         assert world.requests == 1
         world.check()
+    assert "older" not in caplog.text
+
+
+def test_in_two_datasets_of_one_pipeline(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Each goes on from its own bookmark, and no backup is suspected."""
+    other = replace(world, engine=OtherDataset(world.database))
+    for seed in range(3):
+        world.tenant.churn(30, seed=seed)
+        for here in (world, other):
+            here.pipeline(dataset=here.dataset).run(protime())
+            here.check()
     assert "older" not in caplog.text
 
 
