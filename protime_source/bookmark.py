@@ -51,6 +51,7 @@ class Bookmark:
         live_before: Live rows in the window when the walk began.
         contact_at: When the link was asked for (UTC, ISO); a delta dies 72 hours later.
         foreign_before: Rows received before (UTC, ISO) are another tenant's, if there are any.
+        is_marking: Whether all pages of the walk are loaded, but not all that vanished is marked.
     """
 
     origin: Origin
@@ -60,6 +61,7 @@ class Bookmark:
     live_before: int
     contact_at: str
     foreign_before: str = ""
+    is_marking: bool = False
 
     @classmethod
     def read(cls, state: MutableMapping[str, Any]) -> Bookmark | None:
@@ -87,6 +89,10 @@ class Bookmark:
             contact: When it was asked for (UTC).
         """
         return replace(self, link=link, walking=walking, contact_at=contact.isoformat())
+
+    def marked(self, *, is_all: bool) -> Bookmark:
+        """The bookmark when rows that vanished are marked: the walk is over when it is all."""
+        return replace(self, walking=not is_all, is_marking=not is_all)
 
     def differs(self, origin: Origin, *, start_is_default: bool) -> tuple[str, ...]:
         """What keeps this bookmark from continuing what is asked for now, in words.

@@ -10,11 +10,16 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import UnavailableError, VanishedRowsError
+from protime_source.delta import Part
 from protime_source.demo import Behaviour, Fault
 from protime_source.failures import explain
+from protime_source.package import Job
 from protime_source.runner import load
+from protime_source.session import Session
+from protime_source.settings import Settings
+from protime_source.source import source_of
 from tests.conftest import WorldFactory
-from tests.engines import every_engine
+from tests.engines import every_engine, sql_engines
 from tests.world import World
 
 MIDDLE = f"{date.today().year}-02-01"
@@ -341,4 +346,44 @@ def test_walks_that_are_begun_over_and_over_come_to_an_end(make_world: WorldFact
     with pytest.raises(UnavailableError, match="6 full walks were begun in this run"):
         load(world.pipeline())
     assert world.requests < 60
+    world.check()
+
+
+def _one_load(world: World) -> None:
+    """What the script does, but one load of it."""
+    with Session(Settings.from_config(), reads_on=True) as session:
+        job = Job(session, Part(), full_resync=not world.bookmark().walking)
+        world.pipeline().run(source_of(job, ("assignments",)))
+
+
+@sql_engines
+def test_many_vanished_rows_are_marked_by_several_loads(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protime_source.walk.AT_ONCE", 20)
+    world.run()
+    for id_ in sorted(world.tenant.records)[::4]:
+        world.tenant.delete(id_)
+    done = load(world.pipeline(), full_resync=True)
+    assert done.tables["assignments"].counts["marked"] == 75
+    assert world.bookmark().walking is False
+    world.check()
+
+
+def test_a_run_that_stops_between_them_is_gone_on_with(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protime_source.walk.AT_ONCE", 20)
+    world.run()
+    for id_ in sorted(world.tenant.records)[::4]:
+        world.tenant.delete(id_)
+    for marked in (0, 20, 40):
+        _one_load(world)
+        assert len(world.live()) == 300 - marked
+    world.tenant.churn(20)
+    world.tenant.clear_requests()
+    world.run()
+    assert world.requests == 0
+    assert len(world.live()) == 300 - 75
+    world.run()
     world.check()
