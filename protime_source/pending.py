@@ -14,6 +14,7 @@ def load_pending(pipeline: dlt.Pipeline) -> int:
     Returns:
         How many packages were left.
     """
+    _complete_folders(pipeline)
     _drop_twins(pipeline)
     packages = _archive_loaded(pipeline)
     while pipeline.has_pending_data:
@@ -24,6 +25,13 @@ def load_pending(pipeline: dlt.Pipeline) -> int:
         # A kill between package and state leaves the working folder's state behind the package's.
         pipeline.sync_destination()
     return packages
+
+
+def _complete_folders(pipeline: dlt.Pipeline) -> None:
+    """Makes the folders that a kill kept dlt from making, and without which it lists no package."""
+    for storage in (pipeline._get_normalize_storage(), pipeline._get_load_storage()):
+        if storage.is_storage_ready():
+            storage.initialize_storage()
 
 
 def _drop_twins(pipeline: dlt.Pipeline) -> None:

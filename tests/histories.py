@@ -272,7 +272,7 @@ class Histories(RuleBasedStateMachine):
         self._check()
 
     def _load(self, **arguments: Any) -> None:
-        sizes = {"runner.BYTES_PER_PACKAGE": 4000, "reader.BYTES_PER_BATCH": 1}
+        sizes = {"runner.BYTES_PER_PACKAGE": 4000, "reader.BYTES_PER_BATCH": 1, "walk.AT_ONCE": 1}
         with ExitStack() as patches:
             for name, size in sizes.items() if self.in_parts else ():
                 patches.enter_context(patch(f"protime_source.{name}", size))

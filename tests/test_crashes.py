@@ -52,6 +52,19 @@ def test_killed_while_it_waits_for_a_page(make_world: WorldFactory, folder: str)
     _again(world)
 
 
+@pytest.mark.parametrize("missing", ["normalized", "loaded", "new"])
+def test_killed_while_dlt_makes_its_folders(world: World, missing: str) -> None:
+    """A first run was killed between two of them, with its package extracted."""
+    pipeline = world.pipeline()
+    pipeline.extract(protime())
+    folders = pipeline._get_load_storage()
+    for name in {"normalized", "loaded", "new"} - {missing}:
+        folders.storage.create_folder(name)
+    folders.storage.save(folders.VERSION_FILE, folders.STORAGE_VERSION)
+    assert load(world.pipeline()).pending == 1
+    world.check()
+
+
 @pytest.mark.parametrize("point", CREATION_POINTS)
 def test_killed_while_the_database_is_created(make_world: WorldFactory, point: str) -> None:
     """The next run finds no file that DuckDB refuses, and leaves none that nobody needs."""
