@@ -349,6 +349,14 @@ def test_walks_that_are_begun_over_and_over_come_to_an_end(make_world: WorldFact
     world.check()
 
 
+def _lose_75_rows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than are marked at once."""
+    monkeypatch.setattr("protime_source.walk.AT_ONCE", 20)
+    world.run()
+    for id_ in sorted(world.tenant.records)[::4]:
+        world.tenant.delete(id_)
+
+
 def _one_load(world: World) -> None:
     """What the script does, but one load of it."""
     with Session(Settings.from_config(), reads_on=True) as session:
@@ -360,10 +368,7 @@ def _one_load(world: World) -> None:
 def test_many_vanished_rows_are_marked_by_several_loads(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protime_source.walk.AT_ONCE", 20)
-    world.run()
-    for id_ in sorted(world.tenant.records)[::4]:
-        world.tenant.delete(id_)
+    _lose_75_rows(world, monkeypatch)
     done = load(world.pipeline(), full_resync=True)
     assert done.tables["assignments"].counts["marked"] == 75
     assert world.bookmark().walking is False
@@ -373,10 +378,7 @@ def test_many_vanished_rows_are_marked_by_several_loads(
 def test_a_run_that_stops_between_them_is_gone_on_with(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protime_source.walk.AT_ONCE", 20)
-    world.run()
-    for id_ in sorted(world.tenant.records)[::4]:
-        world.tenant.delete(id_)
+    _lose_75_rows(world, monkeypatch)
     for marked in (0, 20, 40):
         _one_load(world)
         assert len(world.live()) == 300 - marked
