@@ -63,8 +63,8 @@ class Walk:
 
     def _tables(self) -> Iterator[pa.Table | None]:
         run = self._run
-        batches = () if self.bookmark.is_marking else run.batches(self.bookmark.link)
-        for batch in batches:
+        # No variable of its own: a failure's traceback would hold it, and the reader's threads.
+        for batch in () if self.bookmark.is_marking else run.batches(self.bookmark.link):
             if batch is None:
                 yield None
                 continue
