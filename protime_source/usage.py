@@ -38,7 +38,7 @@ def _problem(collection: Collection, resource: DltResource) -> str:
         )
     if table in _extracted():
         return f"{table} is twice in this run: its rows are read once. Name it once."
-    if not isinstance(resource.table_name, str) or resource.table_name != table:
+    if resource.table_name != table:
         return (
             f"{table} cannot be loaded into another table: what is there decides what is merged."
             " Take table_name or the other name away; another dataset can be named."

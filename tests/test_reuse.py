@@ -44,12 +44,7 @@ def test_in_two_datasets_of_one_pipeline(world: World, caplog: pytest.LogCapture
 
 def test_in_two_pipelines(world: World) -> None:
     """Each is loaded by what its own warehouse and state say."""
-    other = replace(
-        world,
-        folder=world.folder / "other",
-        engine=DuckDBEngine(world.folder / "other.duckdb"),
-    )
-    source = protime()
+    other, source = world.elsewhere(), protime()
     for seed in range(3):
         world.tenant.churn(30, seed=seed)
         for here in (world, other):

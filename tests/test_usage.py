@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import dlt
@@ -17,7 +16,6 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import SettingsError, protime
 from protime_source.failures import explain
-from tests.engines import DuckDBEngine
 from tests.world import Moment, World
 
 
@@ -72,10 +70,7 @@ def test_a_misuse_is_refused_and_leaves_nothing(world: World, misuse: str) -> No
 
 
 def test_a_source_object_is_for_one_thread_at_a_time(world: World) -> None:
-    other = replace(
-        world, folder=world.folder / "other", engine=DuckDBEngine(world.folder / "other.duckdb")
-    )
-    source = protime()
+    other, source = world.elsewhere(), protime()
     refused: list[str] = []
 
     def meanwhile() -> None:

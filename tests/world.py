@@ -81,6 +81,11 @@ class World:
         pipeline.run(protime(**arguments))
         return pipeline
 
+    def elsewhere(self) -> World:
+        """The same tenant with a working folder and a DuckDB file of its own."""
+        engine = DuckDBEngine(self.folder / "other.duckdb")
+        return replace(self, folder=self.folder / "other", engine=engine)
+
     def lose_working_folder(self) -> None:
         """What a scheduler without a disk of its own does between runs."""
         shutil.rmtree(self.folder / "pipelines")
