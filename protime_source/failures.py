@@ -132,9 +132,8 @@ def _known(cause: BaseException) -> Failure | None:
             return Failure(_FULL_DISK, WarehouseError.exit_code)
         case OSError(errno=errno.EROFS | errno.EACCES | errno.EPERM, filename=str(path)):
             text = (
-                f"{path} cannot be written. Nothing was changed. dlt keeps what it is about to load"
-                " in a folder of its own: give this user the right to write there, or name another"
-                " in DLT_DATA_DIR."
+                f"{path} cannot be written. dlt keeps what it is about to load in a folder of its"
+                " own: give this user the right to write there, or name another in DLT_DATA_DIR."
             )
             return Failure(text, WarehouseError.exit_code)
     for symptom, message in _SYMPTOMS:

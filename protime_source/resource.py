@@ -182,7 +182,12 @@ def _state(collection: Collection, package: Package, warehouse: Warehouse) -> di
         stored = resource_state(package.committed, source, collection.table)
         bookmark = Bookmark.read(state)
         is_of_here = bookmark is None or bookmark.origin.warehouse == warehouse.fingerprint
-        confirm(state, stored, collection.table if is_of_here else None)
+        if confirm(state, stored) and is_of_here:
+            logger.warning(
+                "%s: the warehouse is older than the working folder remembers, as after a backup"
+                " was put back: what changed since is fetched again.",
+                collection.table,
+            )
     return state
 
 

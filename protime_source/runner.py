@@ -218,8 +218,10 @@ def _metrics(pipeline: dlt.Pipeline, table: str) -> dict[str, int]:
 def _consequence(failure: Failure, pipeline: dlt.Pipeline | None, *, full_resync: bool) -> str:
     """What the failure means for the data."""
     untouched = (SettingsError.exit_code, AlreadyRunningError.exit_code)
-    if failure.exit_code in untouched or pipeline is None:
+    if failure.exit_code in untouched:
         return ""
+    if pipeline is None:
+        return "Nothing was changed."
     if pipeline.has_pending_data:
         return "What was received is kept; the next run loads it first."
     marks = _bookmarks(pipeline, COLLECTIONS).values()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import dlt
@@ -11,8 +10,6 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.state_sync import load_pipeline_state_from_destination
 
 from protime_source.dialects import Client
-
-logger = logging.getLogger(__name__)
 
 
 def resource_state(state: TPipelineState, source: str, table: str) -> dict[str, Any]:
@@ -33,7 +30,7 @@ def committed(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | None:
     return found or TPipelineState()
 
 
-def confirm(state: dict[str, Any], stored: dict[str, Any], table: str | None) -> None:
+def confirm(state: dict[str, Any], stored: dict[str, Any]) -> bool:
     """Goes back to the state that the destination holds, where the working folder has another.
 
     Nothing is pending when it is compared, so they differ only when the working folder was used
@@ -43,14 +40,12 @@ def confirm(state: dict[str, Any], stored: dict[str, Any], table: str | None) ->
     Args:
         state: The resource's state in the working folder.
         stored: The same in the destination.
-        table: What to warn of; `None` when the working folder's is of another destination.
+
+    Returns:
+        Whether it had another.
     """
-    if state != stored:
-        if table is not None:
-            logger.warning(
-                "%s: the warehouse is older than the working folder remembers, as after a backup"
-                " was put back: what changed since is fetched again.",
-                table,
-            )
-        state.clear()
-        state.update(stored)
+    if state == stored:
+        return False
+    state.clear()
+    state.update(stored)
+    return True

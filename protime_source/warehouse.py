@@ -121,13 +121,18 @@ class Warehouse:
 
     def log_filter(self, table: str) -> str:
         """The condition that adds each event to a log once, also when it is staged again."""
-        name, staging = self._client.sql_client.get_qualified_table_names(table)
+        with self._client.sql_client as sql:
+            name, staging = sql.get_qualified_table_names(table)
+            is_there = bool(_columns(sql, name))
+        # dlt looks for missing tables only when its schema has changed, and this text is in it: so
+        # a log that somebody has dropped is created again.
+        new = "" if is_there else f"/* created at {pendulum.now('UTC')} */ "
 
         def key(row: str) -> str:
             return self.dialect.row_key(row, ("event_id", "received_at"))
 
         return (
-            f"{key(staging)} IN (SELECT k FROM (SELECT {key('s')} AS k, ROW_NUMBER() OVER"
+            f"{new}{key(staging)} IN (SELECT k FROM (SELECT {key('s')} AS k, ROW_NUMBER() OVER"
             " (PARTITION BY s.event_id ORDER BY s.received_at) AS n"
             f" FROM {staging} s LEFT JOIN {name} d ON d.event_id = s.event_id"
             " WHERE d.event_id IS NULL) candidates WHERE n = 1)"
@@ -209,12 +214,8 @@ class Warehouse:
 
         A column that somebody added by hand is not dlt's: a merge leaves it alone, and so do we.
         """
-        try:
-            with client.execute_query(f"SELECT * FROM {self.name} WHERE FALSE LIMIT 0") as cursor:
-                names = [column[0] for column in cursor.description]
-        except DatabaseUndefinedRelation:
-            return {}
         known = {name: column.get("data_type") for name, column in columns.items()}
+        names = _columns(client, self.name)
         return {name: kind for name in names if (kind := known.get(name)) is not None}
 
     def _readable(self, client: SqlClientBase[Any], column: str) -> str:
@@ -250,6 +251,15 @@ def count_live(client: SqlClientBase[Any], tables: Sequence[str]) -> dict[str, i
     with client:
         found: Any = client.execute_sql(" UNION ALL ".join(counts)) or ()
         return dict(found)
+
+
+def _columns(client: SqlClientBase[Any], name: str) -> list[str]:
+    """The columns of a table; none when it is not there."""
+    try:
+        with client.execute_query(f"SELECT * FROM {name} WHERE FALSE LIMIT 0") as cursor:
+            return [column[0] for column in cursor.description]
+    except DatabaseUndefinedRelation:
+        return []
 
 
 def _conditions(ids: Sequence[int]) -> Iterator[str]:

@@ -96,6 +96,19 @@ def test_a_lost_working_folder_repeats_nothing(world: World) -> None:
     world.check()
 
 
+@every_engine
+def test_a_log_that_was_dropped_is_begun_anew(world: World) -> None:
+    for _ in range(2):
+        world.tenant.churn(5)
+        world.run(history=True)
+        world.tenant.churn(5)
+        world.run(history=True)
+        assert logged(world)
+        world.query(f"DROP TABLE {world.dataset}.assignments__changes")
+    world.run(history=True)
+    world.check()
+
+
 def _ready_to_load(world: World) -> dlt.Pipeline:
     """A package with events is on its way."""
     world.run(history=True)
