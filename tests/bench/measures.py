@@ -53,7 +53,7 @@ def measured(load: str, url: str, folder: Path, environment: Mapping[str, str]) 
     with (folder / "said").open("w+") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.loads", load, url, str(folder)],
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, "PYTHONDONTWRITEBYTECODE": ""},  # as on most machines
             stdout=said,
             stderr=said,
         )
