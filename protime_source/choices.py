@@ -61,11 +61,10 @@ def collections(value: Any, structures: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(
             table for table, each in COLLECTIONS.items() if structures or "{" not in each.below
         )
-    if not tables or (unknown := [table for table in tables if table not in COLLECTIONS]):
-        found = ", ".join(unknown) if tables else ""
-        raise wrong(
-            "collections", found, f"{ALL} or collections {_LISTED}{_near(found, COLLECTIONS)}"
-        )
+    unknown = ", ".join(table for table in tables if table not in COLLECTIONS)
+    if unknown or not tables:
+        wanted = f"{ALL} or collections {_LISTED}{_near(unknown, COLLECTIONS)}"
+        raise wrong("collections", unknown, wanted)
     return tables
 
 
@@ -149,9 +148,11 @@ def _set_names() -> Iterator[tuple[str, str]]:
     for name in sorted(os.environ):
         if found := re.match("SOURCES__?PROTIME__?", name):
             yield name, name[found.end() :].lower()
-    for place in (dlt.config, dlt.secrets):
-        section = place.get(SECTION, dict) or {}
-        yield from ((f"[{SECTION}] {key}", str(key).lower()) for key in section)
+    # Not through `dlt.config`: it would note the section, secrets and all, in the pipeline's trace.
+    for provider in dlt.config.config_providers:
+        section, _ = provider.get_value("protime", dict, None, "sources")
+        if isinstance(section, Mapping):
+            yield from ((f"[{SECTION}] {key}", str(key).lower()) for key in section)
 
 
 def is_on(name: str, value: Any) -> bool:

@@ -15,6 +15,7 @@ from datetime import date
 from typing import Any
 from urllib.parse import unquote
 
+import dlt
 import msgspec
 import pyarrow.parquet as pq
 import pytest
@@ -234,7 +235,8 @@ def test_a_walk_and_its_changes_log_no_token(
 ) -> None:
     world.tenant.faults.append(Fault("status", status=429, retry_after=0, where="deltaToken"))
     world.tenant.faults.append(Fault("drop", where="deltaToken", after=2))
-    *_, last = Delta(transport, ASSIGNMENTS).walk(date(date.today().year, 1, 1))
+    start = ASSIGNMENTS.delta_start(date(date.today().year, 1, 1))
+    *_, last = Delta(transport, ASSIGNMENTS).follow(start)
     assert last.delta_link is not None
     list(Delta(transport, ASSIGNMENTS).follow(last.delta_link))
     world.server.__exit__(None, None, None)
@@ -266,7 +268,7 @@ def check_log(world: World, log: pytest.LogCaptureFixture, *said: str) -> None:
     assert not [secret for secret in secrets_used(world) if secret in log.text]
 
 
-@pytest.mark.parametrize("given", ["environment", "arguments"])
+@pytest.mark.parametrize("given", ["environment", "arguments", "secrets.toml"])
 def test_nothing_that_a_run_leaves_behind_holds_a_secret(
     world: World,
     log: pytest.LogCaptureFixture,
@@ -297,7 +299,11 @@ def give(world: World, monkeypatch: pytest.MonkeyPatch, given: str) -> dict[str,
         return {}
     for name in settings:
         monkeypatch.delenv(f"SOURCES__PROTIME__{name.upper()}")
-    return settings
+    if given == "arguments":
+        return settings
+    provider = dlt.secrets.writable_provider
+    monkeypatch.setattr(provider, "_config_doc", {"sources": {"protime": settings}})
+    return {}
 
 
 def outcome(world: World, arguments: dict[str, Any]) -> str:
