@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from base64 import urlsafe_b64decode
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from protime_source.catalogue import COLLECTIONS
 from protime_source.demo import Behaviour
 from protime_source.demo.behaviour import ALL_SCOPES
 from protime_source.runner import load
+from tests.command import reason, run
 from tests.world import World
 
 SENSITIVE = [column for column in COLLECTIONS["people"].columns if column.sensitive]
@@ -87,8 +89,9 @@ def test_definitions_need_a_structure(world: World) -> None:
 def test_only_the_scopes_in_use_are_asked_for(world: World) -> None:
     world.run(collections=["people", "paid_presences", "calculated_totals"])
     asked = {"connector-protimeapi-people.read", "connector-protimeapi-calculated-totals.read"}
-    tokens = [r for r in world.tenant.requests if r.path == world.tenant.token_path]
-    assert len(tokens) == len(asked)
+    tokens = {r.headers["Authorization"].split(".")[1] for r in world.tenant.api_requests}
+    claims = [json.loads(urlsafe_b64decode(f"{token}==")) for token in tokens]
+    assert sorted(scope for each in claims for scope in each["scope"]) == sorted(asked)
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -138,17 +141,24 @@ def test_a_structure_that_is_not_there_is_an_error_when_there_is_nothing_else(wo
 
 def test_the_script_says_which_scope_to_ask_for(world: World) -> None:
     world.tenant.behaviour = Behaviour(granted_scopes=without("absences.read"))
-    with world.start(SOURCES__PROTIME__COLLECTIONS="assignments,absences") as process:
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 3
-    [line] = [line for line in err.splitlines() if line.startswith("error:")]
+    told = run(world, SOURCES__PROTIME__COLLECTIONS="assignments,absences")
+    assert told.returncode == 3
+    line = reason(told)
     assert "absences" in line
     assert "connector-protimeapi-absences.read" in line
-    assert out.splitlines()[1].startswith("assignments")
+    assert told.stdout.splitlines()[1].startswith("assignments")
 
 
-def test_a_history_opens_with_either_scope(world: World) -> None:
-    world.tenant.behaviour = Behaviour(granted_scopes=without("people-historical-data.read"))
+@pytest.mark.parametrize("missing", ["people-historical-data.read", "people.read"])
+def test_a_history_opens_with_either_scope(world: World, missing: str) -> None:
+    world.tenant.behaviour = Behaviour(granted_scopes=without(missing))
+    world.run(collections=["job_histories"])
+    world.check_tables("job_histories")
+
+
+def test_a_history_that_neither_scope_opens_is_refused(world: World) -> None:
+    missing = without("people-historical-data.read", "people.read")
+    world.tenant.behaviour = Behaviour(granted_scopes=missing)
     with pytest.raises(Exception, match=r"people.*\.read"):
         world.run(collections=["job_histories"])
     asked = [r for r in world.tenant.requests if r.path == world.tenant.token_path]

@@ -402,8 +402,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     hidden = world.folder / "hidden"
     hidden.mkdir()
     (hidden / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
-    with world.start(PYTHONPATH=str(hidden), DESTINATION_TYPE=destination) as process:
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, len(err.splitlines())) == (4, "", 1)
-    assert f'pip install "dlt-source-protime[{destination}]"' in err
+    told = run(world, PYTHONPATH=str(hidden), DESTINATION_TYPE=destination)
+    assert (told.returncode, told.stdout, len(told.stderr.splitlines())) == (4, "", 1)
+    assert f'pip install "dlt-source-protime[{destination}]"' in told.stderr
     assert world.tenant.requests == []

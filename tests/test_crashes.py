@@ -100,9 +100,10 @@ def test_stopped_while_it_loads(
     make_world: WorldFactory, step: str, number: signal.Signals
 ) -> None:
     world = make_world(rows=20_000, page_size=2000)
-    process = start(world)
-    while process.poll() is None and not _has_begun(world, step):
+    process, has_begun = start(world), False
+    while process.poll() is None and not (has_begun := _has_begun(world, step)):
         time.sleep(0.002)
+    assert has_begun
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     stopped = subprocess.CompletedProcess(process.args, process.returncode, out, err)

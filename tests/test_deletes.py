@@ -106,7 +106,6 @@ def test_a_row_that_comes_back_is_live_again(make_world: WorldFactory, deletes: 
 
 
 def test_the_same_delete_twice_changes_nothing(make_world: WorldFactory) -> None:
-    """Also when it comes from an older link: the working folder's state is lost, say."""
     world = make_world(behaviour=Behaviour(repeat_events=True))
     world.run()
     _delete_some(world, 100)

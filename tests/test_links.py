@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from urllib3.util import parse_url
 
-from protime_source import ProtocolError, Settings, UnavailableError
+from protime_source import ProtocolError, Settings
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.delta import Delta
-from protime_source.demo import Behaviour, DemoServer, DemoTenant, Fault
+from protime_source.demo import Behaviour
 from protime_source.links import absolute
 from protime_source.transport import Transport
 from tests.conftest import WorldFactory
@@ -141,13 +141,6 @@ def transport(world: World) -> Iterator[Transport]:
     opened.close()
 
 
-@pytest.fixture
-def elsewhere() -> Iterator[DemoServer]:
-    """Another host, which must never hear of us."""
-    with DemoServer(DemoTenant(rows=1)) as server:
-        yield server
-
-
 @pytest.mark.parametrize("style", ["plain", "encoded", "absolute"])
 def test_a_walk_and_its_delta_can_be_followed_in_each_style(
     make_world: WorldFactory, style: str
@@ -155,44 +148,8 @@ def test_a_walk_and_its_delta_can_be_followed_in_each_style(
     world = make_world(behaviour=Behaviour(link_style=style))  # type: ignore[arg-type]
     with_links = Transport(Settings.from_config(), [ASSIGNMENTS.read_scope])
     delta = Delta(with_links, ASSIGNMENTS)
-    *_, last = delta.walk(START)
+    *_, last = delta.follow(ASSIGNMENTS.delta_start(START))
     world.tenant.delete(next(iter(world.tenant.records)))
     (changes,) = delta.follow(last.delta_link or "")
     with_links.close()
     assert b'"Delete"' in bytes(changes.records)
-
-
-def follow_for_ever(delta: Delta) -> None:
-    *_, page = delta.walk(START)
-    while page.delta_link is not None:
-        (page,) = delta.follow(page.delta_link)
-
-
-@pytest.mark.parametrize("after", [0, 3, 5, 6, 8], ids="request {} has it".format)
-def test_a_foreign_link_is_never_asked_for(
-    world: World, transport: Transport, elsewhere: DemoServer, after: int
-) -> None:
-    fault = Fault("foreign_link", location=elsewhere.api_url, after=after)
-    world.tenant.faults.append(fault)
-    with pytest.raises(ProtocolError, match="another host"):
-        follow_for_ever(Delta(transport, ASSIGNMENTS))
-    assert elsewhere.tenant.requests == []
-
-
-def test_a_redirect_is_never_followed(
-    world: World, transport: Transport, elsewhere: DemoServer
-) -> None:
-    world.tenant.faults.append(Fault("redirect", location=f"{elsewhere.api_url}/x", times=9))
-    with pytest.raises(ProtocolError, match="redirect"):
-        list(Delta(transport, ASSIGNMENTS).walk(START))
-    assert elsewhere.tenant.requests == []
-
-
-def test_a_redirect_of_the_token_endpoint_is_never_followed(
-    world: World, transport: Transport, elsewhere: DemoServer
-) -> None:
-    fault = Fault("redirect", location=f"{elsewhere.api_url}/x", where="/connect/token", times=99)
-    world.tenant.faults.append(fault)
-    with pytest.raises(UnavailableError, match="token endpoint"):
-        list(Delta(transport, ASSIGNMENTS).walk(START))
-    assert elsewhere.tenant.requests == []

@@ -17,18 +17,13 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
 from protime_source import AlreadyRunningError, protime
-from protime_source.demo import Behaviour, Fault
+from protime_source.demo import Fault
 from protime_source.failures import explain
 from protime_source.lock import one_run
 from protime_source.runner import load
 from tests.command import reason, run, start
 from tests.engines import sql_engines
 from tests.world import Moment, World
-
-
-def _is_asked(world: World) -> None:
-    while not world.requests:
-        pass
 
 
 @contextmanager
@@ -107,12 +102,9 @@ def test_the_lock_is_beside_the_working_folder_wherever_that_is(
 
 
 def test_a_killed_run_leaves_no_lock(world: World) -> None:
-    world.tenant.behaviour = Behaviour(latency=0.3)
-    killed = start(world)
-    _is_asked(world)
-    killed.kill()
-    killed.communicate()
-    world.tenant.behaviour = Behaviour()
+    with _held_up(world) as killed:
+        killed.kill()
+        killed.communicate()
     assert run(world).returncode == 0
     world.check()
 

@@ -58,37 +58,6 @@ def _is_ours(record: LogRecord) -> bool:
     return record.name.startswith("protime_source")
 
 
-def test_the_documented_columns_have_their_types(world: World) -> None:
-    world.run()
-    types = _types(world)
-    assert types == {
-        "id": "BIGINT",
-        "change_version": "VARCHAR",
-        "is_rejected": "BOOLEAN",
-        "person_id": "BIGINT",
-        "from_date": "DATE",
-        "until_date": "DATE",
-        "start_time_in_minutes": "BIGINT",
-        "end_time_in_minutes": "BIGINT",
-        "break_duration_in_minutes": "BIGINT",
-        "comments": "VARCHAR",
-        "activity_levels": "JSON",
-        "is_deleted": "BOOLEAN",
-        "deleted_at": "TIMESTAMP WITH TIME ZONE",
-        "delete_reason": "VARCHAR",
-        "synced_at": "TIMESTAMP WITH TIME ZONE",
-    }
-
-
-def test_just_the_columns_of_the_contract_are_not_null(world: World) -> None:
-    world.run()
-    rows = world.query(
-        "SELECT column_name FROM duckdb_columns() WHERE schema_name = 'protime'"
-        " AND table_name = 'assignments' AND NOT is_nullable"
-    )
-    assert {name for (name,) in rows} == {"id", "change_version", "is_deleted", "synced_at"}
-
-
 @by_delta_and_by_walk
 def test_a_new_field_becomes_a_column(
     world: World, walks: bool, caplog: pytest.LogCaptureFixture

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import closing
 from datetime import date
 from typing import Any
 
-import duckdb
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -44,11 +42,6 @@ def _check(world: World) -> None:
     wanted = _levels(world.tenant.records)
     assert wanted
     assert _shown(world) == wanted
-
-
-def _execute(world: World, sql: str) -> None:
-    with closing(duckdb.connect(str(world.database))) as connection:
-        connection.execute(sql)
 
 
 def test_the_view_has_just_the_columns_of_the_contract(world: World) -> None:
@@ -112,14 +105,14 @@ def test_the_same_level_twice_is_there_twice(world: World) -> None:
 def test_levels_of_another_shape_break_no_query(world: World, levels: str) -> None:
     world.run()
     id_ = min(world.tenant.records)
-    _execute(world, f"UPDATE protime.assignments SET activity_levels = '{levels}' WHERE id = {id_}")
+    world.query(f"UPDATE protime.assignments SET activity_levels = '{levels}' WHERE id = {id_}")
     assert all(row[1:] == (None, None) for row in _shown(world, f"a.id = {id_}"))
 
 
 @pytest.mark.parametrize("has_changes", [False, True])
 def test_a_view_that_was_dropped_is_made_again(world: World, has_changes: bool) -> None:
     world.run()
-    _execute(world, f"DROP VIEW protime.{VIEW}")
+    world.query(f"DROP VIEW protime.{VIEW}")
     world.tenant.churn(20 if has_changes else 0)
     world.run()
     _check(world)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from secrets import compare_digest, token_bytes, token_hex
 from typing import Any
@@ -34,18 +35,18 @@ class Access:
             return json_answer(400, {"error": "invalid_scope"})
         return json_answer(200, self._token(granted, how.token_lifetime))
 
-    def check(self, call: Call, scope: str, how: Behaviour) -> None:
-        """Let a call through that has a living token with the scope.
+    def check(self, call: Call, wanted: Sequence[str], how: Behaviour) -> None:
+        """Let a call through that has a living token with one of some scopes.
 
         Raises:
-            ApiError: 401 without such a token, `missing_scope_status` when it lacks the scope.
+            ApiError: 401 without such a token, `missing_scope_status` when it lacks the scopes.
         """
         kind, _, token = call.headers.get("Authorization", "").partition(" ")
         expiry, scopes = self._issued.get(token, (self._clock.now(), frozenset[str]()))
         if kind != "Bearer" or expiry <= self._clock.now():
             raise ApiError(401, "The access token is missing, unknown or expired.")
-        if scope not in scopes:
-            raise ApiError(how.missing_scope_status, f"The scope {scope} is missing.")
+        if scopes.isdisjoint(wanted):
+            raise ApiError(how.missing_scope_status, f"The scope {wanted[0]} is missing.")
 
     def revoke(self) -> None:
         """Kill every token given so far."""

@@ -42,7 +42,7 @@ class Collection:
         problems: What is wrong with the fields of a write, as (field, message).
         initial: The read-only fields of a new record, besides `id` and `changeVersion`.
         has_delta: Whether it offers a delta.
-        opened_by: The collection whose scope opens it, if not its own.
+        opened_by: The collections of whose scopes one opens it, if not its own.
     """
 
     name: str
@@ -51,11 +51,12 @@ class Collection:
     problems: Callable[[Fields], list[tuple[str, str]]] = _no_problems
     initial: Fields = field(default_factory=dict)
     has_delta: bool = True
-    opened_by: str = ""
+    opened_by: tuple[str, ...] = ()
 
-    def scope(self, access: Literal["read", "write"]) -> str:
-        """The OAuth2 scope (page `concepts/oauth2-scope-model/`)."""
-        return f"connector-protimeapi-{self.opened_by or self.name}.{access}"
+    def scopes(self, access: Literal["read", "write"]) -> tuple[str, ...]:
+        """The OAuth2 scopes of which one opens it (page `concepts/oauth2-scope-model/`)."""
+        names = self.opened_by or (self.name,)
+        return tuple(f"connector-protimeapi-{name}.{access}" for name in names)
 
     def writable(self, body: Fields) -> dict[str, Any]:
         """The body without read-only and empty fields."""
@@ -89,14 +90,15 @@ _DATED = (
 )
 _CATALOGS = "departments employers jobs job-categories sectors work-locations"
 _HISTORIES = "department employer job job-category sector work-location"
-_SCOPES = {"paid-presences": "calculated-totals"}
+_SCOPES = {"paid-presences": ("calculated-totals",)}
+_HISTORY_SCOPES = ("people-historical-data", "people")
 
 OTHERS = (
-    *(Collection(name, opened_by=_SCOPES.get(name, "")) for name in _DATED.split()),
+    *(Collection(name, opened_by=_SCOPES.get(name, ())) for name in _DATED.split()),
     *(Collection(name, None) for name in _UNDATED.split()),
     *(Collection(name, None, has_delta=False) for name in _CATALOGS.split()),
     *(
-        Collection(f"{name}-histories", None, has_delta=False, opened_by="people-historical-data")
+        Collection(f"{name}-histories", None, has_delta=False, opened_by=_HISTORY_SCOPES)
         for name in _HISTORIES.split()
     ),
     *(
@@ -104,7 +106,7 @@ OTHERS = (
             f"activity-structure-versions/{STRUCTURE}/levels/{level}/activity-definitions",
             None,
             has_delta=False,
-            opened_by="activity-definitions",
+            opened_by=("activity-definitions",),
         )
         for level in LEVELS
     ),

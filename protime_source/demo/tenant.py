@@ -235,8 +235,8 @@ class DemoTenant:
             raise ApiError(414, f"The URI is longer than {_LONGEST_URI} characters.")
         if how.require_user_agent and not _USER_AGENT.fullmatch(call.headers.get("User-Agent", "")):
             raise ApiError(400, "User-Agent must be: ServiceName/Version (Company Name)")
-        scope = endpoints.collection.scope("read" if call.method == "GET" else "write")
-        self._access.check(call, scope, how)
+        scopes = endpoints.collection.scopes("read" if call.method == "GET" else "write")
+        self._access.check(call, scopes, how)
         if how.feature_disabled and endpoints is self._assignments:
             raise ApiError(403, "Assignments are not available with Planning Flex or Shift.")
 
