@@ -23,11 +23,13 @@ from protime_source.errors import ProtocolError
 from protime_source.settings import Settings
 from protime_source.transport import Transport
 
-_SCALARS: dict[str, str] = {
-    column.name: column.path
-    for column in ASSIGNMENTS.columns
-    if column.writable and "." not in column.path and column.type in ("bigint", "text")
+_SCALARS = {
+    "start_time_in_minutes": "startTimeInMinutes",
+    "end_time_in_minutes": "endTimeInMinutes",
+    "break_duration_in_minutes": "breakDurationInMinutes",
+    "comments": "comments",
 }
+"""Fields that go out as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +39,12 @@ class ActivityLevel:
     Attributes:
         level: Number of the level, from 1.
         activity_definition_id: GUID of the activity definition.
+        other: Fields that Protime sent and this class does not know, as in `Assignment`.
     """
 
     level: int
     activity_definition_id: str
+    other: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,26 +197,39 @@ def _to_json(assignment: Assignment) -> dict[str, Any]:
         body["until"] = assignment.until_date.isoformat()
     if assignment.activity_levels:
         body["activityLevels"] = [
-            {"level": each.level, "activityDefinition": {"id": each.activity_definition_id}}
+            _with_id(each.other, "activityDefinition", each.activity_definition_id)
+            | {"level": each.level}
             for each in assignment.activity_levels
         ]
     known = {field: value for field, value in body.items() if value is not None}
-    return {**assignment.other, "person": {"id": assignment.person_id}, **known}
+    return _with_id(assignment.other, "person", assignment.person_id) | known
+
+
+def _with_id(other: dict[str, Any], name: str, id_: object) -> dict[str, Any]:
+    return {**other, name: {**other.get(name, {}), "id": id_}}
+
+
+def _without_id(record: dict[str, Any], name: str) -> tuple[Any, dict[str, Any]]:
+    """The id in a member, and what is left of the record without it."""
+    inner = dict(record[name])
+    id_ = inner.pop("id")
+    rest = {key: value for key, value in record.items() if key != name}
+    return id_, {**rest, name: inner} if inner else rest
+
+
+def _level(record: dict[str, Any]) -> ActivityLevel:
+    definition, left = _without_id(record, "activityDefinition")
+    return ActivityLevel(level=left.pop("level"), activity_definition_id=definition, other=left)
 
 
 def _from_json(record: dict[str, Any]) -> Assignment:
-    left = dict(record)
+    person, left = _without_id(record, "person")
     until, levels = left.pop("until", None), left.pop("activityLevels", None) or ()
     return Assignment(
-        person_id=left.pop("person")["id"],
+        person_id=person,
         from_date=date.fromisoformat(left.pop("from")),
         until_date=until and date.fromisoformat(until),
-        activity_levels=tuple(
-            ActivityLevel(
-                level=level["level"], activity_definition_id=level["activityDefinition"]["id"]
-            )
-            for level in levels
-        ),
+        activity_levels=tuple(map(_level, levels)),
         id=left.pop("id", None),
         change_version=left.pop("changeVersion", None),
         is_rejected=left.pop("isRejected", None),

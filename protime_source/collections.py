@@ -25,7 +25,6 @@ class Column:
         path: The field in the JSON record, with dots between levels: `person.id`.
         type: dlt's data type; `json` keeps an array or object as Protime sent it.
         description: One line, which becomes the column's comment where the destination has them.
-        writable: Whether a create or update takes it.
         sensitive: Personal data that is loaded only when a setting names the column.
         refers: The collection whose id it holds, by Protime's name.
         alias: Another path that older documentation gives the field.
@@ -35,7 +34,6 @@ class Column:
     path: str
     type: ColumnType
     description: str
-    writable: bool = False
     sensitive: bool = False
     refers: str = ""
     alias: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -67,6 +68,19 @@ def test_the_six_steps_of_the_tutorial(world: World) -> None:
     methods = [("POST", 201), ("GET", 200), ("PUT", 200), ("GET", 200), ("DELETE", 200)]
     assert sent(world) == [*methods, ("GET", 404)]
     assert new not in world.tenant.records
+
+
+def test_what_is_not_known_is_sent_back_as_it_came(world: World, client: Client) -> None:
+    new = client.assignments.create(FULL)
+    record = world.tenant.records[new]
+    record["colour"] = "red"
+    record["person"]["badge"] = "B7"
+    record["activityLevels"][1] |= {"note": "x"}
+    record["activityLevels"][1]["activityDefinition"]["name"] = "Welding"
+    before = deepcopy(record)
+    client.assignments.update(new, replace(client.assignments.get(new), comments="later"))
+    after = {**before, "comments": "later"}
+    assert {**world.tenant.records[new], "changeVersion": ""} == {**after, "changeVersion": ""}
 
 
 def test_everything_that_can_be_written_is_read_again(world: World, client: Client) -> None:

@@ -14,48 +14,19 @@ ASSIGNMENTS = Collection(
     columns=(
         *KEYS,
         column("isRejected", "bool", "Whether it was rejected."),
+        column("person.id", "bigint", "The person the assignment is for.", refers="people"),
+        column("from", "date", "First day, local date of the person.", name="from_date"),
+        column("until", "date", "Last day, local date of the person.", name="until_date"),
         column(
-            "person.id",
-            "bigint",
-            "The person the assignment is for.",
-            refers="people",
-            writable=True,
+            "startTimeInMinutes", "bigint", "Start in minutes since local midnight, -1440 to 2880."
         ),
-        column(
-            "from",
-            "date",
-            "First day, local date of the person.",
-            name="from_date",
-            writable=True,
-        ),
-        column(
-            "until",
-            "date",
-            "Last day, local date of the person.",
-            name="until_date",
-            writable=True,
-        ),
-        column(
-            "startTimeInMinutes",
-            "bigint",
-            "Start in minutes since local midnight, -1440 to 2880.",
-            writable=True,
-        ),
-        column(
-            "endTimeInMinutes",
-            "bigint",
-            "End in minutes since local midnight, -1440 to 2880.",
-            writable=True,
-        ),
-        column(
-            "breakDurationInMinutes", "bigint", "Length of the break in minutes.", writable=True
-        ),
-        column("comments", "text", "Free text.", writable=True),
+        column("endTimeInMinutes", "bigint", "End in minutes since local midnight, -1440 to 2880."),
+        column("breakDurationInMinutes", "bigint", "Length of the break in minutes."),
+        column("comments", "text", "Free text."),
         column(
             "activityLevels",
             "json",
             "Activity definition per level of the activity structure, as Protime sent it.",
-            writable=True,
         ),
     ),
 )
