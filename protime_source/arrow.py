@@ -26,12 +26,12 @@ _NULL = msgspec.Raw(b"null")
 _FIRST_DAY = (date(1, 1, 1) - date(1970, 1, 1)).days
 
 
-def array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+def array(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
     """A column. Dates arrive as text: Arrow casts them, a hundred times faster than Python.
 
     Args:
         values: Its values.
-        kind: Its type.
+        kind: Its type; `None` for that of its values.
 
     Raises:
         pyarrow.ArrowInvalid, OverflowError: When a value is no date, or does not fit.

@@ -12,7 +12,7 @@ from protime_source import arrow
 from protime_source.collections import Collection
 from protime_source.reader import Batch
 from protime_source.records import MARKS, RecordDecoder, Row
-from protime_source.values import JsonText
+from protime_source.values import JsonText, is_date
 
 ROWS_PER_GROUP = 122_880
 """Rows of a table that is made of several: DuckDB's row group, which each core copies one of. Rows
@@ -88,9 +88,9 @@ class TableBuilder:
         ]
         table = pa.table(arrays, schema=self.schema)
         for name, values in self._undocumented_columns(rows).items():
-            table = table.append_column(
-                name, arrow.array(values, arrow.TYPES[self.undocumented[name]])
-            )
+            # None for a column that a map of somebody's has added.
+            kind = arrow.TYPES.get(self.undocumented[name])
+            table = table.append_column(name, arrow.array(values, kind))
         return table
 
     def stored(self, row: Row) -> Row:
@@ -130,9 +130,11 @@ class TableBuilder:
 
     def _column_for(self, name: str, value: object) -> str:
         """The column that can hold the value: where types differ, dlt's variant column."""
-        kind = next(kind for python, kind in self._kinds.items() if isinstance(value, python))
+        kinds = (kind for python, kind in self._kinds.items() if isinstance(value, python))
+        if (kind := next(kinds, None)) is None:
+            return name  # of no type that JSON has: it comes from the warehouse
         known = self.undocumented.setdefault(name, kind)
-        if kind == known or (known == "double" and _is_exact_double(value)):
+        if kind == known or _fits(value, known):
             return name
         variant = f"{name}__v_{kind}"
         self.undocumented[variant] = kind
@@ -172,16 +174,16 @@ def live(row: Row, synced_at: datetime) -> Row:
     return {**row, **_LIVE, "synced_at": synced_at}
 
 
-def deleted(row: Row, reason: str, synced_at: datetime) -> Row:
+def deleted(row: Row, reason: str, learnt_at: datetime) -> Row:
     """A row with its last-known values, marked. A row marked before keeps when we learnt of it.
 
     Args:
         row: The last-known row.
         reason: `announced` or `vanished`.
-        synced_at: When we learnt of it (UTC).
+        learnt_at: When we learnt of it (UTC).
     """
-    learnt = row.get("deleted_at") or synced_at
-    return {**row, "is_deleted": True, "deleted_at": learnt, "delete_reason": reason}
+    deleted_at = row.get("deleted_at") or learnt_at
+    return {**row, "is_deleted": True, "deleted_at": deleted_at, "delete_reason": reason}
 
 
 def ghost(synced_at: datetime, id_type: str = "bigint") -> Row:
@@ -191,8 +193,8 @@ def ghost(synced_at: datetime, id_type: str = "bigint") -> Row:
     driver that loads into Postgres, which refuses it each time.
     """
     id_ = "" if id_type == "text" else -(2**63)
-    row = {"id": id_, "change_version": "", "deleted_at": None}
-    return deleted({**row, "synced_at": synced_at}, "announced", synced_at)
+    row = {"id": id_, "change_version": "", "synced_at": synced_at}
+    return deleted(row, "announced", synced_at)
 
 
 def _plain(value: Any, kind: str | None) -> Any:
@@ -201,5 +203,8 @@ def _plain(value: Any, kind: str | None) -> Any:
     return JsonText(value) if kind == "json" and value is not None else value
 
 
-def _is_exact_double(value: object) -> bool:
-    return type(value) is int and int(float(value)) == value
+def _fits(value: object, kind: str) -> bool:
+    """Whether a column of another type than the value's own holds it just as well."""
+    if kind == "double":
+        return type(value) is int and int(float(value)) == value
+    return kind == "date" and isinstance(value, str) and is_date(value)

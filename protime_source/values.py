@@ -81,6 +81,14 @@ def stand_in_id(id_: int) -> int:
     return -1 - id_ % 2**63
 
 
+def is_date(text: str) -> bool:
+    """Whether it is a date as a warehouse gives it."""
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
 def coerce(kind: ColumnType, value: Any, text: bytes) -> Any:
     """The value as its column holds it.
 
