@@ -22,11 +22,6 @@ class Sized(Protocol):
 T = TypeVar("T", bound=Sized)
 
 
-def alone() -> bool:
-    """Nobody else has work to do."""
-    return True
-
-
 class Ahead(Iterator[T]):
     """Takes items in a thread of its own, as long as there is room for those that wait.
 

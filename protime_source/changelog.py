@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+from dlt.common.data_types import TDataType
 from dlt.common.schema.typing import TColumnSchema
 
+from protime_source import arrow
 from protime_source.collections import Collection
 from protime_source.records import Row
 from protime_source.values import JsonText
@@ -18,24 +20,15 @@ from protime_source.values import JsonText
 SUFFIX = "__changes"
 """What the log's table is called, after that of its collection."""
 
-_SCHEMA = pa.schema(
-    [
-        pa.field("event_id", pa.string(), nullable=False),
-        pa.field("id", pa.int64(), nullable=False),
-        pa.field("change_version", pa.string(), nullable=False),
-        pa.field("change_type", pa.string(), nullable=False),
-        pa.field("received_at", pa.timestamp("us", "UTC"), nullable=False),
-        pa.field("record", pa.string(), nullable=False),
-    ]
+_COLUMNS: tuple[tuple[str, TDataType, str], ...] = (
+    ("event_id", "text", "Tells the event from all others: the same event twice is one row."),
+    ("id", "bigint", "Protime's id of the record."),
+    ("change_version", "text", "Version of the record after the event."),
+    ("change_type", "text", "Protime's change type, like InsertOrUpdate or Delete."),
+    ("received_at", "timestamp", "When it was first received (UTC)."),
+    ("record", "json", "The record as the event carried it, by column names."),
 )
-_DESCRIPTIONS = {
-    "event_id": "Tells the event from all others: the same event twice is one row.",
-    "id": "Protime's id of the record.",
-    "change_version": "Version of the record after the event.",
-    "change_type": "Protime's change type, like InsertOrUpdate or Delete.",
-    "received_at": "When it was first received (UTC).",
-    "record": "The record as the event carried it, by column names.",
-}
+_SCHEMA = pa.schema([pa.field(name, arrow.TYPES[kind], False) for name, kind, _ in _COLUMNS])
 
 
 class ChangeLog:
@@ -48,7 +41,7 @@ class ChangeLog:
     def __init__(self, collection: Collection) -> None:
         self.table = f"{collection.table}{SUFFIX}"
         self._json = {column.name for column in collection.columns if column.type == "json"}
-        self._events: dict[str, tuple[Any, ...]] = {}
+        self._events: dict[str, dict[str, Any]] = {}
 
     def add(self, events: Iterable[tuple[str, Row]], received_at: datetime) -> None:
         """Notes events, each once."""
@@ -57,28 +50,23 @@ class ChangeLog:
             text = "\n".join([str(row["id"]), row["change_version"], kind, record])
             id_ = hashlib.sha256(text.encode()).hexdigest()[:32]
             values = (id_, row["id"], row["change_version"], kind, received_at, record)
-            self._events.setdefault(id_, values)
+            self._events.setdefault(id_, dict(zip(_SCHEMA.names, values, strict=True)))
 
     def rows(self) -> pa.Table:
         """What is to be added to the log."""
-        columns = zip(*self._events.values(), strict=True) if self._events else [()] * len(_SCHEMA)
-        return pa.table(
-            [pa.array(values, each.type) for values, each in zip(columns, _SCHEMA, strict=True)],
-            schema=_SCHEMA,
-        )
+        return pa.Table.from_pylist([*self._events.values()], schema=_SCHEMA)
 
-    def hints(self, json_type: str) -> dict[str, TColumnSchema]:
+    def hints(self, json_type: TDataType) -> dict[str, TColumnSchema]:
         """Dlt's hints for its columns."""
-        kinds = {"received_at": "timestamp", "id": "bigint", "record": json_type}
         return {
             name: {
                 "name": name,
-                "data_type": kinds.get(name, "text"),  # type: ignore[typeddict-item]
+                "data_type": json_type if kind == "json" else kind,
                 "nullable": False,
                 "primary_key": name == "event_id",
                 "description": description,
             }
-            for name, description in _DESCRIPTIONS.items()
+            for name, kind, description in _COLUMNS
         }
 
     def _record(self, row: Row) -> str:

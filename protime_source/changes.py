@@ -88,7 +88,7 @@ class EventLog:
 
 
 def _newer(kept: Row | None, row: Row) -> Row:
-    return row if reaches(row, kept) else kept or row
+    return row if kept is None or reaches(row, kept) else kept
 
 
 def reaches(row: Row, other: Row | None) -> bool:
@@ -102,10 +102,10 @@ def reaches(row: Row, other: Row | None) -> bool:
 
 def _overwrites(update: Row, held: Row | None) -> bool:
     """Whether an update is news. At equal versions an announced deletion stands: it came later."""
-    if held is None or not reaches(update, held):
-        return held is None
+    if held is None:
+        return True
     is_same = held["change_version"] == update["change_version"] != ""
-    return not (held["delete_reason"] == "announced" and is_same)
+    return reaches(update, held) and not (is_same and held["delete_reason"] == "announced")
 
 
 def _deletion(seen: _Seen, held: Row | None, now: datetime) -> Row | None:

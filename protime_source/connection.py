@@ -29,10 +29,10 @@ from urllib3.util import make_headers
 from protime_source.answers import Answer, RateLimitedError, place, raise_if_passing, read
 from protime_source.auth import ClientCredentials
 from protime_source.counts import progress
-from protime_source.errors import ProtimeError, SettingsError, UnavailableError
+from protime_source.errors import ProtimeError, SettingsError, UnavailableError, first_line
 from protime_source.redaction import redact, redact_http_logs
 from protime_source.routes import Routes
-from protime_source.settings import Settings, first_line
+from protime_source.settings import Settings
 
 IN_FLIGHT = 4
 """Requests that are on their way at once. Protime limits them; how many is not documented."""

@@ -36,7 +36,7 @@ class Counts:
         merged: Rows inserted or updated.
         marked: Rows marked as deleted, announced or vanished.
         vanished: Those of them that a resync no longer found.
-        same: Records that a catalog's walk showed as the warehouse has them.
+        same: Records that a walk without a delta showed as the warehouse has them.
         requests: Requests made to the API.
         resumed: 1 when a walk went on that an earlier load had begun.
     """

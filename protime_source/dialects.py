@@ -268,8 +268,13 @@ def dialect_of(pipeline: dlt.Pipeline) -> Dialect:
     kind = str(pipeline.destination.destination_type).rpartition(".")[2]
     if kind not in DIALECTS:
         raise WarehouseError(f"The destination {kind} is not supported, only {_SUPPORTED}.")
-    check_installed(kind)
-    return DIALECTS[kind]
+    dialect = DIALECTS[kind]
+    if missing := [module for module in dialect.requires if not _is_installed(module)]:
+        raise WarehouseError(
+            f"The destination {kind} needs {' and '.join(missing)}, which is not installed:"
+            f' pip install "dlt-source-protime[{kind}]".'
+        )
+    return dialect
 
 
 def client_of(pipeline: dlt.Pipeline) -> Client:
@@ -279,20 +284,6 @@ def client_of(pipeline: dlt.Pipeline) -> Client:
 
 def _file(client: Client) -> Path:
     return Path(str(client.config.data_location()))
-
-
-def check_installed(kind: str) -> None:
-    """Refuses a destination whose packages are not there.
-
-    Raises:
-        WarehouseError: With the command that installs them.
-    """
-    requires = DIALECTS[kind].requires if kind in DIALECTS else ()
-    if missing := [module for module in requires if not _is_installed(module)]:
-        raise WarehouseError(
-            f"The destination {kind} needs {' and '.join(missing)}, which is not installed:"
-            f' pip install "dlt-source-protime[{kind}]".'
-        )
 
 
 def _is_installed(module: str) -> bool:

@@ -4,7 +4,7 @@ ProtimeError
 ├── SettingsError            a setting is missing or wrong; nothing was asked of Protime
 ├── WarehouseError           the destination cannot hold what was asked of it
 ├── VanishedRowsError        a resync found suspiciously many rows gone
-├── AlreadyRunningError      another process runs the same pipeline
+├── AlreadyRunningError      another run of the same pipeline is at work
 └── ApiError                 Protime, or the way to it
     ├── AuthenticationError  the token endpoint refused the credentials
     │   └── ScopeError           or a scope
@@ -54,7 +54,7 @@ class VanishedRowsError(ProtimeError):
 
 
 class AlreadyRunningError(ProtimeError):
-    """Another process runs the same pipeline. Raised before any request."""
+    """Another run of the same pipeline is at work. Raised before any request."""
 
     exit_code = 6
 
@@ -124,8 +124,13 @@ class ForbiddenError(ResponseError):
 
 
 class NotFoundError(ResponseError):
-    """404: no such record."""
+    """404: no such record, collection or structure."""
 
 
 class ExpiredError(ResponseError):
     """409 or 410 on a link: it is no longer valid, and only a new walk leads on."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its kind when it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -16,9 +16,8 @@ from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
 
-from protime_source.errors import ProtimeError, SettingsError, WarehouseError
+from protime_source.errors import ProtimeError, SettingsError, WarehouseError, first_line
 from protime_source.redaction import redact
-from protime_source.settings import first_line
 
 STOPPED = 128
 """The exit code of a run stopped by a signal is this and the signal's number, as in shells."""
@@ -72,8 +71,7 @@ class Failure:
 
     Attributes:
         message: What is wrong and what to do, on one line.
-        exit_code: 2 settings, 3 Protime, 4 destination, 5 too many rows vanished, 6 run already,
-            130 Ctrl-C, 143 SIGTERM, 1 anything else.
+        exit_code: What the command line answers with; README.md lists them.
     """
 
     message: str

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import dlt
 import pendulum
-from dlt.common.configuration import with_config
 
 from protime_source import choices
 from protime_source.catalogue import COLLECTIONS
@@ -27,7 +26,7 @@ logger = logging.getLogger(__name__)
 Environment = Literal["production", "sandbox"]
 Deletes = Literal["mark", "remove"]
 
-_DOMAINS: dict[str, str] = {"production": "myprotime.eu", "sandbox": "myprotimesandbox.eu"}
+_DOMAINS: dict[Environment, str] = {"production": "myprotime.eu", "sandbox": "myprotimesandbox.eu"}
 REQUIRED = ("tenant", "client_id", "client_secret")
 """The settings without a default."""
 
@@ -59,10 +58,10 @@ class Settings:
     tenant: str
     client_id: str = field(repr=False)
     client_secret: str = field(repr=False)
-    environment: str = "production"
+    environment: Environment = "production"
     company: str | None = None
     start_date: str | None = None
-    deletes: str = "mark"
+    deletes: Deletes = "mark"
     max_vanished_share: float = 0.5
     api_url: str | None = None
     token_url: str | None = None
@@ -110,7 +109,7 @@ class Settings:
         Raises:
             SettingsError: When a setting is wrong.
         """
-        _check_label("tenant", self.tenant)
+        _check_tenant(self.tenant)
         _check_choice("environment", self.environment, get_args(Environment))
         _check_choice("deletes", self.deletes, get_args(Deletes))
         if not _is_share(self.max_vanished_share):
@@ -118,10 +117,14 @@ class Settings:
         if self.company is not None and not isinstance(self.company, str):
             raise wrong("company", self.company, "text")
         if self.api_url is not None and not _is_http(self.api_url, path=False):
-            raise wrong("api_url", self.api_url, "just scheme and host: https://acme.myprotime.eu")
+            raise wrong(
+                "api_url", _shown(self.api_url), "just scheme and host: https://acme.myprotime.eu"
+            )
         if self.token_url is not None and not _is_http(self.token_url, path=True):
-            raise wrong("token_url", self.token_url, "a URL like https://host/connect/token")
-        self.window_start()
+            raise wrong(
+                "token_url", _shown(self.token_url), "a URL like https://host/connect/token"
+            )
+        self.window_start()  # raises when it is no date
 
     @property
     def api_origin(self) -> str:
@@ -180,8 +183,8 @@ class Settings:
         if (start := self.window_start()) < (earliest := earliest_start()):
             raise SettingsError(
                 f"start_date {start} is too early: Protime starts a delta no earlier than"
-                f" {earliest}, 1 January of the previous year. Nothing was asked of Protime and"
-                f" nothing was changed. Set start_date to {earliest} or later, or leave it out."
+                f" {earliest}, 1 January of the previous year. Nothing was changed. Set start_date"
+                f" to {earliest} or later, or leave it out."
             )
 
 
@@ -192,35 +195,6 @@ def earliest_start() -> date:
     that is allowed there is allowed in both.
     """
     return date(pendulum.now("Europe/Brussels").year - 1, 1, 1)
-
-
-@with_config(sections=("load",))
-def check_loading(has_trace: bool, raise_on_failed_jobs: bool = True) -> None:
-    """Checks that dlt stops at what it cannot load; else the bookmark would run ahead of the rows.
-
-    Args:
-        has_trace: Whether dlt tells what it does, as it does unless it is told not to.
-        raise_on_failed_jobs: From dlt's configuration.
-
-    Raises:
-        SettingsError: When dlt is told to go on, or to be silent.
-    """
-    untouched = "Nothing was asked of Protime and nothing was changed. Take the setting away."
-    if not raise_on_failed_jobs:
-        raise SettingsError(
-            "dlt's setting load.raise_on_failed_jobs is false: rows that the destination refuses"
-            f" would count as loaded, and no later run would bring them. {untouched}"
-        )
-    if not has_trace:
-        raise SettingsError(
-            "dlt's setting enable_runtime_trace is false: then nothing tells this source when a"
-            f" load has ended, so that its views are not created. {untouched}"
-        )
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its kind when it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 _told: set[str] = set()
@@ -237,11 +211,11 @@ def _tell_misspelt(names: list[str]) -> None:
 def _missing(missing: list[str]) -> str:
     variables = ", ".join(f"{PREFIX}{name.upper()}" for name in missing)
     these = "variable" if len(missing) == 1 else "variables"
-    file = "secrets.toml" if set(REQUIRED) & set(missing) else "config.toml"
     noun = "setting is" if len(missing) == 1 else "settings are"
     return (
         f"The {noun} missing: {', '.join(missing)}. Nothing was changed. Set the environment"
-        f" {these} {variables}, or write to .dlt/{file} in this folder, under [{SECTION}]."
+        f" {these} {variables}, or write to .dlt/secrets.toml in this folder, under"
+        f" [{SECTION}]."
     )
 
 
@@ -249,7 +223,7 @@ def _configured(name: str) -> Any:
     """A setting from dlt's providers, as the type it has; `None` when nobody set it."""
     accessor = dlt.secrets if name in ("client_id", "client_secret") else dlt.config
     if name == "external_references":
-        return _by_table(name)
+        return _references_by_table()
     value: Any = accessor.get(f"{SECTION}.{name}")
     if value is None or name in ("collections", "sensitive_columns", "activity_structures"):
         return value
@@ -261,10 +235,10 @@ def _configured(name: str) -> Any:
         raise wrong(name, value, "a number from 0 to 1") from error
 
 
-def _by_table(name: str) -> dict[str, Any] | None:
-    """A setting that each table may have: `sources.protime.<table>.<name>`."""
+def _references_by_table() -> dict[str, Any] | None:
+    """What stands under `sources.protime.<table>`."""
     found: dict[str, Any] = {
-        table: dlt.config.get(f"{SECTION}.{table}.{name}") for table in COLLECTIONS
+        table: dlt.config.get(f"{SECTION}.{table}.external_references") for table in COLLECTIONS
     }
     return {table: value for table, value in found.items() if value is not None} or None
 
@@ -275,21 +249,29 @@ def _chosen(values: dict[str, Any]) -> dict[str, Any]:
     return {
         **values,
         "activity_structures": structures,
-        "collections": choices.collections(values.get("collections", ["assignments"]), structures),
+        "collections": choices.collections(
+            values.get("collections", Settings.collections), structures
+        ),
         "sensitive_columns": choices.sensitive_columns(values.get("sensitive_columns", ())),
         "external_references": choices.external_references(values.get("external_references", {})),
         "history": choices.is_on("history", values.get("history", False)),
     }
 
 
-def _check_label(name: str, value: object) -> None:
+def _check_tenant(value: object) -> None:
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", str(value)):
-        raise wrong(name, value, "the first label of a host: acme of https://acme.myprotime.eu")
+        label = "the first label of a host: acme of https://acme.myprotime.eu"
+        raise wrong("tenant", value, label)
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise wrong(name, value, " or ".join(choices))
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise wrong(name, value, " or ".join(allowed))
+
+
+def _shown(url: object) -> str:
+    """A URL without what may be a password."""
+    return re.sub(r"[^/]*@", "***@", re.sub(r"\?.*", "?***", str(url), flags=re.DOTALL))
 
 
 def _is_share(value: object) -> bool:

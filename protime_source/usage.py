@@ -1,10 +1,11 @@
-"""Uses of a resource that dlt allows, and that would load its table wrong."""
+"""Uses of a resource, and of dlt, that would load a table wrong."""
 
 from __future__ import annotations
 
 import threading
 
 import dlt
+from dlt.common.configuration import with_config
 from dlt.extract import DltResource
 
 from protime_source.collections import Collection
@@ -27,6 +28,30 @@ def check_usage(collection: Collection) -> None:
     if problem := _problem(collection, dlt.current.resource()):
         raise SettingsError(f"{problem} Nothing of this run was loaded.")
     _extracted().append(collection.table)
+
+
+@with_config(sections=("load",))
+def check_loading(has_trace: bool, raise_on_failed_jobs: bool = True) -> None:
+    """Checks that dlt stops at what it cannot load; else the bookmark would run ahead of the rows.
+
+    Args:
+        has_trace: Whether dlt tells what it does, as it does unless it is told not to.
+        raise_on_failed_jobs: From dlt's configuration.
+
+    Raises:
+        SettingsError: When dlt is told to go on, or to be silent.
+    """
+    untouched = "Nothing was asked of Protime and nothing was changed. Take the setting away."
+    if not raise_on_failed_jobs:
+        raise SettingsError(
+            "dlt's setting load.raise_on_failed_jobs is false: rows that the destination refuses"
+            f" would count as loaded, and no later run would bring them. {untouched}"
+        )
+    if not has_trace:
+        raise SettingsError(
+            "dlt's setting enable_runtime_trace is false: then nothing tells this source when a"
+            f" load has ended, so that its views are not created. {untouched}"
+        )
 
 
 def _problem(collection: Collection, resource: DltResource) -> str:

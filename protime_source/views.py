@@ -1,4 +1,4 @@
-"""The relational views over a collection's array columns."""
+"""What belongs to a loaded table: indexes, and the views over its array columns."""
 
 from __future__ import annotations
 
