@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from itertools import islice
 from typing import Protocol, Self, TypeVar
 
@@ -84,9 +84,9 @@ class Page:
             ProtocolError: When there is more wrong with the answer than its end shows.
         """
         if self.parsed is not None:
-            return self.parsed
+            return self.parsed or _NONE
         try:
-            return _answer(decodable(self.body)).value
+            return _answer(decodable(self.body)).value or _NONE
         except (msgspec.DecodeError, RecursionError) as error:
             raise ProtocolError(f"A page of a walk is not as documented: {error}.") from error
 
@@ -124,12 +124,16 @@ class Part:
                 return
 
 
+_ABSENT = msgspec.Raw()
+
+
 class _Answer(msgspec.Struct, gc=False):
-    value: msgspec.Raw = msgspec.Raw(b"[]")
+    value: msgspec.Raw = _ABSENT
     nextLink: str | None = None  # noqa: N815
     deltaLink: str | None = None  # noqa: N815
 
 
+_NONE = msgspec.Raw(b"[]")
 _EMPTY = re.compile(rb"\[\s*\]|null")
 _NEXT_LINK = b'"nextLink"'
 _END = re.compile(rb'[,{]\s*"nextLink"\s*:\s*("(?:[^"\\]|\\.)+")\s*}\s*\Z')
@@ -159,35 +163,21 @@ class Delta:
         self._transport = transport
         self._collection = collection
 
-    def walk(self, start: date | None) -> Iterator[Page]:
-        """Starts a new delta: all records from `start` on, page by page.
-
-        Protime keeps one active delta per collection: this may end an older one.
-
-        Args:
-            start: First day of the date filter, where the collection has one.
-
-        Yields:
-            Pages of plain records; only the last has a `delta_link`.
-
-        Raises:
-            ExpiredError: When a page's link has died meanwhile; the walk has to start anew.
-            ApiError: When there is no usable answer.
-        """
-        return self.follow(self._collection.delta_start(start))
-
     def follow(self, link: str) -> Iterator[Page]:
-        """Follows a stored link: the rest of a walk, or the changes since the last answer.
+        """Follows a link: a walk from its start or further on, or the changes since an answer.
+
+        A walk begins at `Collection.delta_start`. Protime keeps one active delta per collection:
+        that may end an older one.
 
         The documentation says a delta answer is one page; a `nextLink` in it is followed all
         the same. An empty `value` ends nothing, only a missing `nextLink` does, and a last
         page's `deltaLink` counts even when its `value` is empty.
 
         Args:
-            link: `nextLink` of an unfinished walk, or `deltaLink`.
+            link: Where a walk starts, `nextLink` of an unfinished one, or `deltaLink`.
 
         Yields:
-            Pages; the last one has a `delta_link`.
+            Pages: plain records of a walk, or events; the last one has a `delta_link`.
 
         Raises:
             ExpiredError: When the link is dead.
@@ -210,6 +200,11 @@ class Delta:
             raise ProtocolError(
                 f"Protime ended the {self._collection.name} without a deltaLink; without it no"
                 " later change could be found, so this answer is not used."
+            )
+        if is_last and page.parsed == _ABSENT and page.body.strip() != b"{}":
+            raise ProtocolError(
+                f"An answer for the {self._collection.name} has neither records nor a link, so it"
+                " is not used. Run again later, and ask Protime if it stays so."
             )
         return page
 

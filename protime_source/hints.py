@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dlt.common.schema.typing import TColumnSchema
 
 from protime_source.collections import Collection
+from protime_source.extraction import Extraction
 from protime_source.settings import Settings
-from protime_source.warehouse import Warehouse
-
-if TYPE_CHECKING:
-    from protime_source.extraction import Extraction
 
 
-def merge_hints(
-    warehouse: Warehouse,
-    collection: Collection,
-    valid_since: datetime | None,
-    foreign_until: datetime | None = None,
-) -> dict[str, Any]:
+def upsert(source_filter: str) -> Any:
+    """One MERGE statement, of those staged rows that a condition lets through."""
+    return {"disposition": "merge", "strategy": "upsert", "source_filter": source_filter}
+
+
+def merge_hints(run: Extraction) -> dict[str, Any]:
     """What only the pipeline's destination tells: the merge filter, and hints of its own."""
+    warehouse, has_version = run.warehouse, run.collection.has_version
     return {
-        "write_disposition": {
-            "disposition": "merge",
-            "strategy": "upsert",
-            "source_filter": warehouse.merge_filter(
-                valid_since, foreign_until, has_version=collection.has_version
-            ),
-        },
+        "write_disposition": upsert(
+            warehouse.merge_filter(run.valid_since, run.foreign_until, has_version=has_version)
+        ),
         "additional_table_hints": warehouse.dialect.table_hints,
     }
 

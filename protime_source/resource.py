@@ -26,15 +26,15 @@ from protime_source.errors import (
     UnauthorizedError,
 )
 from protime_source.extraction import Extraction
-from protime_source.hints import column_hints, json_columns, merge_hints
+from protime_source.hints import column_hints, json_columns, merge_hints, upsert
 from protime_source.lock import hold
 from protime_source.package import Job, Package
 from protime_source.records import RecordDecoder
-from protime_source.settings import check_loading
 from protime_source.state import confirm, resource_state
+from protime_source.sync import Sync
 from protime_source.tables import TableBuilder
 from protime_source.transport import Transport
-from protime_source.usage import check_usage
+from protime_source.usage import check_loading, check_usage
 from protime_source.warehouse import Warehouse
 
 logger = logging.getLogger(__name__)
@@ -72,13 +72,14 @@ def _extract(collection: Collection, job: Job) -> Iterator[DataItemWithMeta | No
     hold(package.pipeline.working_dir, "source")
     package.at_work.add(collection.table)
     try:
-        known = [scope for scope in collection.read_scopes if scope not in job.session.closed]
-        for scope in known or collection.read_scopes:
+        refused = job.session.refused_scopes
+        hopeful = [scope for scope in collection.read_scopes if scope not in refused]
+        for scope in hopeful or collection.read_scopes:
             try:
                 yield from _load(collection, package, scope)
                 return
             except _REFUSALS as error:
-                job.session.closed.add(scope)
+                refused.add(scope)
                 refusal = error
         _refuse(collection, package, refusal)
     finally:
@@ -93,10 +94,10 @@ def _refuse(collection: Collection, package: Package, refusal: Exception) -> Non
         raise refusal
     metric = "absent" if isinstance(refusal, NotFoundError) else "refused"
     dlt.current.resource_metrics()[metric] = 1
-    logger.error("%s: %s", collection.table, refused(collection, refusal))
+    logger.error("%s: %s", collection.table, _told(collection, refusal))
 
 
-def refused(collection: Collection, refusal: Exception) -> str:
+def _told(collection: Collection, refusal: Exception) -> str:
     """What a refusal means, and what to do."""
     if isinstance(refusal, NotFoundError):
         return f"not loaded, since there is nothing to load: {refusal} The others are loaded."
@@ -117,11 +118,11 @@ def _load(
     transport = job.session.transport(collection.table, scope)
     try:
         run = _extraction(collection, package, warehouse, transport)
-        tables = run.tables(full_resync=job.full_resync, is_known=bool(stored))
+        tables = Sync(run).tables(full_resync=job.full_resync, is_known=bool(stored))
         # No loop: its variable would hold the last table, 15 MB and more, while that is loaded.
         yield from (None if table is None else _hinted(table, run) for table in tables)
     finally:
-        job.session.end(collection.table, scope)
+        job.session.release(collection.table, scope)
     if run.log is not None:
         yield from _noted(run.log, warehouse)
     run.counts.requests = transport.counted()
@@ -148,7 +149,9 @@ def _warehouse(collection: Collection, package: Package, known: TTableSchemaColu
     # Dlt's `refresh`: the load drops or empties the table before the merge.
     is_emptied = "refresh" in dlt.current.load_package_state()["state"]
     pipeline, client = package.pipeline, package.client
-    return Warehouse(pipeline, client, collection.table, columns, is_emptied=is_emptied)
+    return Warehouse(
+        pipeline, client, collection.table, columns, hidden=hidden, is_emptied=is_emptied
+    )
 
 
 def _extraction(
@@ -159,18 +162,18 @@ def _extraction(
     dialect = warehouse.dialect
     decoder = RecordDecoder(collection, normalize, holds_nul=dialect.holds_nul)
     return Extraction(
-        collection,
-        job.settings,
-        job.session,
-        transport,
-        warehouse,
-        decoder,
-        TableBuilder(collection, decoder, warehouse.types, dialect.json_type),
-        _state(collection, package, warehouse),
-        Counts(collection.table),
-        job.part,
-        ChangeLog(collection) if job.settings.history and collection.has_delta else None,
-        partial(package.is_last, frozenset(dlt.current.source().selected_resources)),
+        collection=collection,
+        settings=job.settings,
+        session=job.session,
+        transport=transport,
+        warehouse=warehouse,
+        decoder=decoder,
+        builder=TableBuilder(collection, decoder, warehouse.types, dialect.json_type),
+        state=_state(collection, package, warehouse),
+        counts=Counts(collection.table),
+        part=job.part,
+        log=ChangeLog(collection) if job.settings.history and collection.has_delta else None,
+        is_alone=partial(package.is_last, frozenset(dlt.current.source().selected_resources)),
     )
 
 
@@ -193,8 +196,7 @@ def _state(collection: Collection, package: Package, warehouse: Warehouse) -> di
 
 def _hinted(table: pa.Table, run: Extraction) -> DataItemWithMeta:
     """Columns are left alone unless there are some: an empty dict takes away their hints."""
-    hints = merge_hints(run.warehouse, run.collection, run.valid_since, run.foreign_until)
-    made = dlt.mark.make_hints(columns=json_columns(run) or None, **hints)
+    made = dlt.mark.make_hints(columns=json_columns(run) or None, **merge_hints(run))
     return dlt.mark.with_hints(table, made)
 
 
@@ -208,11 +210,7 @@ def _noted(log: ChangeLog, warehouse: Warehouse) -> Iterator[DataItemWithMeta]:
             table_name=log.table,
             primary_key="event_id",
             columns=log.hints(warehouse.dialect.json_type),
-            write_disposition={
-                "disposition": "merge",
-                "strategy": "upsert",
-                "source_filter": warehouse.log_filter(log.table),
-            },
+            write_disposition=upsert(warehouse.log_filter(log.table)),
             file_format="parquet",
         )
         yield dlt.mark.with_hints(rows, hints, create_table_variant=True)

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import dlt
@@ -19,7 +19,6 @@ from dlt.pipeline.configuration import PipelineConfiguration
 
 from protime_source.bookmark import Bookmark
 from protime_source.catalogue import COLLECTIONS
-from protime_source.collections import Collection
 from protime_source.console import Console
 from protime_source.delta import Part
 from protime_source.dialects import client_of, dialect_of
@@ -29,7 +28,6 @@ from protime_source.errors import (
     SettingsError,
     UnavailableError,
 )
-from protime_source.extraction import MAX_WALKS
 from protime_source.failures import Failure, explain
 from protime_source.lock import one_run
 from protime_source.package import Job
@@ -39,6 +37,7 @@ from protime_source.settings import Settings
 from protime_source.source import NAME, source_of
 from protime_source.state import resource_state
 from protime_source.summary import Summary, TableSummary
+from protime_source.sync import MAX_WALKS
 from protime_source.warehouse import count_live
 
 BYTES_PER_PACKAGE = 120 * 2**20
@@ -61,7 +60,8 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         PipelineStepFailed: When a step fails; `explain` tells why.
         SettingsError: When a setting is missing or wrong.
         UnavailableError: When walks are begun over and over.
-        AlreadyRunningError: When another process runs the pipeline.
+        WarehouseError: When the destination is not supported, not installed or not usable.
+        AlreadyRunningError: When another run of the pipeline is at work.
     """
     resolved = Settings.from_config(**settings)
     with one_run(pipeline.working_dir), Session(resolved, reads_on=True) as session:
@@ -69,57 +69,59 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
 
 
 def _load(pipeline: dlt.Pipeline, session: Session, full_resync: bool) -> Summary:
-    tables = session.settings.collections
-    started, counts = time.monotonic(), {table: Counter[str]() for table in tables}
+    tables, started = session.settings.collections, time.monotonic()
     dialect, client = dialect_of(pipeline), client_of(pipeline)
     dialect.check(client)
     dialect.prepare(client, pipeline.pipeline_name)
     pending = load_pending(pipeline)
-    marks = {} if full_resync else _bookmarks(pipeline, tables)
-    for due in _rounds(pipeline, tables, marks, counts):
-        job = Job(session, Part(max_bytes=BYTES_PER_PACKAGE), full_resync)
-        pipeline.run(source_of(job, due))
-        full_resync = False
-        for table in due:
-            counts[table].update(_metrics(pipeline, table))
+    counts = _load_all(pipeline, session, full_resync)
     refused = tuple(table for table in tables if counts[table]["refused"])
     absent = tuple(table for table in tables if counts[table]["absent"])
     live = count_live(client.sql_client, [t for t in tables if not _is_left_out(counts[t])])
     done = {
-        table: TableSummary(counts[table], rows, read_bookmark(pipeline, COLLECTIONS[table]))
+        table: TableSummary(counts[table], rows, read_bookmark(pipeline, table))
         for table, rows in live.items()
     }
     seconds = time.monotonic() - started
     return Summary(done, refused, absent, seconds, pending, dialect.place(client))
 
 
-Marks = dict[str, Bookmark | None]
-"""The bookmarks of some tables; `None` for one that has none."""
-
-
-def _rounds(
-    pipeline: dlt.Pipeline, tables: tuple[str, ...], marks: Marks, counts: dict[str, Counter[str]]
-) -> Iterator[tuple[str, ...]]:
-    """The tables that a run is due for, until all are as Protime has them.
+def _load_all(
+    pipeline: dlt.Pipeline, session: Session, full_resync: bool
+) -> dict[str, Counter[str]]:
+    """Loads until all tables are as Protime has them; what was counted for each.
 
     Raises:
         UnavailableError: When walks are begun over and over.
     """
-    due, begun = tables, Counter[str]()
+    due = session.settings.collections
+    counts, begun = {table: Counter[str]() for table in due}, Counter[str]()
+    marks = {} if full_resync else _bookmarks(pipeline, due)
     while due:
-        resumed = {table: counts[table]["resumed"] for table in due}
-        yield due
+        loaded = _load_once(pipeline, session, due, full_resync)
+        full_resync = False
         now = _bookmarks(pipeline, due)
-        begun.update(table for table in due if _walk(now[table]) != _walk(marks.get(table)))
+        begun.update(table for table in due if _walk_id(now[table]) != _walk_id(marks.get(table)))
         _check_walks(begun)
-        # What a walk in parts showed first may have changed since: the delta follows at once.
-        due = tuple(
-            table
-            for table in due
-            if (_is_walking(now[table]) or counts[table]["resumed"] > resumed[table])
-            and not _is_left_out(counts[table])
-        )
+        for table in due:
+            counts[table].update(loaded[table])
+        due = tuple(table for table in due if _is_due_again(now[table], loaded[table]))
         marks = now
+    return counts
+
+
+def _load_once(
+    pipeline: dlt.Pipeline, session: Session, tables: tuple[str, ...], full_resync: bool
+) -> dict[str, Counter[str]]:
+    job = Job(session, Part(max_bytes=BYTES_PER_PACKAGE), full_resync)
+    pipeline.run(source_of(job, tables))
+    return {table: Counter(_metrics(pipeline, table)) for table in tables}
+
+
+def _is_due_again(mark: Bookmark | None, loaded: Counter[str]) -> bool:
+    """What a walk in parts showed first may have changed since: the delta follows at once."""
+    is_walking = mark is not None and mark.walking
+    return (is_walking or loaded["resumed"] > 0) and not _is_left_out(loaded)
 
 
 def _check_walks(begun: Counter[str]) -> None:
@@ -132,19 +134,15 @@ def _check_walks(begun: Counter[str]) -> None:
         )
 
 
-def _bookmarks(pipeline: dlt.Pipeline, tables: Iterable[str]) -> Marks:
-    return {table: read_bookmark(pipeline, COLLECTIONS[table]) for table in tables}
-
-
-def _is_walking(mark: Bookmark | None) -> bool:
-    return mark is not None and mark.walking
+def _bookmarks(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, Bookmark | None]:
+    return {table: read_bookmark(pipeline, table) for table in tables}
 
 
 def _is_left_out(counts: Counter[str]) -> bool:
     return bool(counts["refused"] or counts["absent"])
 
 
-def _walk(mark: Bookmark | None) -> str:
+def _walk_id(mark: Bookmark | None) -> str:
     """What tells one walk from another."""
     return mark.walk_started_at if mark else ""
 
@@ -197,9 +195,9 @@ def _pipeline(folder: str) -> dlt.Pipeline:
     return dlt.pipeline(NAME, folder, destination=destination, dataset_name=NAME)
 
 
-def read_bookmark(pipeline: dlt.Pipeline, collection: Collection) -> Bookmark | None:
-    """The bookmark that a pipeline last committed for a collection; `None` when it has none."""
-    return Bookmark.read(resource_state(pipeline.state, NAME, collection.table))
+def read_bookmark(pipeline: dlt.Pipeline, table: str) -> Bookmark | None:
+    """The bookmark that a pipeline last committed for a table; `None` when it has none."""
+    return Bookmark.read(resource_state(pipeline.state, NAME, table))
 
 
 def _metrics(pipeline: dlt.Pipeline, table: str) -> dict[str, int]:
@@ -224,11 +222,11 @@ def _consequence(failure: Failure, pipeline: dlt.Pipeline | None, *, full_resync
         return "Nothing was changed."
     if pipeline.has_pending_data:
         return "What was received is kept; the next run loads it first."
-    marks = _bookmarks(pipeline, COLLECTIONS).values()
-    if any(map(_is_walking, marks)):
+    marks = [mark for mark in _bookmarks(pipeline, COLLECTIONS).values() if mark]
+    if any(mark.walking for mark in marks):
         return "The rows loaded so far are right; the next run goes on from there."
     if full_resync:
         return "Nothing was changed; the full resync has to be asked for again."
-    if not any(marks):
+    if not marks:
         return "Nothing was changed; the next run begins again."
     return "Nothing was changed; the next run goes on from where the last one ended."

@@ -22,13 +22,15 @@ class Session:
     Attributes:
         settings: The same.
         reads_on: The same.
-        closed: Scopes that were of no use.
+        refused_scopes: Scopes that were of no use.
+        begun: Tables of which a walk was begun.
     """
 
     def __init__(self, settings: Settings, *, reads_on: bool = False) -> None:
         self.settings = settings
         self.reads_on = reads_on
-        self.closed: set[str] = set()
+        self.refused_scopes: set[str] = set()
+        self.begun: set[str] = set()
         self._connection = Connection(settings)
         self._transports: dict[tuple[str, str], Transport] = {}
         self._readers: dict[str, tuple[str, Reader]] = {}
@@ -51,10 +53,14 @@ class Session:
             self._transports[table, scope] = found
         return found
 
-    def end(self, table: str, scope: str) -> None:
+    def release(self, table: str, scope: str) -> None:
         """Ends what a load used, unless others follow."""
         if not self.reads_on:
             self._transports.pop((table, scope)).close()
+
+    def found_begun(self, table: str) -> bool:
+        """Whether a walk that goes on is an earlier run's, where one run takes it to its end."""
+        return self.reads_on and table not in self.begun
 
     def take(self, table: str, link: str) -> Reader | None:
         """The reader that reads on from a link, if there is one."""

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from protime_source.changes import reaches
 from protime_source.errors import NotFoundError
+from protime_source.extraction import Extraction
 from protime_source.records import MARKS, Row
 from protime_source.tables import ROWS_PER_TABLE, deleted, live
 from protime_source.vanished import check_share
 
-if TYPE_CHECKING:
-    from protime_source.extraction import Extraction
-
 
 class Snapshot:
-    """One walk over a catalog, compared with the warehouse row by row.
+    """One walk over all of a collection, compared with the warehouse row by row.
 
     Args:
         run: What it works with.
@@ -48,10 +46,14 @@ class Snapshot:
             received += rows
             yield None
         shown = {row["id"]: row for row in sorted(received, key=_version)}
-        held = run.warehouse.all_rows() if run.warehouse.exists else {}
-        news = [row for id_, row in shown.items() if self._is_news(row, held.get(id_))]
-        gone = [row for id_, row in self._watched(held) if id_ not in shown]
-        check_share(run.collection, run.settings, len(gone), sum(1 for _ in self._watched(held)))
+        held = run.warehouse.all_rows()
+        exposed = run.warehouse.exposed()
+        news = [
+            row for id_, row in shown.items() if id_ in exposed or self._is_news(row, held.get(id_))
+        ]
+        watched = dict(self._watched(held))
+        gone = [row for id_, row in watched.items() if id_ not in shown]
+        check_share(run.collection, run.settings, len(gone), len(watched))
         run.counts.merged, run.counts.same = len(news), len(shown) - len(news)
         run.counts.vanished = run.counts.marked = len(gone)
         merged = [live(row, self._received_at) for row in news]
@@ -83,8 +85,10 @@ class Snapshot:
         """Whether a record is new, back again, or other than the row held and not older."""
         if held is None:
             return True
-        content = _content(self._run.builder.stored(row))
-        return reaches(row, held) and (held["is_deleted"] or content != _content(held))
+        run = self._run
+        if not (reaches(row, held) or run.is_foreign(held)):
+            return False
+        return held["is_deleted"] or _content(run.builder.stored(row)) != _content(held)
 
     def _watched(self, held: Mapping[Any, Row]) -> Iterator[tuple[Any, Row]]:
         """The live rows that the walk should have shown."""

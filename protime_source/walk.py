@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from protime_source.bookmark import Bookmark
 from protime_source.changes import EventLog
+from protime_source.extraction import Extraction
 from protime_source.reader import Batch
 from protime_source.tables import ROWS_PER_TABLE, deleted, joined
 from protime_source.vanished import check_share
-
-if TYPE_CHECKING:
-    from protime_source.extraction import Extraction
-
 
 AT_ONCE = 10_000
 """Vanished rows that are marked by one load, if others follow it. They lie everywhere, and DuckDB
@@ -92,7 +88,7 @@ class Walk:
         if self._run.collection.deleted_status:
             yield from self._marked(table)
             table = self._undeleted(table)
-        yield from self._without_stale(table, table["id"].combine_chunks())
+        yield from self._without_stale(table)
 
     def _undeleted(self, table: pa.Table) -> pa.Table:
         status = pa.scalar(self._run.collection.deleted_status)
@@ -123,7 +119,7 @@ class Walk:
         if gone or kept:
             yield run.builder.rows(gone + kept)
 
-    def _without_stale(self, table: pa.Table, ids: pa.Array) -> Iterator[pa.Table]:
+    def _without_stale(self, table: pa.Table) -> Iterator[pa.Table]:
         """Keeps what the warehouse holds in a newer version, but notes that the walk saw it.
 
         A walk may lag behind the delta. Such a row must not be overwritten; it must not count
@@ -132,13 +128,11 @@ class Walk:
         if not self._may_lag:
             yield table
             return
-        versions = table["change_version"].to_pylist()
-        held = self._run.warehouse.versions(ids.to_pylist(), self._run.foreign_until)
+        ids = table["id"].combine_chunks()
+        shown = dict(zip(ids.to_pylist(), table["change_version"].to_pylist(), strict=True))
+        held = self._run.warehouse.versions(list(shown), self._run.foreign_until)
         stale = {
-            id_: gone
-            for id_, version in zip(ids.to_pylist(), versions, strict=True)
-            for held_version, gone in (held.get(id_, ("", False)),)
-            if version and held_version > version
+            id_: gone for id_, (version, gone) in held.items() if "" < shown.get(id_, "") < version
         }
         if not stale:
             yield table
@@ -153,8 +147,7 @@ class Walk:
     @cached_property
     def _may_lag(self) -> bool:
         """Whether there is a row that only this walk could refresh."""
-        warehouse = self._run.warehouse
-        return warehouse.exists and warehouse.holds_before(self.bookmark.walk_start)
+        return self._run.warehouse.holds_before(self.bookmark.walk_start)
 
     def _vanished(self) -> Iterator[pa.Table]:
         """The live rows of the window that no page of the complete walk showed.

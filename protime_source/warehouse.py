@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from datetime import date, datetime
 from typing import Any
 
@@ -34,6 +34,7 @@ class Warehouse:
         client: A client of its destination.
         table: Its name.
         columns: dlt's columns of it.
+        hidden: Columns that are not to be loaded any more.
         is_emptied: Whether the load to come empties it first.
 
     Raises:
@@ -47,13 +48,13 @@ class Warehouse:
         table: str,
         columns: TTableSchemaColumns,
         *,
-        is_emptied: bool = False,
+        hidden: Set[str],
+        is_emptied: bool,
     ) -> None:
         self._client = client
         self._is_emptied = is_emptied
         self.dialect = dialect_of(pipeline)
         self.dialect.check(client)
-        self.table = table
         if pipeline.has_pending_data:
             raise WarehouseError(
                 "The pipeline has load packages that are not loaded yet, so the table does not"
@@ -61,7 +62,11 @@ class Warehouse:
             )
         with client.sql_client as sql:
             self.name, self.staging_name = sql.get_qualified_table_names(table)
-            self.types = self._read_types(sql, columns)
+            names = _columns(sql, self.name)
+            # A column that somebody added by hand is not dlt's: a merge leaves it alone, as we do.
+            kinds = {name: columns.get(name, {}).get("data_type") for name in names}
+            self.types = {name: kind for name, kind in kinds.items() if kind is not None}
+            self._hidden = [sql.escape_column_name(name) for name in names if name in hidden]
             self._quoted = sql.escape_column_name
             self._select = ", ".join(self._readable(sql, name) for name in self.types)
 
@@ -80,10 +85,10 @@ class Warehouse:
 
     def merge_filter(
         self,
-        since: datetime | None = None,
-        foreign_until: datetime | None = None,
+        since: datetime | None,
+        foreign_until: datetime | None,
         *,
-        has_version: bool = True,
+        has_version: bool,
     ) -> str:
         """The condition on staged rows that makes dlt's one MERGE statement safe to repeat.
 
@@ -149,8 +154,8 @@ class Warehouse:
         }
 
     def all_rows(self) -> dict[Any, Row]:
-        """All rows by id: for catalogs, which are small."""
-        return {row["id"]: row for row in self._rows("")}
+        """All rows by id: for collections without a delta, which are small."""
+        return {row["id"]: row for row in self._rows("")} if self.exists else {}
 
     def _rows(self, condition: str) -> Iterator[Row]:
         for values in self._query(f"SELECT {self._select} FROM {self.name} {condition}"):
@@ -159,9 +164,7 @@ class Warehouse:
                 for column, value in zip(self.types, values, strict=True)
             }
 
-    def versions(
-        self, ids: Sequence[int], since: datetime | None = None
-    ) -> dict[int, tuple[str, bool]]:
+    def versions(self, ids: Sequence[int], since: datetime | None) -> dict[int, tuple[str, bool]]:
         """Version and deletion mark of the held rows among some ids, and of a few others.
 
         Args:
@@ -178,8 +181,18 @@ class Warehouse:
             )
         }
 
+    def exposed(self) -> set[Any]:
+        """Ids of the live rows that still hold what is not to be loaded any more."""
+        if not self._hidden:
+            return set()
+        filled = " OR ".join(f"{name} IS NOT NULL" for name in self._hidden)
+        query = f"SELECT id FROM {self.name} WHERE NOT is_deleted AND ({filled})"
+        return {id_ for (id_,) in self._query(query)}
+
     def live_from(self, date_column: str, start: date | None) -> int:
         """How many live rows there are from a date on, or in all."""
+        if not self.exists:
+            return 0
         condition, values = self._window(date_column, start)
         found = self._query(f"SELECT COUNT(*) FROM {self.name} WHERE {condition}", *values)
         return int(found[0][0])
@@ -200,23 +213,15 @@ class Warehouse:
 
     def holds_before(self, moment: datetime) -> bool:
         """Whether a row was last received before a moment (UTC)."""
-        return bool(self._query(f"SELECT 1 FROM {self.name} WHERE synced_at < %s LIMIT 1", moment))
+        query = f"SELECT 1 FROM {self.name} WHERE synced_at < %s LIMIT 1"
+        return self.exists and bool(self._query(query, moment))
 
     def last_received(self) -> datetime | None:
-        """When the newest row was received (UTC); `None` when the table is empty."""
+        """When the newest row was received (UTC); `None` when there is none."""
+        if not self.exists:
+            return None
         newest = self._query(f"SELECT MAX(synced_at) FROM {self.name}")[0][0]
         return newest if newest is None else pendulum.instance(newest)
-
-    def _read_types(
-        self, client: SqlClientBase[Any], columns: TTableSchemaColumns
-    ) -> dict[str, str]:
-        """The table's columns that are ours, with dlt's data types; none when it is not there.
-
-        A column that somebody added by hand is not dlt's: a merge leaves it alone, and so do we.
-        """
-        known = {name: column.get("data_type") for name, column in columns.items()}
-        names = _columns(client, self.name)
-        return {name: kind for name in names if (kind := known.get(name)) is not None}
 
     def _readable(self, client: SqlClientBase[Any], column: str) -> str:
         """JSON as its text, also where dlt took the column for text when it loaded elsewhere."""

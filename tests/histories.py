@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from protime_source import ProtimeError, protime
-from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.errors import ApiError
 from protime_source.failures import explain
@@ -310,7 +309,7 @@ class Histories(RuleBasedStateMachine):
     def _is_clean(self) -> bool:
         """Whether no package is left, and no walk unfinished."""
         pipeline = self.world.pipeline()
-        bookmark = read_bookmark(pipeline, ASSIGNMENTS)
+        bookmark = read_bookmark(pipeline, "assignments")
         return not pipeline.has_pending_data and bookmark is not None and not bookmark.walking
 
     def _check(self) -> None:

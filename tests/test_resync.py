@@ -222,6 +222,39 @@ def test_the_guard_stays_shut_until_it_is_opened(world: World) -> None:
     world.check()
 
 
+@pytest.mark.parametrize("is_walking", [False, True])
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_stored_link_that_is_refused_in_another_way_leads_to_a_walk_too(
+    world: World, status: int, is_walking: bool
+) -> None:
+    world.run(max_pages=2 if is_walking else None)
+    world.tenant.churn(30)
+    world.tenant.faults.append(Fault("status", status=status))
+    world.run()
+    world.check()
+
+
+@pytest.mark.usefixtures("every_page_is_a_package")
+def test_the_guard_of_a_walk_in_parts_opens_when_all_is_there_again(world: World) -> None:
+    """What the first parts did not show must not count for ever: each run walks anew."""
+    load(world.pipeline())
+    kept = dict(world.tenant.records)
+    _vanish(world, 0.6)
+    world.tenant.clear_requests()
+    with pytest.raises(PipelineStepFailed) as caught:
+        load(world.pipeline(), full_resync=True)
+    assert explain(caught.value).exit_code == VanishedRowsError.exit_code
+    walked = world.requests
+    with pytest.raises(PipelineStepFailed):
+        load(world.pipeline())
+    assert world.requests == walked + 1 + walked, "the last part of the old walk, and a new one"
+    assert len(world.live()) == 300
+    world.tenant.records.update(kept)
+    load(world.pipeline())
+    assert len(world.live()) == 300
+    world.check()
+
+
 def test_the_guard_may_be_set_to_nothing_at_all(world: World) -> None:
     world.run()
     _vanish(world, 1 / 300)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
@@ -90,29 +87,9 @@ class World:
         """What a scheduler without a disk of its own does between runs."""
         shutil.rmtree(self.folder / "pipelines")
 
-    def environment(self, **more: str) -> dict[str, str]:
-        """The environment of the command line: it and `run` share working folder and warehouse."""
-        return {
-            **os.environ,
-            "DLT_DATA_DIR": str(self.folder),
-            **self.engine.environment(),
-            **more,
-        }
-
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Starts the command line."""
-        return subprocess.Popen(
-            [sys.executable, str(SCRIPT), *arguments],
-            env=self.environment(**environment),
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
     def bookmark(self) -> Bookmark:
         """The bookmark that the last run left."""
-        bookmark = read_bookmark(self.pipeline(), ASSIGNMENTS)
+        bookmark = read_bookmark(self.pipeline(), "assignments")
         assert bookmark is not None
         return bookmark
 
