@@ -226,8 +226,8 @@ def test_the_earliest_start_is_allowed_and_the_day_before_is_not() -> None:
         read(start_date=before.isoformat()).check_window()
     assert str(caught.value) == (
         f"start_date {before} is too early: Protime starts a delta no earlier than {earliest}, 1"
-        f" January of the previous year. Nothing was changed. Set start_date to {earliest} or later,"
-        " or leave it out."
+        f" January of the previous year. Nothing was changed. Set start_date to {earliest} or"
+        " later, or leave it out."
     )
 
 
