@@ -14,7 +14,7 @@ from dlt.common.schema.typing import TColumnSchema
 
 from protime_source import arrow
 from protime_source.collections import Collection
-from protime_source.records import Row
+from protime_source.rows import Row
 from protime_source.values import JsonText
 
 SUFFIX = "__changes"

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from protime_source.records import Row
-from protime_source.tables import deleted, live
+from protime_source.rows import Row, deleted, live
 
 DELETE = "delete"
 """The change type of a deletion (reference/delta), compared in lower case: the documentation's

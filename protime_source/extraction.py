@@ -17,7 +17,8 @@ from protime_source.collections import Collection
 from protime_source.counts import Counts, progress
 from protime_source.delta import Delta, Page, Part
 from protime_source.reader import ROOM_FETCHED, Batch, Reader
-from protime_source.records import RecordDecoder, Row
+from protime_source.records import RecordDecoder
+from protime_source.rows import Row
 from protime_source.session import Session
 from protime_source.settings import Settings
 from protime_source.tables import TableBuilder

@@ -8,6 +8,7 @@ from dlt.common.schema.typing import TColumnSchema
 
 from protime_source.collections import Collection
 from protime_source.extraction import Extraction
+from protime_source.rows import MARKS
 from protime_source.settings import Settings
 
 
@@ -46,26 +47,6 @@ def column_hints(collection: Collection, settings: Settings) -> dict[str, TColum
         }
         for column in collection.columns
     }
-    return columns | {
-        "is_deleted": {
-            "data_type": "bool",
-            "nullable": False,
-            "hard_delete": settings.deletes == "remove",
-            "description": "Whether it is gone from Protime; the row keeps its last values.",
-        },
-        "deleted_at": {
-            "data_type": "timestamp",
-            "nullable": True,
-            "description": "When we learnt that it is gone (UTC).",
-        },
-        "delete_reason": {
-            "data_type": "text",
-            "nullable": True,
-            "description": "`announced` by the delta, or `vanished` at a resync.",
-        },
-        "synced_at": {
-            "data_type": "timestamp",
-            "nullable": False,
-            "description": "When the row was last received (UTC).",
-        },
-    }
+    marks = {name: TColumnSchema(**mark) for name, mark in MARKS.items()}
+    marks["is_deleted"]["hard_delete"] = settings.deletes == "remove"
+    return columns | marks

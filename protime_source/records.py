@@ -11,16 +11,11 @@ import msgspec
 
 from protime_source.collections import Collection, Column
 from protime_source.errors import ProtocolError
+from protime_source.rows import MARKS, Row
 from protime_source.typed import TypedDecoder
 from protime_source.values import JsonText, coerce, fits_bigint, mended, stand_in_id
 
 logger = logging.getLogger(__name__)
-
-Row = dict[str, Any]
-"""A row by column names; dates as ISO text, json as its text, fields we do not know beside them."""
-
-MARKS = frozenset({"is_deleted", "deleted_at", "delete_reason", "synced_at"})
-"""The columns that say what we know of a row, and Protime does not send."""
 
 WARNINGS_PER_COLUMN = 20
 """A mistake that all records share is not told for each of them."""
@@ -59,7 +54,7 @@ class RecordDecoder:
         self._paths = {column.path for column in collection.columns}
         self._parents = {path.rpartition(".")[0] for path in self._paths}
         self._hidden = {column.path.lower() for column in collection.hidden}
-        self._taken = {column.name for column in collection.columns} | MARKS
+        self._taken = {column.name for column in collection.columns} | MARKS.keys()
         self._events = msgspec.json.Decoder(list[_Event] | None)
         self._told: Counter[tuple[str, str]] = Counter()
 

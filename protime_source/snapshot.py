@@ -11,8 +11,8 @@ import pyarrow as pa
 from protime_source.changes import reaches
 from protime_source.errors import NotFoundError
 from protime_source.extraction import Extraction
-from protime_source.records import MARKS, Row
-from protime_source.tables import ROWS_PER_TABLE, deleted, live
+from protime_source.rows import MARKS, Row, deleted, live
+from protime_source.tables import ROWS_PER_TABLE
 from protime_source.vanished import check_share
 
 

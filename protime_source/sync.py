@@ -20,8 +20,9 @@ from protime_source.errors import (
     VanishedRowsError,
 )
 from protime_source.extraction import Extraction
+from protime_source.rows import ghost
 from protime_source.snapshot import Snapshot
-from protime_source.tables import ROWS_PER_TABLE, ghost
+from protime_source.tables import ROWS_PER_TABLE
 from protime_source.walk import Walk
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ import pyarrow as pa
 from protime_source import arrow
 from protime_source.collections import Collection
 from protime_source.reader import Batch
-from protime_source.records import MARKS, RecordDecoder, Row
+from protime_source.records import RecordDecoder
+from protime_source.rows import LIVE, MARKS, Row, live
 from protime_source.values import JsonText, is_date
 
 ROWS_PER_GROUP = 122_880
@@ -29,8 +30,7 @@ _KINDS: tuple[tuple[type, str], ...] = (
     (str, "text"),
     (datetime, "timestamp"),
 )
-_LIVE = {"is_deleted": False, "deleted_at": None, "delete_reason": None}
-_NOT_NULL = ("id", "change_version", "is_deleted", "synced_at")
+_NOT_NULL = ("id", "change_version")
 
 
 class TableBuilder:
@@ -61,10 +61,8 @@ class TableBuilder:
             for column in collection.columns
         ]
         marks = [
-            pa.field("is_deleted", pa.bool_(), nullable=False),
-            pa.field("deleted_at", arrow.TIMESTAMP),
-            pa.field("delete_reason", pa.string()),
-            pa.field("synced_at", arrow.TIMESTAMP, nullable=False),
+            pa.field(name, arrow.TYPES[str(mark["data_type"])], mark["nullable"])
+            for name, mark in MARKS.items()
         ]
         self.schema = pa.schema(documented + marks)
         self._known = frozenset(self.schema.names)
@@ -112,7 +110,7 @@ class TableBuilder:
 
     def _live(self, table: pa.Table, synced_at: datetime) -> pa.Table:
         arrays = [
-            pa.repeat(pa.scalar(_LIVE.get(field.name, synced_at), field.type), table.num_rows)
+            pa.repeat(pa.scalar(LIVE.get(field.name, synced_at), field.type), table.num_rows)
             if field.name in MARKS
             else table[field.name]
             for field in self.schema
@@ -167,34 +165,6 @@ def joined(tables: Iterable[pa.Table | None]) -> Iterator[pa.Table | None]:
             waiting = [whole.slice(whole_groups)]
     if waiting:
         yield pa.concat_tables(waiting)
-
-
-def live(row: Row, synced_at: datetime) -> Row:
-    """A row as Protime shows it now: alive, whatever it was before."""
-    return {**row, **_LIVE, "synced_at": synced_at}
-
-
-def deleted(row: Row, reason: str, learnt_at: datetime) -> Row:
-    """A row with its last-known values, marked. A row marked before keeps when we learnt of it.
-
-    Args:
-        row: The last-known row.
-        reason: `announced` or `vanished`.
-        learnt_at: When we learnt of it (UTC).
-    """
-    deleted_at = row.get("deleted_at") or learnt_at
-    return {**row, "is_deleted": True, "deleted_at": deleted_at, "delete_reason": reason}
-
-
-def ghost(synced_at: datetime, id_type: str = "bigint") -> Row:
-    """A row that no merge lets through: a delete of an id that is never held.
-
-    It makes dlt create a table that has no rows yet. A table of no rows would do, but for the
-    driver that loads into Postgres, which refuses it each time.
-    """
-    id_ = "" if id_type == "text" else -(2**63)
-    row = {"id": id_, "change_version": "", "synced_at": synced_at}
-    return deleted(row, "announced", synced_at)
 
 
 def _plain(value: Any, kind: str | None) -> Any:

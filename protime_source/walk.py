@@ -13,7 +13,8 @@ from protime_source.bookmark import Bookmark
 from protime_source.changes import EventLog
 from protime_source.extraction import Extraction
 from protime_source.reader import Batch
-from protime_source.tables import ROWS_PER_TABLE, deleted, joined
+from protime_source.rows import deleted
+from protime_source.tables import ROWS_PER_TABLE, joined
 from protime_source.vanished import check_share
 
 AT_ONCE = 10_000

@@ -16,7 +16,7 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.dialects import Client, dialect_of
 from protime_source.errors import WarehouseError
-from protime_source.records import Row
+from protime_source.rows import Row
 from protime_source.values import JsonText
 
 IDS_PER_QUERY = 20_000

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protime_source.changes import Changes, EventLog
-from protime_source.records import Row
-from protime_source.tables import deleted, live
+from protime_source.rows import Row, deleted, live
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 BEFORE = datetime(2026, 3, 1, tzinfo=UTC)

@@ -16,7 +16,8 @@ from protime_source.catalogue import ASSIGNMENTS, COLLECTIONS
 from protime_source.delta import Page
 from protime_source.demo import DemoTenant
 from protime_source.reader import Batch
-from protime_source.records import RecordDecoder, Row
+from protime_source.records import RecordDecoder
+from protime_source.rows import Row
 from protime_source.settings import Settings
 from protime_source.tables import TableBuilder
 from protime_source.values import JsonText

@@ -14,8 +14,9 @@ from protime_source.catalogue import ASSIGNMENTS
 from protime_source.delta import Page
 from protime_source.demo import DemoTenant
 from protime_source.reader import Batch
-from protime_source.records import RecordDecoder, Row
-from protime_source.tables import TableBuilder, deleted, joined, live
+from protime_source.records import RecordDecoder
+from protime_source.rows import Row, deleted, live
+from protime_source.tables import TableBuilder, joined
 from protime_source.values import JsonText
 
 NOW = datetime(2026, 3, 10, 12, 30, 0, 123456, UTC)
