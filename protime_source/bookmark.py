@@ -45,7 +45,8 @@ class Bookmark:
 
     Attributes:
         origin: Tenant, warehouse and window that it belongs to.
-        link: `nextLink` while a walk is unfinished, else `deltaLink`.
+        link: `nextLink` while a walk is unfinished, else `deltaLink`; empty when the walk must not
+            be gone on with.
         walking: Whether a walk is unfinished.
         walk_started_at: When the walk began (UTC, ISO): later than any row received before it.
         live_before: Live rows in the window when the walk began.
@@ -89,6 +90,10 @@ class Bookmark:
             contact: When it was asked for (UTC).
         """
         return replace(self, link=link, walking=walking, contact_at=contact.isoformat())
+
+    def void(self) -> Bookmark:
+        """The bookmark of a walk that must not be gone on with."""
+        return replace(self, link="")
 
     def marked(self, *, is_all: bool) -> Bookmark:
         """The bookmark when rows that vanished are marked: the walk is over when it is all."""

@@ -48,9 +48,17 @@ class WarehouseError(ProtimeError):
 
 
 class VanishedRowsError(ProtimeError):
-    """A complete walk did not show more live rows than `max_vanished_share` allows."""
+    """A complete walk did not show more live rows than `max_vanished_share` allows.
+
+    Attributes:
+        table: Which table's.
+    """
 
     exit_code = 5
+
+    def __init__(self, message: str, table: str = "") -> None:
+        super().__init__(message)
+        self.table = table
 
 
 class AlreadyRunningError(ProtimeError):

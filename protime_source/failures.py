@@ -84,7 +84,7 @@ def explain(error: BaseException) -> Failure:
     Args:
         error: What a run raised.
     """
-    chain = list(_causes(error))
+    chain = list(causes(error))
     for cause in chain:
         if failure := _known(cause):
             return failure
@@ -166,7 +166,7 @@ def _missing_destination(error: ConfigFieldMissingException) -> str:
     )
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     """From the outside in; an error that says it has no cause keeps what it happened in."""
     while error is not None:
         yield error

@@ -56,4 +56,5 @@ def _archive_loaded(pipeline: dlt.Pipeline) -> int:
     for load_id in marked:
         source = load.get_normalized_package_path(load_id)
         load.storage.rename_tree(source, load.get_loaded_package_path(load_id))
+        load.maybe_remove_completed_jobs(load_id)
     return len(marked)

@@ -16,6 +16,7 @@ from dlt.common.configuration.resolve import resolve_configuration
 from dlt.common.configuration.specs import known_sections
 from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.pipeline.configuration import PipelineConfiguration
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source.bookmark import Bookmark
 from protime_source.catalogue import COLLECTIONS
@@ -27,8 +28,9 @@ from protime_source.errors import (
     ApiError,
     SettingsError,
     UnavailableError,
+    VanishedRowsError,
 )
-from protime_source.failures import Failure, explain
+from protime_source.failures import Failure, causes, explain
 from protime_source.lock import one_run
 from protime_source.package import Job
 from protime_source.pending import load_pending
@@ -114,8 +116,23 @@ def _load_once(
     pipeline: dlt.Pipeline, session: Session, tables: tuple[str, ...], full_resync: bool
 ) -> dict[str, Counter[str]]:
     job = Job(session, Part(max_bytes=BYTES_PER_PACKAGE), full_resync)
-    pipeline.run(source_of(job, tables))
+    try:
+        pipeline.run(source_of(job, tables))
+    except PipelineStepFailed as error:
+        for cause in causes(error):
+            if isinstance(cause, VanishedRowsError):
+                _void_walk(pipeline, cause.table)
+        raise
     return {table: Counter(_metrics(pipeline, table)) for table in tables}
+
+
+def _void_walk(pipeline: dlt.Pipeline, table: str) -> None:
+    """What its first parts did not show may be there again: no run must go on with it."""
+    mark = read_bookmark(pipeline, table)
+    if mark is not None and mark.walking:
+        with pipeline.managed_state(extract_state=True) as state:
+            mark.void().write(state["sources"][NAME]["resources"][table])
+        load_pending(pipeline)
 
 
 def _is_due_again(mark: Bookmark | None, loaded: Counter[str]) -> bool:
@@ -223,6 +240,8 @@ def _consequence(failure: Failure, pipeline: dlt.Pipeline | None, *, full_resync
     if pipeline.has_pending_data:
         return "What was received is kept; the next run loads it first."
     marks = [mark for mark in _bookmarks(pipeline, COLLECTIONS).values() if mark]
+    if any(mark.walking and not mark.link for mark in marks):
+        return "The rows loaded so far are right; the next run walks over everything again."
     if any(mark.walking for mark in marks):
         return "The rows loaded so far are right; the next run goes on from there."
     if full_resync:

@@ -23,14 +23,12 @@ class Session:
         settings: The same.
         reads_on: The same.
         refused_scopes: Scopes that were of no use.
-        begun: Tables of which a walk was begun.
     """
 
     def __init__(self, settings: Settings, *, reads_on: bool = False) -> None:
         self.settings = settings
         self.reads_on = reads_on
         self.refused_scopes: set[str] = set()
-        self.begun: set[str] = set()
         self._connection = Connection(settings)
         self._transports: dict[tuple[str, str], Transport] = {}
         self._readers: dict[str, tuple[str, Reader]] = {}
@@ -57,10 +55,6 @@ class Session:
         """Ends what a load used, unless others follow."""
         if not self.reads_on:
             self._transports.pop((table, scope)).close()
-
-    def found_begun(self, table: str) -> bool:
-        """Whether a walk that goes on is an earlier run's, where one run takes it to its end."""
-        return self.reads_on and table not in self.begun
 
     def take(self, table: str, link: str) -> Reader | None:
         """The reader that reads on from a link, if there is one."""

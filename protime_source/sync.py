@@ -17,7 +17,6 @@ from protime_source.errors import (
     NotFoundError,
     ResponseError,
     TooLargeError,
-    VanishedRowsError,
 )
 from protime_source.extraction import Extraction
 from protime_source.rows import ghost
@@ -124,11 +123,6 @@ class Sync:
                 return
             except _DEAD as error:
                 self._tell_of_restart(error)
-            except VanishedRowsError as error:
-                if not self._run.session.found_begun(self._run.collection.table):
-                    raise
-                # What an earlier run saw too little of may be there again.
-                logger.warning("%s The walk was begun by an earlier run: it starts anew.", error)
         yield from self._until_one_gets_through(self._walk_from_start)
 
     def _until_one_gets_through(

@@ -33,7 +33,8 @@ def check_share(
             f" ({_percent(allowed)})."
             " No row was marked. If they are really gone, run once with"
             " SOURCES__PROTIME__MAX_VANISHED_SHARE=1.0; if not, ask Protime whether this client"
-            " may still see everybody."
+            " may still see everybody.",
+            collection.table,
         )
 
 
