@@ -156,10 +156,15 @@ def test_a_package_that_is_loaded_but_not_put_away_does_not_stop_dlt(world: Worl
     world.run()
     packages = world.folder / "pipelines" / "protime" / "load"
     loaded = max((packages / "loaded").iterdir())
+    jobs = loaded / "completed_jobs"
+    jobs.mkdir()
+    (jobs / "assignments.0123456789.0.parquet").write_bytes(b"")
     loaded.rename(packages / "normalized" / loaded.name)
     world.tenant.churn(30)
     assert load(world.pipeline()).pending == 1
     world.check()
+    assert loaded.is_dir()
+    assert not jobs.exists(), "dlt is told to delete what is loaded"
 
 
 def _refused(world: World) -> Callable[[], object]:
