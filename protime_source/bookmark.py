@@ -116,6 +116,11 @@ class Bookmark:
         return tuple(words for words, own, other in pairs if own != other)
 
     @property
+    def is_void(self) -> bool:
+        """Whether the walk must not be gone on with."""
+        return not self.link
+
+    @property
     def start(self) -> date | None:
         """First day of the window, if it has one."""
         start = self.origin.start_date

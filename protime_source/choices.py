@@ -149,10 +149,11 @@ def _set_names() -> Iterator[tuple[str, str]]:
         if found := re.match("SOURCES__?PROTIME__?", name):
             yield name, name[found.end() :].lower()
     # Not through `dlt.config`: it would note the section, secrets and all, in the pipeline's trace.
+    *sections, key = SECTION.split(".")
     for provider in dlt.config.config_providers:
-        section, _ = provider.get_value("protime", dict, None, "sources")
+        section, _ = provider.get_value(key, dict, None, *sections)
         if isinstance(section, Mapping):
-            yield from ((f"[{SECTION}] {key}", str(key).lower()) for key in section)
+            yield from ((f"[{SECTION}] {name}", str(name).lower()) for name in section)
 
 
 def is_on(name: str, value: Any) -> bool:

@@ -126,7 +126,7 @@ class Extraction:
         """The bookmark, if it belongs to this tenant, window and warehouse."""
         bookmark = Bookmark.read(self.state)
         is_default = self.settings.start_date is None
-        if bookmark is None or not bookmark.link or not self.warehouse.exists:
+        if bookmark is None or bookmark.is_void or not self.warehouse.exists:
             return None
         if other := bookmark.differs(self._origin(), start_is_default=is_default):
             table = self.collection.table

@@ -8,7 +8,7 @@ from dlt.common.schema.typing import TColumnSchema
 
 from protime_source.collections import Collection
 from protime_source.extraction import Extraction
-from protime_source.rows import MARKS
+from protime_source.rows import MARKS, NOT_NULL
 from protime_source.settings import Settings
 
 
@@ -42,7 +42,7 @@ def column_hints(collection: Collection, settings: Settings) -> dict[str, TColum
     columns: dict[str, TColumnSchema] = {
         column.name: {
             "data_type": column.type,
-            "nullable": column.name not in ("id", "change_version"),
+            "nullable": column.name not in NOT_NULL,
             "description": column.description,
         }
         for column in collection.columns

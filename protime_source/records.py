@@ -11,7 +11,7 @@ import msgspec
 
 from protime_source.collections import Collection, Column
 from protime_source.errors import ProtocolError
-from protime_source.rows import MARKS, Row
+from protime_source.rows import MARKS, NOT_NULL, Row
 from protime_source.typed import TypedDecoder
 from protime_source.values import JsonText, coerce, fits_bigint, mended, stand_in_id
 
@@ -93,7 +93,7 @@ class RecordDecoder:
                 row[column.name] = self._value(column, raw, row.get("id"))
         if not self._collection.has_version:
             row["change_version"] = row.get("change_version") or ""
-        for key in ("id", "change_version"):
+        for key in NOT_NULL:
             if row.get(key) is None:
                 raise ProtocolError(f"A record of {self._collection.name} has no usable {key}.")
         for path, raw in fields.items():

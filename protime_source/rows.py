@@ -34,6 +34,9 @@ MARKS: dict[str, TColumnSchema] = {
 }
 """Columns of every table, after those of Protime."""
 
+NOT_NULL = ("id", "change_version")
+"""Columns of Protime's that every row has."""
+
 LIVE = {"is_deleted": False, "deleted_at": None, "delete_reason": None}
 """The marks of a live row, but for `synced_at`."""
 

@@ -240,7 +240,7 @@ def _consequence(failure: Failure, pipeline: dlt.Pipeline | None, *, full_resync
     if pipeline.has_pending_data:
         return "What was received is kept; the next run loads it first."
     marks = [mark for mark in _bookmarks(pipeline, COLLECTIONS).values() if mark]
-    if any(mark.walking and not mark.link for mark in marks):
+    if any(mark.is_void for mark in marks):
         return "The rows loaded so far are right; the next run walks over everything again."
     if any(mark.walking for mark in marks):
         return "The rows loaded so far are right; the next run goes on from there."

@@ -12,7 +12,7 @@ from protime_source import arrow
 from protime_source.collections import Collection
 from protime_source.reader import Batch
 from protime_source.records import RecordDecoder
-from protime_source.rows import LIVE, MARKS, Row, live
+from protime_source.rows import LIVE, MARKS, NOT_NULL, Row, live
 from protime_source.values import JsonText, is_date
 
 ROWS_PER_GROUP = 122_880
@@ -30,7 +30,6 @@ _KINDS: tuple[tuple[type, str], ...] = (
     (str, "text"),
     (datetime, "timestamp"),
 )
-_NOT_NULL = ("id", "change_version")
 
 
 class TableBuilder:
@@ -57,7 +56,7 @@ class TableBuilder:
         self._kinds = {python: json_type if kind == "json" else kind for python, kind in _KINDS}
         self.undocumented = dict(undocumented)
         documented = [
-            pa.field(column.name, arrow.TYPES[column.type], column.name not in _NOT_NULL)
+            pa.field(column.name, arrow.TYPES[column.type], column.name not in NOT_NULL)
             for column in collection.columns
         ]
         marks = [

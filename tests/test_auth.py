@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from protime_source.demo import Behaviour, DemoTenant, Fault
 from protime_source.demo.messages import Call
 from protime_source.transport import Transport
 from tests.conftest import WorldFactory
-from tests.world import World
+from tests.world import World, claims
 
 READ, WRITE = ASSIGNMENTS.read_scope, ASSIGNMENTS.write_scope
 TOKENS = "/connect/token"
@@ -73,9 +72,7 @@ def test_it_asks_for_just_the_scopes_it_is_given(
     world: World, connect: Connect, scopes: tuple[str, ...]
 ) -> None:
     ask(world, connect(world, *scopes))
-    payload = headers(world)[0].removeprefix("Bearer ").split(".")[1]
-    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
-    assert claims["scope"] == list(scopes)
+    assert claims(headers(world)[0])["scope"] == list(scopes)
 
 
 def test_one_token_serves_many_requests(world: World, connect: Connect) -> None:

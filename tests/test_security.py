@@ -40,7 +40,7 @@ from tests.world import World
 
 PATH = ASSIGNMENTS.path
 TOKENS = "/connect/token"
-START = date(date.today().year - 1, 1, 1)
+WALK = ASSIGNMENTS.delta_start(date(date.today().year - 1, 1, 1))
 MIB = 2**20
 decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -192,7 +192,7 @@ def test_one_connection_serves_the_token_and_all_pages(
 ) -> None:
     world = make_world(page_size=10)
     caplog.set_level("DEBUG", "urllib3.connectionpool")
-    *_, last = Delta(connect(world.server), ASSIGNMENTS).follow(ASSIGNMENTS.delta_start(START))
+    *_, last = Delta(connect(world.server), ASSIGNMENTS).follow(WALK)
     assert last.delta_link
     assert world.requests > 20
     assert caplog.text.count("Starting new HTTP connection") == 1
@@ -293,7 +293,7 @@ def test_an_authority_that_was_made_known_is_trusted(
 ) -> None:
     trust()
     transport = connect(https("127.0.0.1"))
-    *_, last = Delta(transport, ASSIGNMENTS).follow(ASSIGNMENTS.delta_start(START))
+    *_, last = Delta(transport, ASSIGNMENTS).follow(WALK)
     assert last.delta_link
 
 
@@ -308,7 +308,7 @@ def test_a_proxy_sees_no_more_than_where_https_goes(
     server = https("127.0.0.1")
     with Proxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url())
-        *_, last = Delta(connect(server), ASSIGNMENTS).follow(ASSIGNMENTS.delta_start(START))
+        *_, last = Delta(connect(server), ASSIGNMENTS).follow(WALK)
     assert last.delta_link
     assert set(proxy.asked) == {("CONNECT", server.api_url.removeprefix("https://"))}
 
@@ -331,7 +331,7 @@ def test_nothing_leads_from_https_to_http(
     server = https("127.0.0.1")
     server.tenant.faults.append(Fault(kind, location=elsewhere.api_url, times=99))
     with pytest.raises(ProtocolError):
-        list(Delta(connect(server), ASSIGNMENTS).follow(ASSIGNMENTS.delta_start(START)))
+        list(Delta(connect(server), ASSIGNMENTS).follow(WALK))
     assert elsewhere.tenant.requests == []
 
 
@@ -394,7 +394,7 @@ TRICKS = [
 
 
 def walk_and_follow(delta: Delta) -> None:
-    *_, last = delta.follow(ASSIGNMENTS.delta_start(START))
+    *_, last = delta.follow(WALK)
     for _ in range(2):
         (last,) = delta.follow(last.delta_link or "")
 
@@ -445,21 +445,21 @@ def test_pages_that_lead_in_a_circle_are_told(
 ) -> None:
     world.tenant.faults += linked(*names)
     with pytest.raises(ProtocolError, match="goes in a circle"):
-        list(Delta(transport, ASSIGNMENTS).follow(ASSIGNMENTS.delta_start(START)))
+        list(Delta(transport, ASSIGNMENTS).follow(WALK))
     assert world.requests == len(names)
 
 
 def test_a_link_that_leads_to_itself_is_told(world: World, transport: Transport) -> None:
     world.tenant.faults.append(Fault("loop", times=99))
     with pytest.raises(ProtocolError, match="goes in a circle"):
-        list(Delta(transport, ASSIGNMENTS).follow(ASSIGNMENTS.delta_start(START)))
+        list(Delta(transport, ASSIGNMENTS).follow(WALK))
     assert world.requests == 2  # we write `delta`, the tenant's links have `delta=`
 
 
 def test_empty_pages_without_end_are_told(world: World, transport: Transport) -> None:
     world.tenant.faults.append(Fault("chain", times=2 * MAX_EMPTY))
     with pytest.raises(ProtocolError, match=f"{MAX_EMPTY + 1} pages in a row were empty"):
-        list(Delta(transport, ASSIGNMENTS).follow(ASSIGNMENTS.delta_start(START)))
+        list(Delta(transport, ASSIGNMENTS).follow(WALK))
     assert world.requests == MAX_EMPTY + 1
 
 
@@ -473,11 +473,11 @@ def test_only_empty_pages_in_a_row_count(
         page(value, nextLink=f"{PATH}?page={number}") for number, value in enumerate(values)
     ]
     world.tenant.faults.append(page("[[]]", deltaLink=f"{PATH}?deltaToken=x"))
-    pages = list(Delta(transport, ASSIGNMENTS).follow(ASSIGNMENTS.delta_start(START)))
+    pages = list(Delta(transport, ASSIGNMENTS).follow(WALK))
     assert [each.is_empty for each in pages] == [value == empty for value in values] + [False]
     world.tenant.faults += [page(empty, nextLink=f"{PATH}?page={number}") for number in range(3)]
     with pytest.raises(ProtocolError, match="3 pages in a row"):
-        list(Delta(transport, ASSIGNMENTS).follow(ASSIGNMENTS.delta_start(START)))
+        list(Delta(transport, ASSIGNMENTS).follow(WALK))
 
 
 def test_what_is_empty_and_what_is_not() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
@@ -23,7 +24,6 @@ from protime_source.settings import Settings
 from tests.engines import DuckDBEngine, Engine
 
 Row = dict[str, Any]
-SCRIPT = Path(__file__).parents[1] / "pipelines" / "protime_pipeline.py"
 
 
 @dataclass
@@ -226,3 +226,10 @@ def comparable(collection: Collection, values: Row) -> Row:
 
 def _iso(day: date | None) -> str | None:
     return None if day is None else day.isoformat()
+
+
+def claims(authorization: str) -> dict[str, Any]:
+    """What the access token in a header says."""
+    payload = authorization.removeprefix("Bearer ").split(".")[1]
+    found: dict[str, Any] = json.loads(urlsafe_b64decode(f"{payload}=="))
+    return found
