@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protime_source.client import ActivityLevel, Assignment, Client
+from protime_source.api.assignments import ActivityLevel, Assignment, Client
 from protime_source.errors import (
     AlreadyRunningError,
     ApiError,
@@ -22,8 +22,8 @@ from protime_source.errors import (
     VanishedRowsError,
     WarehouseError,
 )
+from protime_source.pipeline.source import install, protime
 from protime_source.settings import Settings
-from protime_source.source import install, protime
 from protime_source.version import __version__
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import Any
 import dlt
 
 from protime_source.catalogue import COLLECTIONS
-from protime_source.collections import REFERENCE
+from protime_source.catalogue.model import REFERENCE
 from protime_source.errors import SettingsError
 
 SECTION = "sources.protime"

@@ -16,8 +16,8 @@ import pendulum
 
 from protime_source import choices
 from protime_source.catalogue import COLLECTIONS
+from protime_source.catalogue.model import Collection
 from protime_source.choices import PREFIX, SECTION, wrong
-from protime_source.collections import Collection
 from protime_source.errors import SettingsError
 from protime_source.version import __version__
 

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import dlt
 
 from protime_source import protime
-from protime_source.pending import load_pending
-from protime_source.runner import load
+from protime_source.pipeline.load import load
+from protime_source.pipeline.recovery import load_pending
 from tests.engines import BigQueryEngine, DuckDBEngine, Engine, PostgresEngine
 from tests.world import World
 
@@ -104,7 +104,7 @@ KILL_POINTS: dict[str, KillPoint] = {
 
 CREATION_POINTS: dict[str, KillPoint] = {
     "unfinished database": KillPoint(
-        "protime_source.duckdb_file.duckdb", "connect", _is_unfinished
+        "protime_source.warehouse.duckdb.duckdb", "connect", _is_unfinished
     ),
     "database's name": KillPoint("shutil.os", "link", _is_unfinished),
     "unfinished database's end": KillPoint("shutil.os", "unlink", _is_there),

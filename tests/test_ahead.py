@@ -12,14 +12,14 @@ import dlt
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from protime_source.ahead import Ahead, served
 from protime_source.catalogue import ASSIGNMENTS
+from protime_source.decode.fast import TypedDecoder
 from protime_source.demo import Behaviour, Fault
-from protime_source.reader import Reader
-from protime_source.runner import load
-from protime_source.session import Session
+from protime_source.pipeline.load import load
 from protime_source.settings import Settings
-from protime_source.typed import TypedDecoder
+from protime_source.sync.prefetch import Ahead, served
+from protime_source.sync.reader import Reader
+from protime_source.sync.session import Session
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines
 from tests.world import World
@@ -143,7 +143,7 @@ def test_a_walk_is_read_on_while_a_part_of_it_is_loaded(
 def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that both threads wait for room."""
     for room in ("ROOM_FETCHED", "ROOM_DECODED"):
-        monkeypatch.setattr(f"protime_source.reader.{room}", 1)
+        monkeypatch.setattr(f"protime_source.sync.reader.{room}", 1)
 
 
 @pytest.mark.usefixtures("every_page_is_a_package", "no_room")
@@ -178,7 +178,7 @@ def test_a_walk_that_is_left_leaves_no_thread(
     make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_world(rows=20 * PAGES, page_size=10)
-    monkeypatch.setattr("protime_source.tables.TableBuilder.batch", _fails)
+    monkeypatch.setattr("protime_source.decode.tables.TableBuilder.batch", _fails)
     with pytest.raises(PipelineStepFailed):
         world.run()
     assert _settles(lambda: not _readers())

@@ -19,11 +19,11 @@ from protime_source import (
     UnauthorizedError,
     UnavailableError,
 )
-from protime_source import auth as auth_module
+from protime_source.api import auth as auth_module
+from protime_source.api.transport import Transport
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour, DemoTenant, Fault
 from protime_source.demo.messages import Call
-from protime_source.transport import Transport
 from tests.conftest import WorldFactory
 from tests.world import World, claims
 

@@ -10,9 +10,9 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import VanishedRowsError, protime
+from protime_source.cli.failures import explain
 from protime_source.demo import Behaviour, Fault
-from protime_source.failures import explain
-from protime_source.pending import load_pending
+from protime_source.pipeline.recovery import load_pending
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
 from tests.world import Moment, Row, World, timeless

@@ -12,9 +12,9 @@ import pytest
 
 from protime_source import protime
 from protime_source.catalogue import ASSIGNMENTS, COLLECTIONS
-from protime_source.collections import Collection, Column, column_name
+from protime_source.catalogue.model import Collection, Column, column_name
 from protime_source.demo import DemoTenant
-from protime_source.hints import column_hints
+from protime_source.pipeline.hints import column_hints
 from protime_source.settings import Settings
 
 DOCUMENTED: dict[str, Any] = json.loads(

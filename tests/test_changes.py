@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protime_source.changes import Changes, EventLog
-from protime_source.rows import Row, deleted, live
+from protime_source.decode.soft_delete import Row, deleted, live
+from protime_source.sync.events import Changes, EventLog
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 BEFORE = datetime(2026, 3, 1, tzinfo=UTC)

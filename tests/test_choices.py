@@ -13,7 +13,7 @@ from protime_source import SettingsError, protime
 from protime_source.catalogue import COLLECTIONS
 from protime_source.demo import Behaviour
 from protime_source.demo.behaviour import ALL_SCOPES
-from protime_source.runner import load
+from protime_source.pipeline.load import load
 from tests.command import reason, run
 from tests.world import World, claims
 

@@ -10,11 +10,11 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import protime
 from protime_source.catalogue import COLLECTIONS
+from protime_source.cli.failures import explain
 from protime_source.demo import Behaviour, Fault
 from protime_source.errors import VanishedRowsError
-from protime_source.failures import explain
-from protime_source.runner import load, read_bookmark
-from protime_source.summary import Summary
+from protime_source.pipeline.load import load, read_bookmark
+from protime_source.pipeline.summary import Summary
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines
 from tests.world import Moment, World

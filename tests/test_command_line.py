@@ -14,11 +14,11 @@ import dlt
 import pytest
 from dlt.common.configuration.exceptions import InvalidNativeValue
 
-from protime_source.console import Console
-from protime_source.counts import Counts
+from protime_source.cli.console import Console
+from protime_source.cli.failures import explain
 from protime_source.demo import Behaviour, Fault
-from protime_source.failures import explain
-from protime_source.runner import load
+from protime_source.pipeline.load import load
+from protime_source.sync.counts import Counts
 from tests.command import reason, run, run_here, start
 from tests.conftest import WorldFactory
 from tests.world import World
@@ -360,12 +360,12 @@ class Terminal(io.StringIO):
 
 
 def _long_run(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr("protime_source.counts.SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("protime_source.sync.counts.SECONDS_BETWEEN_LINES", 0)
     with Console(stream) as console:
         counts = Counts("assignments")
         counts.add_pages(1, 1000)
         counts.add_pages(1, 500)
-        logging.getLogger("protime_source.walk").warning("look out")
+        logging.getLogger("protime_source.sync.full_load").warning("look out")
         console.line("done")
     return stream.getvalue()
 

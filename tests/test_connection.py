@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from protime_source import connection
-from protime_source.connection import IN_FLIGHT, Gate
+from protime_source.api import http as connection
+from protime_source.api.http import IN_FLIGHT, Gate
 from protime_source.demo import Fault
 from tests.world import World
 

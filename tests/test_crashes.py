@@ -14,9 +14,9 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import SettingsError, WarehouseError, protime
+from protime_source.cli.failures import explain
 from protime_source.demo import Behaviour
-from protime_source.failures import explain
-from protime_source.runner import load
+from protime_source.pipeline.load import load
 from tests.command import reason, run, start
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines

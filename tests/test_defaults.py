@@ -8,8 +8,8 @@ import dlt
 import pytest
 
 from protime_source import WarehouseError, protime
-from protime_source.defaults import DUCKDB_FILE
-from protime_source.failures import explain
+from protime_source.cli.failures import explain
+from protime_source.pipeline.defaults import DUCKDB_FILE
 from tests.world import World
 
 

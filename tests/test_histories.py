@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from protime_source.runner import load
+from protime_source.pipeline.load import load
 from tests.command import SCRIPT, environment, run
 from tests.conftest import WorldFactory
 from tests.engines import (

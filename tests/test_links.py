@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from urllib3.util import parse_url
 
 from protime_source import ProtocolError, Settings
+from protime_source.api.links import absolute
+from protime_source.api.pages import Delta
+from protime_source.api.transport import Transport
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.delta import Delta
 from protime_source.demo import Behaviour
-from protime_source.links import absolute
-from protime_source.transport import Transport
 from tests.conftest import WorldFactory
 from tests.world import World
 

@@ -17,10 +17,10 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
 from protime_source import AlreadyRunningError, protime
+from protime_source.cli.failures import explain
 from protime_source.demo import Fault
-from protime_source.failures import explain
-from protime_source.lock import one_run
-from protime_source.runner import load
+from protime_source.pipeline.load import load
+from protime_source.pipeline.lock import one_run
 from tests.command import reason, run, start
 from tests.engines import sql_engines
 from tests.world import Moment, World

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from protime_source.api.pages import SMALL, Page
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.delta import SMALL, Page
+from protime_source.cli.failures import explain
 from protime_source.demo import Fault
-from protime_source.failures import explain
-from protime_source.runner import load
+from protime_source.pipeline.load import load
 from tests.world import World
 
 LONG = b'[{"id":1,"comments":"%b"}]' % (b"x" * SMALL)

@@ -16,7 +16,7 @@ import pytest
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from protime_source import protime
-from protime_source.runner import load
+from protime_source.pipeline.load import load
 from tests.engines import PostgresEngine, every_engine
 from tests.world import Moment, World
 

@@ -18,8 +18,8 @@ import pytest
 
 from protime_source import ProtimeError, Settings
 from protime_source.catalogue import ASSIGNMENTS
+from protime_source.cli.failures import STOPPED
 from protime_source.demo import Behaviour
-from protime_source.failures import STOPPED
 from tests.world import World
 
 ROOT = Path(__file__).parent.parent

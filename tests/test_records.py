@@ -12,15 +12,15 @@ import pytest
 from dlt.common.schema import Schema
 
 from protime_source import ProtocolError
+from protime_source.api.pages import Page
 from protime_source.catalogue import ASSIGNMENTS, COLLECTIONS
-from protime_source.delta import Page
+from protime_source.decode.soft_delete import Row
+from protime_source.decode.tables import TableBuilder
+from protime_source.decode.tolerant import RecordDecoder
+from protime_source.decode.values import JsonText
 from protime_source.demo import DemoTenant
-from protime_source.reader import Batch
-from protime_source.records import RecordDecoder
-from protime_source.rows import Row
 from protime_source.settings import Settings
-from protime_source.tables import TableBuilder
-from protime_source.values import JsonText
+from protime_source.sync.reader import Batch
 
 KEYS = {"id": 7, "changeVersion": "0000090200004BD0000A"}
 LEVELS = [{"level": 1, "activityDefinition": {"id": "0b9e", "name": "Ä"}}]

@@ -31,12 +31,12 @@ from protime_source import (
     WarehouseError,
     protime,
 )
+from protime_source.api.pages import Delta
+from protime_source.api.redaction import RedactingFilter, hide, redact, redact_http_logs
+from protime_source.api.transport import Transport
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.delta import Delta
+from protime_source.cli.failures import explain
 from protime_source.demo import Fault
-from protime_source.failures import explain
-from protime_source.redaction import RedactingFilter, hide, redact, redact_http_logs
-from protime_source.transport import Transport
 from tests.engines import PostgresEngine
 from tests.servers.postgres import PostgresServer
 from tests.world import World

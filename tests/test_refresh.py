@@ -9,8 +9,8 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import WarehouseError, protime
-from protime_source.failures import explain
-from protime_source.runner import load
+from protime_source.cli.failures import explain
+from protime_source.pipeline.load import load
 from tests.engines import ENGINES
 from tests.world import World
 

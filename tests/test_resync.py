@@ -11,14 +11,14 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import UnavailableError, VanishedRowsError
-from protime_source.delta import Part
+from protime_source.api.pages import Part
+from protime_source.cli.failures import explain
 from protime_source.demo import Behaviour, Fault
-from protime_source.failures import explain
-from protime_source.package import Job
-from protime_source.runner import load
-from protime_source.session import Session
+from protime_source.pipeline.load import load
+from protime_source.pipeline.package import Job
+from protime_source.pipeline.source import source_of
 from protime_source.settings import Settings
-from protime_source.source import source_of
+from protime_source.sync.session import Session
 from tests.conftest import WorldFactory
 from tests.engines import every_engine, sql_engines
 from tests.world import World
@@ -367,7 +367,7 @@ def test_more_changes_than_are_read_of_one_answer_lead_to_a_walk(
     """The delta would be as large in each run to come, and each would keep it alive."""
     world.run()
     world.tenant.churn(250, seed=1)
-    monkeypatch.setattr("protime_source.answers.MAX_BODY", 30_000)
+    monkeypatch.setattr("protime_source.api.responses.MAX_BODY", 30_000)
     world.run()
     world.check()
     assert "more changes since the last run than are read of one answer" in caplog.text
@@ -386,7 +386,7 @@ def test_walks_that_are_begun_over_and_over_come_to_an_end(make_world: WorldFact
 
 def _lose_75_rows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than are marked at once."""
-    monkeypatch.setattr("protime_source.walk.AT_ONCE", 20)
+    monkeypatch.setattr("protime_source.sync.full_load.AT_ONCE", 20)
     world.run()
     for id_ in sorted(world.tenant.records)[::4]:
         world.tenant.delete(id_)

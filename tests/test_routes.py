@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from protime_source import UnavailableError
+from protime_source.api.http import Connection
+from protime_source.api.transport import Transport
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.connection import Connection
 from protime_source.settings import Settings
-from protime_source.transport import Transport
 from tests.servers.proxy import Proxy, forget_proxies
 from tests.world import World
 

@@ -28,12 +28,12 @@ from protime_source import (
     SettingsError,
     UnavailableError,
 )
-from protime_source import delta as delta_module
-from protime_source.answers import MAX_BODY
+from protime_source.api import pages as delta_module
+from protime_source.api.pages import MAX_EMPTY, Delta, Page
+from protime_source.api.responses import MAX_BODY
+from protime_source.api.transport import Transport
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.delta import MAX_EMPTY, Delta, Page
 from protime_source.demo import DemoServer, DemoTenant, Fault
-from protime_source.transport import Transport
 from tests.conftest import WorldFactory
 from tests.servers.proxy import Proxy, forget_proxies
 from tests.world import World
@@ -132,7 +132,7 @@ def test_after_an_answer_that_was_too_large_the_next_one_is_read(
 GREEDY = """
 import resource, sys
 from protime_source import ProtocolError, Settings
-from protime_source.transport import Transport
+from protime_source.api.transport import Transport
 
 def peak():
     unit = 1 if sys.platform == "darwin" else 1024

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from protime_source import Client, Settings, SettingsError
-from protime_source.auth import ClientCredentials
+from protime_source.api.auth import ClientCredentials
+from protime_source.api.transport import Transport
 from protime_source.settings import earliest_start
-from protime_source.transport import Transport
 from protime_source.version import __version__
 
 GIVEN = {"tenant": "acme", "client_id": "id-of-acme", "client_secret": "secret-of-acme"}

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 from dlt.common.schema import Schema
 
+from protime_source.api.pages import Page
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.delta import Page
+from protime_source.decode.soft_delete import Row, deleted, live
+from protime_source.decode.tables import TableBuilder, joined
+from protime_source.decode.tolerant import RecordDecoder
+from protime_source.decode.values import JsonText
 from protime_source.demo import DemoTenant
-from protime_source.reader import Batch
-from protime_source.records import RecordDecoder
-from protime_source.rows import Row, deleted, live
-from protime_source.tables import TableBuilder, joined
-from protime_source.values import JsonText
+from protime_source.sync.reader import Batch
 
 NOW = datetime(2026, 3, 10, 12, 30, 0, 123456, UTC)
 EARLIER = datetime(2026, 3, 9, tzinfo=UTC)
@@ -256,7 +256,7 @@ def test_rows_read_back_from_a_table_make_the_same_table() -> None:
 
 def test_small_tables_are_joined_to_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows stay in their order; a rest comes at the end, and before other columns."""
-    monkeypatch.setattr("protime_source.tables.ROWS_PER_GROUP", 10)
+    monkeypatch.setattr("protime_source.decode.tables.ROWS_PER_GROUP", 10)
     numbers = pa.table({"id": range(47)})
     parts = [numbers.slice(first, size) for first, size in ((0, 4), (4, 4), (8, 4), (12, 23))]
     other = pa.table({"id": range(47, 50), "colour": ["red"] * 3})

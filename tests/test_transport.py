@@ -23,10 +23,10 @@ from protime_source import (
     Settings,
     UnavailableError,
 )
+from protime_source.api.http import Gate
+from protime_source.api.transport import Transport
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.connection import Gate
 from protime_source.demo import Fault
-from protime_source.transport import Transport
 from tests.world import World
 
 PATH = ASSIGNMENTS.path

@@ -15,7 +15,7 @@ from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import SettingsError, protime
-from protime_source.failures import explain
+from protime_source.cli.failures import explain
 from tests.world import Moment, World
 
 
@@ -120,7 +120,7 @@ else:
     importlib.reload(protime_source)
     run()
     names = [each.__name__ for each in trace.TRACKING_MODULES]
-    assert names.count("protime_source.keeper") == 1, names
+    assert names.count("protime_source.pipeline.hooks") == 1, names
 """
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from protime_source import WarehouseError, protime
-from protime_source.dialects import BigQuery
-from protime_source.failures import explain
+from protime_source.cli.failures import explain
+from protime_source.warehouse.dialect import BigQuery
 from tests.world import World
 
 

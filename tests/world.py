@@ -14,13 +14,13 @@ from typing import Any
 import dlt
 
 from protime_source import protime
-from protime_source.bookmark import Bookmark
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.collections import Collection
+from protime_source.catalogue.model import Collection
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.demo.messages import Call
-from protime_source.runner import read_bookmark
+from protime_source.pipeline.load import read_bookmark
 from protime_source.settings import Settings
+from protime_source.sync.bookmark import Bookmark
 from tests.engines import DuckDBEngine, Engine
 
 Row = dict[str, Any]

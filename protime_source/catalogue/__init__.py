@@ -18,7 +18,7 @@ from protime_source.catalogue import (
     totals,
 )
 from protime_source.catalogue.assignments import ASSIGNMENTS
-from protime_source.collections import Collection
+from protime_source.catalogue.model import Collection
 
 
 def _collections(*modules: ModuleType) -> dict[str, Collection]:

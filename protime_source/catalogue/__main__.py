@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from protime_source.catalogue import COLLECTIONS
-from protime_source.collections import Collection
+from protime_source.catalogue.model import Collection
 
 _HEAD = ("collection", "table", "key", "scope", "how", "filter", "sensitive columns")
 

@@ -11,7 +11,7 @@ from protime_source.catalogue.fields import (
     levels_view,
     translated,
 )
-from protime_source.collections import ArrayView, Collection, column
+from protime_source.catalogue.model import ArrayView, Collection, column
 
 ACTIVITY_DURATIONS = Collection(
     name="activity-durations",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protime_source.catalogue.fields import KEYS, levels_view
-from protime_source.collections import Collection, column
+from protime_source.catalogue.model import Collection, column
 
 ASSIGNMENTS = Collection(
     name="assignments",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protime_source.catalogue.fields import DATE, KEYS, PERSON, translated
-from protime_source.collections import Collection, column
+from protime_source.catalogue.model import Collection, column
 
 BREAKS = Collection(
     name="breaks",

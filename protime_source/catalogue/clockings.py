@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protime_source.catalogue.fields import ACTIVITY_LEVELS, DATE, KEYS, PERSON, levels_view
-from protime_source.collections import Collection, column
+from protime_source.catalogue.model import Collection, column
 
 CLOCKINGS = Collection(
     name="clockings",

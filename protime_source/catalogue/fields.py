@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protime_source.collections import ArrayView, Column, column
+from protime_source.catalogue.model import ArrayView, Column, column
 
 _VERSION = Column(
     "change_version", "changeVersion", "text", "Orders changes: compares as text, higher is newer."

@@ -13,10 +13,10 @@ from typing import Any, TextIO
 import dlt
 import duckdb
 
-from protime_source.client import ActivityLevel, Assignment, Client
+from protime_source.api.assignments import ActivityLevel, Assignment, Client
 from protime_source.demo.server import DemoServer
 from protime_source.demo.tenant import DemoTenant
-from protime_source.runner import load
+from protime_source.pipeline.load import load
 from protime_source.settings import Settings, earliest_start
 
 FILE = Path("protime_demo.duckdb")

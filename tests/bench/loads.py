@@ -66,7 +66,7 @@ def fetch(url: str, folder: Path) -> None:
 
 def source(url: str, folder: Path) -> None:
     """This source, as its command line runs it."""
-    from protime_source.runner import main
+    from protime_source.pipeline.load import main
 
     if code := main():
         sys.exit(code)

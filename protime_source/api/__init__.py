@@ -1,0 +1,1 @@
+"""Protime over HTTP."""

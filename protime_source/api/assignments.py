@@ -1,0 +1,238 @@
+"""Assignments, one at a time: create, get, update, delete.
+
+What the tutorial on assignments does by hand (documentation:
+tutorials/first-assignment-integration), in a line each:
+
+    with Client.from_config() as client:
+        new = client.assignments.create(Assignment(person_id=1, from_date=date(2026, 3, 10)))
+        assignment = client.assignments.get(new)
+        client.assignments.update(new, replace(assignment, comments="Morning shift"))
+        client.assignments.delete(new)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Self
+
+import msgspec
+
+from protime_source.api.transport import Transport
+from protime_source.catalogue import ASSIGNMENTS
+from protime_source.errors import ProtocolError
+from protime_source.settings import Settings
+
+_SCALARS = {
+    "start_time_in_minutes": "startTimeInMinutes",
+    "end_time_in_minutes": "endTimeInMinutes",
+    "break_duration_in_minutes": "breakDurationInMinutes",
+    "comments": "comments",
+}
+"""Fields that go out as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivityLevel:
+    """What is worked on, at one level of the activity structure.
+
+    Attributes:
+        level: Number of the level, from 1.
+        activity_definition_id: GUID of the activity definition.
+        other: Fields that Protime sent and this class does not know, as in `Assignment`.
+    """
+
+    level: int
+    activity_definition_id: str
+    other: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """An assignment, with the names that the warehouse table has.
+
+    Attributes:
+        person_id: The person it is for.
+        from_date: First day.
+        until_date: Last day.
+        start_time_in_minutes: Start in minutes since local midnight, -1440 to 2880.
+        end_time_in_minutes: End in minutes since local midnight, -1440 to 2880.
+        break_duration_in_minutes: Length of the break in minutes.
+        comments: Free text.
+        activity_levels: Activity definition per level.
+        id: Protime's id; read-only.
+        change_version: Orders changes, compares as text; read-only.
+        is_rejected: Whether it was rejected; read-only.
+        other: Fields that Protime sent and this class does not know. An update sends them back,
+            since Protime empties what an update leaves out.
+    """
+
+    person_id: int
+    from_date: date
+    until_date: date | None = None
+    start_time_in_minutes: int | None = None
+    end_time_in_minutes: int | None = None
+    break_duration_in_minutes: int | None = None
+    comments: str | None = None
+    activity_levels: tuple[ActivityLevel, ...] = ()
+    id: int | None = None
+    change_version: str | None = None
+    is_rejected: bool | None = None
+    other: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+class Assignments:
+    """The assignments of a tenant. Not available with Planning Flex or Shift (403).
+
+    Args:
+        transport: The way to the API.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, assignment: Assignment) -> int:
+        """Creates one (documentation: reference/collections/assignments/post).
+
+        It is never sent twice on its own, since nothing says that Protime would recognise it: after
+        an `UnavailableError` look whether it is there.
+
+        Returns:
+            The new id, from the answer's `Location`.
+
+        Raises:
+            BadRequestError: When Protime finds it not valid; `reasons` says why.
+            ApiError: When it was not accepted otherwise.
+        """
+        response = self._transport.send("POST", ASSIGNMENTS.path, _to_json(assignment))
+        location = response.headers.get("Location", "")
+        if not (new := location.rstrip("/").rpartition("/")[2]).isdecimal():
+            raise ProtocolError("Protime created the assignment but did not say its id (Location).")
+        return int(new)
+
+    def get(self, id_: int) -> Assignment:
+        """Gets one (documentation: reference/collections/assignments/get).
+
+        Raises:
+            NotFoundError: When there is none with this id.
+            ApiError: When there is no usable answer.
+        """
+        record: dict[str, Any] = self._transport.get(
+            _path(id_), msgspec.json.Decoder(dict[str, Any]).decode
+        )
+        try:
+            return _from_json(record)
+        except (KeyError, TypeError, ValueError) as error:
+            kind = type(error).__name__
+            raise ProtocolError(f"Assignment {id_} is not as documented ({kind}).") from error
+
+    def update(self, id_: int, assignment: Assignment) -> None:
+        """Replaces one as a whole (documentation: reference/collections/assignments/put).
+
+        Take what `get` gave and `dataclasses.replace` what is to change: Protime knows no partial
+        update.
+
+        Raises:
+            NotFoundError: When there is none with this id.
+            BadRequestError: When Protime finds it not valid; `reasons` says why.
+            ApiError: When it was not accepted otherwise.
+        """
+        self._transport.send("PUT", _path(id_), _to_json(assignment))
+
+    def delete(self, id_: int) -> None:
+        """Deletes one (documentation: reference/collections/assignments/delete).
+
+        Raises:
+            ApiError: When Protime refuses; the status for an unknown id is not documented.
+        """
+        self._transport.send("DELETE", _path(id_))
+
+
+class Client:
+    """A tenant, to read and write single records.
+
+    Args:
+        settings: The tenant.
+
+    Attributes:
+        assignments: Its assignments.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._transport = Transport(settings, [ASSIGNMENTS.read_scope, ASSIGNMENTS.write_scope])
+        self.assignments = Assignments(self._transport)
+
+    @classmethod
+    def from_config(cls, **settings: Any) -> Self:
+        """A client with the settings that the source has.
+
+        Args:
+            **settings: Any of `Settings`, in place of dlt's configuration.
+
+        Raises:
+            SettingsError: When a setting is missing or wrong.
+        """
+        return cls(Settings.from_config(**settings))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._transport.close()
+
+
+def _path(id_: int) -> str:
+    return f"{ASSIGNMENTS.path}/{int(id_)}"
+
+
+def _to_json(assignment: Assignment) -> dict[str, Any]:
+    """The writable fields; absent ones are left out, which empties them."""
+    body = {path: getattr(assignment, name) for name, path in _SCALARS.items()}
+    body |= {"from": assignment.from_date.isoformat()}
+    if assignment.until_date is not None:
+        body["until"] = assignment.until_date.isoformat()
+    if assignment.activity_levels:
+        body["activityLevels"] = [
+            _with_id(each.other, "activityDefinition", each.activity_definition_id)
+            | {"level": each.level}
+            for each in assignment.activity_levels
+        ]
+    known = {field: value for field, value in body.items() if value is not None}
+    return _with_id(assignment.other, "person", assignment.person_id) | known
+
+
+def _with_id(other: dict[str, Any], name: str, id_: object) -> dict[str, Any]:
+    return {**other, name: {**other.get(name, {}), "id": id_}}
+
+
+def _without_id(record: dict[str, Any], name: str) -> tuple[Any, dict[str, Any]]:
+    """The id in a member, and what is left of the record without it."""
+    inner = dict(record[name])
+    id_ = inner.pop("id")
+    rest = {key: value for key, value in record.items() if key != name}
+    return id_, {**rest, name: inner} if inner else rest
+
+
+def _level(record: dict[str, Any]) -> ActivityLevel:
+    definition, left = _without_id(record, "activityDefinition")
+    return ActivityLevel(level=left.pop("level"), activity_definition_id=definition, other=left)
+
+
+def _from_json(record: dict[str, Any]) -> Assignment:
+    person, left = _without_id(record, "person")
+    until, levels = left.pop("until", None), left.pop("activityLevels", None) or ()
+    return Assignment(
+        person_id=person,
+        from_date=date.fromisoformat(left.pop("from")),
+        until_date=until and date.fromisoformat(until),
+        activity_levels=tuple(map(_level, levels)),
+        id=left.pop("id", None),
+        change_version=left.pop("changeVersion", None),
+        is_rejected=left.pop("isRejected", None),
+        **{name: left.pop(path, None) for name, path in _SCALARS.items()},
+        other=left,
+    )

@@ -1,0 +1,1 @@
+"""All that touches dlt's running state."""
