@@ -38,6 +38,6 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _stop)
     arguments = _arguments()
 
-    from protime_source.pipeline.load import main
+    from protime_source.cli.main import main
 
     sys.exit(main(full_resync=arguments.full_resync))

@@ -13,6 +13,7 @@ from protime_source.errors import (
     NotFoundError,
     ProtimeError,
     ProtocolError,
+    RefusedCollectionsError,
     ResponseError,
     ScopeError,
     SettingsError,
@@ -22,7 +23,8 @@ from protime_source.errors import (
     VanishedRowsError,
     WarehouseError,
 )
-from protime_source.pipeline.source import install, protime
+from protime_source.pipeline.load import load
+from protime_source.pipeline.source import protime
 from protime_source.settings import Settings
 from protime_source.version import __version__
 
@@ -39,6 +41,7 @@ __all__ = [
     "NotFoundError",
     "ProtimeError",
     "ProtocolError",
+    "RefusedCollectionsError",
     "ResponseError",
     "ScopeError",
     "Settings",
@@ -49,7 +52,6 @@ __all__ = [
     "VanishedRowsError",
     "WarehouseError",
     "__version__",
+    "load",
     "protime",
 ]
-
-install()

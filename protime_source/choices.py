@@ -59,7 +59,9 @@ def collections(value: Any, structures: tuple[str, ...]) -> tuple[str, ...]:
     tables = tuple(dict.fromkeys(name.replace("-", "_") for name in names(value)))
     if tables == (ALL,):
         return tuple(
-            table for table, each in COLLECTIONS.items() if structures or "{" not in each.below
+            table
+            for table, each in COLLECTIONS.items()
+            if structures or "{" not in each.path_template
         )
     unknown = ", ".join(table for table in tables if table not in COLLECTIONS)
     if unknown or not tables:

@@ -73,6 +73,21 @@ class ApiError(ProtimeError):
     exit_code = 3
 
 
+class RefusedCollectionsError(ApiError):
+    """R."""
+
+    def __init__(self, message: str, tables=(), summary=None) -> None:
+        super().__init__(message)
+        self.tables = tuple(tables)
+        self.summary = summary
+
+
+def causes(error):
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 class AuthenticationError(ApiError):
     """The token endpoint refused the credentials, or a scope."""
 

@@ -72,7 +72,7 @@ class Settings:
     history: bool = False
 
     @classmethod
-    def from_config(cls, **explicit: Any) -> Settings:
+    def from_config(cls, *, complete: bool = True, **explicit: Any) -> Settings:
         """Reads and checks the settings.
 
         Only the section `sources.protime` counts. dlt's injection would go on to look for a bare
@@ -97,6 +97,8 @@ class Settings:
         given = {name: value for name, value in explicit.items() if value is not None}
         found = {name: _configured(name) for name in names if name not in given}
         values = given | {name: value for name, value in found.items() if value is not None}
+        if not complete:
+            values = {**dict.fromkeys(REQUIRED, "x"), **values}
         if missing := [name for name in REQUIRED if not str(values.get(name, "")).strip()]:
             raise SettingsError(_missing(missing))
         settings = cls(**_chosen({**values, **{name: str(values[name]) for name in REQUIRED}}))
@@ -150,16 +152,18 @@ class Settings:
         return f"dlt-source-protime/{__version__} ({company})"
 
     def collection(self, table: str) -> Collection:
-        """A collection as it is to be loaded: its columns, references and branches."""
+        """A collection as it is to be loaded: its columns, references and path_parameters."""
         wanted = [each.partition(".") for each in self.sensitive_columns]
         found = COLLECTIONS[table].without_sensitive(
             frozenset(column for of, _, column in wanted if of == table)
         )
-        if "{" not in found.below:
+        if "{" not in found.path_template:
             return found.with_references(self.external_references.get(table, ""))
         pairs = [each.split("/") for each in self.activity_structures]
-        branches = ({"structure_version": guid, "level": int(level)} for guid, level in pairs)
-        return replace(found, branches=tuple(branches))
+        path_parameters = (
+            {"structure_version": guid, "level": int(level)} for guid, level in pairs
+        )
+        return replace(found, path_parameters=tuple(path_parameters))
 
     def window_start(self) -> date:
         """First day of the delta's date filter.

@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from unittest import mock
 
-from protime_source.pipeline.load import main
+from protime_source.cli.main import main
 from tests.world import World
 
 SCRIPT = Path(__file__).parent.parent / "pipelines" / "protime_pipeline.py"

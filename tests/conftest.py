@@ -116,11 +116,11 @@ def world(make_world: WorldFactory) -> World:
 @pytest.fixture
 def every_page_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that dlt has the rows of a page before the next one is used."""
-    monkeypatch.setattr("protime_source.sync.reader.BYTES_PER_BATCH", 1)
+    monkeypatch.setattr("protime_source.sync.prefetch.BATCH_BYTES", 1)
     monkeypatch.setattr("protime_source.decode.tables.ROWS_PER_GROUP", 1)
 
 
 @pytest.fixture
 def every_page_is_a_package(every_page_is_a_table: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a run loads each page of a walk before it takes the next one."""
-    monkeypatch.setattr("protime_source.pipeline.load.BYTES_PER_PACKAGE", 1)
+    monkeypatch.setattr("protime_source.pipeline.load.PACKAGE_BYTES", 1)

@@ -271,7 +271,7 @@ class Histories(RuleBasedStateMachine):
         self._check()
 
     def _load(self, **arguments: Any) -> None:
-        sizes = {"runner.BYTES_PER_PACKAGE": 4000, "reader.BYTES_PER_BATCH": 1, "walk.AT_ONCE": 1}
+        sizes = {"pipeline.load.PACKAGE_BYTES": 4000, "sync.prefetch.BATCH_BYTES": 1}
         with ExitStack() as patches:
             for name, size in sizes.items() if self.in_parts else ():
                 patches.enter_context(patch(f"protime_source.{name}", size))
@@ -310,7 +310,11 @@ class Histories(RuleBasedStateMachine):
         """Whether no package is left, and no walk unfinished."""
         pipeline = self.world.pipeline()
         bookmark = read_bookmark(pipeline, "assignments")
-        return not pipeline.has_pending_data and bookmark is not None and not bookmark.walking
+        return (
+            not pipeline.has_pending_data
+            and bookmark is not None
+            and not bookmark.full_load_in_progress
+        )
 
     def _check(self) -> None:
         """After a run that succeeded and is complete."""

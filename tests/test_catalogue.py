@@ -14,7 +14,7 @@ from protime_source import protime
 from protime_source.catalogue import ASSIGNMENTS, COLLECTIONS
 from protime_source.catalogue.model import Collection, Column, column_name
 from protime_source.demo import DemoTenant
-from protime_source.pipeline.hints import column_hints
+from protime_source.pipeline.source import column_hints
 from protime_source.settings import Settings
 
 DOCUMENTED: dict[str, Any] = json.loads(

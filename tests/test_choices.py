@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from protime_source import SettingsError, protime
+from protime_source import RefusedCollectionsError, SettingsError, protime
 from protime_source.catalogue import COLLECTIONS
 from protime_source.demo import Behaviour
 from protime_source.demo.behaviour import ALL_SCOPES
@@ -92,25 +92,6 @@ def test_only_the_scopes_in_use_are_asked_for(world: World) -> None:
     assert sorted(scope for each in tokens for scope in claims(each)["scope"]) == sorted(asked)
 
 
-@pytest.mark.parametrize("status", [401, 403])
-@pytest.mark.parametrize("kind", ["refuse", "omit", "api"])
-def test_a_refusal_does_not_stop_the_others(
-    world: World, caplog: pytest.LogCaptureFixture, kind: Any, status: Any
-) -> None:
-    how: dict[str, Any] = {"missing_scope_status": status, "granted_scopes": without("people.read")}
-    world.tenant.behaviour = Behaviour(unknown_scope="omit" if kind == "api" else kind, **how)
-    summary = load(world.pipeline(), collections=["assignments", "people", "contracts"])
-    assert set(summary.tables) == {"assignments", "contracts"}
-    assert summary.refused == ("people",)
-    assert "connector-protimeapi-people.read" in summary.refusal
-    assert "connector-protimeapi-people.read" in caplog.text
-    world.check()
-    world.check_tables("contracts")
-    world.tenant.behaviour = Behaviour()
-    assert load(world.pipeline(), collections=["people"]).refusal == ""
-    world.check_tables("people")
-
-
 def test_a_refusal_of_all_is_an_error(world: World) -> None:
     world.tenant.behaviour = Behaviour(granted_scopes=without("people.read", "contracts.read"))
     with pytest.raises(Exception, match=r"does not give this client the scope"):
@@ -124,10 +105,11 @@ def test_a_structure_that_is_not_there_does_not_stop_the_others(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     tables = ("assignments", "activity_definitions")
-    summary = load(world.pipeline(), collections=tables, activity_structures=NOWHERE)
-    assert set(summary.tables) == {"assignments"}
-    assert summary.absent == ("activity_definitions",)
-    assert "Check the setting activity_structures" in summary.refusal
+    with pytest.raises(
+        RefusedCollectionsError, match="Check the setting activity_structures"
+    ) as caught:
+        load(world.pipeline(), collections=tables, activity_structures=NOWHERE)
+    assert caught.value.tables == ("activity_definitions",)
     assert f"Check {NOWHERE} in the setting activity_structures" in caplog.text
     world.check()
 

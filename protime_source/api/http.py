@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
 import time
@@ -32,7 +33,8 @@ from protime_source.api.responses import Answer, RateLimitedError, place, raise_
 from protime_source.api.routes import Routes
 from protime_source.errors import ProtimeError, SettingsError, UnavailableError, first_line
 from protime_source.settings import Settings
-from protime_source.sync.counts import progress
+
+progress = logging.getLogger("protime_source.progress")
 
 IN_FLIGHT = 4
 """Requests that are on their way at once. Protime limits them; how many is not documented."""
@@ -256,3 +258,29 @@ def _innermost(error: BaseException) -> BaseException:
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return error
+
+
+class HttpClient:
+    def __init__(self, settings):
+        self._c = Connection(settings).open()
+        self.settings = settings
+
+    def session(self, scopes):
+        from protime_source.api.transport import Transport
+
+        class S(Transport):
+            @property
+            def request_count(self):
+                return self.requests
+
+            @request_count.setter
+            def request_count(self, v):
+                self.requests = v
+
+        return S(self.settings, scopes, self._c)
+
+    def close(self):
+        self._c._routes.close()
+
+
+ApiSession = object

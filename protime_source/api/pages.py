@@ -224,3 +224,7 @@ class Delta:
                 f"Protime's paging of {self._collection.name} does not end: {empty} pages in a row"
                 " were empty. Run again later, and ask Protime if it stays so."
             )
+
+
+def iter_pages(session, collection, link):
+    return Delta(session, collection).follow(link)

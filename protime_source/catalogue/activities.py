@@ -57,7 +57,7 @@ ACTIVITY_DEFINITIONS = Collection(
     name="activity-definitions",
     documentation="https://documentation.myprotime.eu/protimeapi/concepts/activity-structure-model/",
     has_delta=False,
-    below="activity-structure-versions/{structure_version}/levels/{level}/activity-definitions",
+    path_template="activity-structure-versions/{structure_version}/levels/{level}/activity-definitions",
     columns=(
         *GUID_KEYS,
         column("structureVersion", "text", "Activity structure version, a GUID."),

@@ -81,11 +81,11 @@ class Collection:
         references: Collections whose external references its delta can add.
         deleted_status: The `status` of a record that is deleted but still shown.
         has_version: Whether its records surely carry a `changeVersion`.
-        below: Where it lies below the API's root, when not under its name; with columns in
+        path_template: Where it lies path_template the API's root, when not under its name; with columns in
             braces, whose values the settings give.
-        hidden: The fields that are documented and not loaded.
+        excluded: The fields that are documented and not loaded.
         requested: The external references to ask for, as Protime writes them.
-        branches: The values of the braces in `below` to walk over.
+        path_parameters: The values of the braces in `path_template` to walk over.
     """
 
     name: str
@@ -98,10 +98,10 @@ class Collection:
     references: tuple[str, ...] = ()
     deleted_status: str = ""
     has_version: bool = True
-    below: str = ""
-    hidden: tuple[Column, ...] = ()
+    path_template: str = ""
+    excluded: tuple[Column, ...] = ()
     requested: str = ""
-    branches: tuple[Mapping[str, Any], ...] = ({},)
+    path_parameters: tuple[Mapping[str, Any], ...] = ({},)
 
     @property
     def table(self) -> str:
@@ -111,7 +111,7 @@ class Collection:
     @property
     def path(self) -> str:
         """Path of the list on the API host."""
-        return f"{API_PATH}/{self.below or self.name}"
+        return f"{API_PATH}/{self.path_template or self.name}"
 
     @property
     def id_type(self) -> ColumnType:
@@ -134,7 +134,7 @@ class Collection:
         return f"connector-protimeapi-{self.name}.write"
 
     @property
-    def shape(self) -> str:
+    def column_selection(self) -> str:
         """What the settings changed about its columns; a walk is needed when it changes."""
         loaded = [column.name for column in self.columns if column.sensitive]
         return " ".join([*loaded, self.requested]).strip()
@@ -157,9 +157,9 @@ class Collection:
 
     def without_sensitive(self, wanted: frozenset[str]) -> Collection:
         """This collection without its sensitive columns, but for those that are wanted."""
-        hidden = tuple(c for c in self.columns if c.sensitive and c.name not in wanted)
-        kept = tuple(c for c in self.columns if c not in hidden)
-        return replace(self, columns=kept, hidden=hidden)
+        excluded = tuple(c for c in self.columns if c.sensitive and c.name not in wanted)
+        kept = tuple(c for c in self.columns if c not in excluded)
+        return replace(self, columns=kept, excluded=excluded)
 
     def with_references(self, requested: str) -> Collection:
         """This collection with external references (documentation: reference/external-references).

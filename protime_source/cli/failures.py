@@ -17,7 +17,7 @@ from dlt.common.destination.exceptions import DestinationException, UnknownDesti
 from dlt.common.exceptions import SignalReceivedException
 
 from protime_source.api.redaction import redact
-from protime_source.errors import ProtimeError, SettingsError, WarehouseError, first_line
+from protime_source.errors import ProtimeError, SettingsError, WarehouseError, causes, first_line
 
 STOPPED = 128
 """The exit code of a run stopped by a signal is this and the signal's number, as in shells."""

@@ -23,7 +23,7 @@ _FIELD_TYPES: dict[ColumnType, Any] = {
 }
 
 
-class TypedDecoder:
+class FastDecoder:
     """Decodes records of one collection by a typed struct, six times as fast as dictionaries.
 
     Args:
@@ -33,10 +33,10 @@ class TypedDecoder:
     def __init__(self, collection: Collection) -> None:
         records: Any = list[_struct(collection)]  # type: ignore[misc]
         answer = msgspec.defstruct("Answer", [("value", records | None, None)], gc=False)
-        self._decode = msgspec.json.Decoder(answer).decode
+        self._decode_body = msgspec.json.Decoder(answer).decode
         self._getters = [(column, _getter(column.path)) for column in collection.columns]
 
-    def table(self, answers: Iterable[bytes]) -> pa.Table | None:
+    def decode(self, answers: Iterable[bytes]) -> pa.Table | None:
         """The documented columns of the records in some answers.
 
         Args:
@@ -55,7 +55,7 @@ class TypedDecoder:
     def _records(self, answer: bytes) -> Sequence[Any]:
         if may_need_mending(answer):
             raise msgspec.DecodeError("a character that the warehouse may not hold")
-        decoded: Any = self._decode(answer)
+        decoded: Any = self._decode_body(answer)
         return decoded.value or ()
 
     def _columns(self, records: list[Any]) -> dict[str, pa.Array]:
@@ -67,7 +67,7 @@ def _struct(collection: Collection) -> type[msgspec.Struct]:
     tree: dict[str, Any] = {}
     for column in collection.columns:
         _put(tree, column.path, _FIELD_TYPES[column.type])
-    for column in collection.hidden:
+    for column in collection.excluded:
         _put(tree, column.path, msgspec.Raw)
     tree["id"] = str if collection.id_type == "text" else int
     required = {"id"}

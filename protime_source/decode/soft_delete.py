@@ -10,7 +10,7 @@ from dlt.common.schema.typing import TColumnSchema
 Row = dict[str, Any]
 """A row by column names; dates as ISO text, json as its text, fields we do not know beside them."""
 
-MARKS: dict[str, TColumnSchema] = {
+SYNC_COLUMNS: dict[str, TColumnSchema] = {
     "is_deleted": {
         "data_type": "bool",
         "nullable": False,
@@ -46,7 +46,7 @@ def live(row: Row, synced_at: datetime) -> Row:
     return {**row, **LIVE, "synced_at": synced_at}
 
 
-def deleted(row: Row, reason: str, learnt_at: datetime) -> Row:
+def soft_deleted(row: Row, reason: str, learnt_at: datetime) -> Row:
     """A row with its last-known values, marked. A row marked before keeps when we learnt of it.
 
     Args:
@@ -58,7 +58,7 @@ def deleted(row: Row, reason: str, learnt_at: datetime) -> Row:
     return {**row, "is_deleted": True, "deleted_at": deleted_at, "delete_reason": reason}
 
 
-def ghost(synced_at: datetime, id_type: str = "bigint") -> Row:
+def placeholder_row(synced_at: datetime, id_type: str = "bigint") -> Row:
     """A row that no merge lets through: a delete of an id that is never held.
 
     It makes dlt create a table that has no rows yet. A table of no rows would do, but for the
@@ -66,4 +66,4 @@ def ghost(synced_at: datetime, id_type: str = "bigint") -> Row:
     """
     id_ = "" if id_type == "text" else -(2**63)
     row = {"id": id_, "change_version": "", "synced_at": synced_at}
-    return deleted(row, "announced", synced_at)
+    return soft_deleted(row, "announced", synced_at)

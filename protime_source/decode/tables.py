@@ -10,16 +10,14 @@ import pyarrow as pa
 
 from protime_source.catalogue.model import Collection
 from protime_source.decode import arrow
-from protime_source.decode.soft_delete import LIVE, MARKS, NOT_NULL, Row, live
-from protime_source.decode.tolerant import RecordDecoder
+from protime_source.decode.soft_delete import LIVE, NOT_NULL, SYNC_COLUMNS, Row
 from protime_source.decode.values import JsonText, is_date
-from protime_source.sync.reader import Batch
 
 ROWS_PER_GROUP = 122_880
 """Rows of a table that is made of several: DuckDB's row group, which each core copies one of. Rows
 beside whole groups it would write again when it closes, for half of the copy's time."""
 
-ROWS_PER_TABLE = 50_000
+ROWS_PER_BATCH = 50_000
 """Rows of a table that is not made of pages: about as large."""
 
 _KINDS: tuple[tuple[type, str], ...] = (
@@ -32,7 +30,7 @@ _KINDS: tuple[tuple[type, str], ...] = (
 )
 
 
-class TableBuilder:
+class BatchBuilder:
     """Builds the Arrow tables of one load.
 
     Args:
@@ -48,11 +46,9 @@ class TableBuilder:
     def __init__(
         self,
         collection: Collection,
-        decoder: RecordDecoder,
         undocumented: Mapping[str, str],
         json_type: str = "json",
     ) -> None:
-        self._decoder = decoder
         self._kinds = {python: json_type if kind == "json" else kind for python, kind in _KINDS}
         self.undocumented = dict(undocumented)
         documented = [
@@ -61,24 +57,12 @@ class TableBuilder:
         ]
         marks = [
             pa.field(name, arrow.TYPES[str(mark["data_type"])], mark["nullable"])
-            for name, mark in MARKS.items()
+            for name, mark in SYNC_COLUMNS.items()
         ]
         self.schema = pa.schema(documented + marks)
         self._known = frozenset(self.schema.names)
 
-    def batch(self, batch: Batch, synced_at: datetime) -> pa.Table:
-        """The live rows of some pages of a walk.
-
-        Args:
-            batch: The pages.
-            synced_at: When they were received (UTC).
-        """
-        if batch.table is not None:
-            return self._live(batch.table, synced_at)
-        decoded = (self._decoder.rows(page.records) for page in batch.pages)
-        return self.rows([live(row, synced_at) for rows in decoded for row in rows])
-
-    def rows(self, rows: Sequence[Row]) -> pa.Table:
+    def from_rows(self, rows: Sequence[Row]) -> pa.Table:
         """Any rows, complete with their marks, undocumented columns at the end."""
         arrays = [
             arrow.array([row.get(field.name) for row in rows], field.type) for field in self.schema
@@ -100,17 +84,17 @@ class TableBuilder:
 
     def plain_rows(self, table: pa.Table) -> list[Row]:
         """The rows of a table as the record decoder gives them."""
-        kept = [name for name in table.column_names if name not in MARKS]
+        kept = [name for name in table.column_names if name not in SYNC_COLUMNS]
         kinds = self.undocumented
         return [
             {name: _plain(value, kinds.get(name)) for name, value in row.items()}
             for row in table.select(kept).to_pylist()
         ]
 
-    def _live(self, table: pa.Table, synced_at: datetime) -> pa.Table:
+    def from_columns(self, table: pa.Table, synced_at: datetime) -> pa.Table:
         arrays = [
             pa.repeat(pa.scalar(LIVE.get(field.name, synced_at), field.type), table.num_rows)
-            if field.name in MARKS
+            if field.name in SYNC_COLUMNS
             else table[field.name]
             for field in self.schema
         ]
@@ -138,7 +122,7 @@ class TableBuilder:
         return variant
 
 
-def joined(tables: Iterable[pa.Table | None]) -> Iterator[pa.Table | None]:
+def rechunk(tables: Iterable[pa.Table | None]) -> Iterator[pa.Table | None]:
     """Small tables as large ones: Parquet's row groups are as large as the tables dlt is given.
 
     Args:

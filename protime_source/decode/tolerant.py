@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from protime_source.catalogue.model import Collection, Column
-from protime_source.decode.fast import TypedDecoder
-from protime_source.decode.soft_delete import MARKS, NOT_NULL, Row
+from protime_source.decode.fast import FastDecoder
+from protime_source.decode.soft_delete import NOT_NULL, SYNC_COLUMNS, Row
 from protime_source.decode.values import JsonText, coerce, fits_bigint, mended, stand_in_id
 from protime_source.errors import ProtocolError
 
@@ -47,14 +47,15 @@ class RecordDecoder:
         *,
         holds_nul: bool = True,
     ) -> None:
-        self.typed = TypedDecoder(collection)
+        self.fast = FastDecoder(collection)
         self._collection = collection
+        self.refused_records = 0
         self._normalize = normalize
         self._holds_nul = holds_nul
         self._paths = {column.path for column in collection.columns}
         self._parents = {path.rpartition(".")[0] for path in self._paths}
-        self._hidden = {column.path.lower() for column in collection.hidden}
-        self._taken = {column.name for column in collection.columns} | MARKS.keys()
+        self._hidden = {column.path.lower() for column in collection.excluded}
+        self._taken = {column.name for column in collection.columns} | SYNC_COLUMNS.keys()
         self._events = msgspec.json.Decoder(list[_Event] | None)
         self._told: Counter[tuple[str, str]] = Counter()
 

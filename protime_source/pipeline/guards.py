@@ -1,84 +1,121 @@
-"""Uses of a resource, and of dlt, that would load a table wrong."""
+"""Uses of a resource, and settings of dlt, that would load a table wrong: refused before a request.
+
+All are checked where a resource is extracted.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 import dlt
 from dlt.common.configuration import with_config
 from dlt.extract import DltResource
 
-from protime_source.catalogue.model import Collection
-from protime_source.errors import SettingsError
+from protime_source.errors import SettingsError, WarehouseError
+from protime_source.settings import Settings
 
 _EXTRACTED = "protime_extracted"
 _POOL = "dlt-pool-"
-"""What the names of threads begin with in which dlt extracts what is parallelized."""
+"""dlt extracts what is parallelized in threads whose names begin with this."""
+
+_TENANT = "tenant"
 
 
-def check_usage(collection: Collection) -> None:
-    """Refuses them, before anything is asked of Protime; called where a resource is extracted.
+def check_usage(table_name: str) -> None:
+    """Refuses uses of the resource that is about to be extracted.
 
     Args:
-        collection: The collection that is about to be extracted.
+        table_name: The table that it is meant for.
 
     Raises:
         SettingsError: With what to do instead.
     """
-    if problem := _problem(collection, dlt.current.resource()):
+    if problem := _misuse(table_name, dlt.current.resource()):
         raise SettingsError(f"{problem} Nothing of this run was loaded.")
-    _extracted().append(collection.table)
+    _extracted_tables().append(table_name)
 
 
 @with_config(sections=("load",))
-def check_loading(has_trace: bool, raise_on_failed_jobs: bool = True) -> None:
-    """Checks that dlt stops at what it cannot load; else the bookmark would run ahead of the rows.
+def check_dlt_settings(enable_runtime_trace: bool, raise_on_failed_jobs: bool = True) -> None:
+    """Refuses settings of dlt with which the bookmark would run ahead of the rows.
 
     Args:
-        has_trace: Whether dlt tells what it does, as it does unless it is told not to.
+        enable_runtime_trace: dlt's setting (default: true).
         raise_on_failed_jobs: From dlt's configuration.
 
     Raises:
-        SettingsError: When dlt is told to go on, or to be silent.
+        SettingsError: With the setting to remove.
     """
-    untouched = "Nothing was asked of Protime and nothing was changed. Take the setting away."
+    untouched = "Nothing was asked of Protime and nothing was changed. Remove the setting."
     if not raise_on_failed_jobs:
         raise SettingsError(
             "dlt's setting load.raise_on_failed_jobs is false: rows that the destination refuses"
             f" would count as loaded, and no later run would bring them. {untouched}"
         )
-    if not has_trace:
+    if not enable_runtime_trace:
         raise SettingsError(
-            "dlt's setting enable_runtime_trace is false: then nothing tells this source when a"
-            f" load has ended, so that its views are not created. {untouched}"
+            "dlt's setting enable_runtime_trace is false: then this source does not learn when a"
+            f" load has ended, and cannot create its views. {untouched}"
         )
 
 
-def _problem(collection: Collection, resource: DltResource) -> str:
-    table = collection.table
+def check_tenant(settings: Settings, states: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuses a dataset that holds the rows of another tenant, or of another API address.
+
+    Args:
+        settings: The tenant to load.
+        states: The states of the source's resources in this dataset, by table.
+
+    Raises:
+        WarehouseError: Naming both tenants.
+    """
+    present = tenant_of(settings)
+    for table_name, state in states.items():
+        if state.get(_TENANT, present) != present:
+            raise WarehouseError(
+                f"The dataset holds rows of another tenant: {table_name} was loaded from"
+                f" {state[_TENANT]}, and this run is for {present}. Nothing was read or changed."
+                " Name another dataset or database for this tenant. To replace the rows, drop them"
+                " first: `dlt pipeline <name> drop --drop-all`."
+            )
+
+
+def write_tenant(settings: Settings, state: dict[str, Any]) -> None:
+    """Notes in a resource's state whose rows its table holds."""
+    state[_TENANT] = tenant_of(settings)
+
+
+def tenant_of(settings: Settings) -> str:
+    """Returns the tenant and its API address, as they are noted and shown."""
+    return f"{settings.tenant} at {settings.api_origin}"
+
+
+def _misuse(table_name: str, resource: DltResource) -> str:
     if threading.current_thread().name.startswith(_POOL):
         return (
-            f"{table} is parallelized. Leave that out: collections wait for their answers together"
-            " anyway, and dlt's clients are for one thread."
+            f"{table_name} is parallelized. Leave that out: collections wait for their answers"
+            " together anyway, and dlt's clients are for one thread."
         )
-    if table in _extracted():
-        return f"{table} is twice in this run: its rows are read once. Name it once."
-    if resource.table_name != table:
+    if table_name in _extracted_tables():
+        return f"{table_name} is selected twice. Select it once."
+    if resource.table_name != table_name:
         return (
-            f"{table} cannot be loaded into another table: what is there decides what is merged."
-            " Take table_name or the other name away; another dataset can be named."
+            f"{table_name} cannot be loaded into another table, because the stored rows decide what"
+            " is merged. Remove table_name or the other name, or name another dataset."
         )
     if keys := sorted(_keys(resource) - {"id"}):
-        return f"{table} cannot have the key {', '.join(keys)}: its rows are told apart by id."
-    if fed := sorted(_fed_by(table)):
+        return f"{table_name} cannot have the key {', '.join(keys)}: its key is id."
+    if fed := sorted(_fed_by(table_name)):
         return (
-            f"{table} cannot feed {', '.join(fed)}: its rows are changes to its own table, and no"
-            " complete set. Load it, and read the table."
+            f"{table_name} cannot feed {', '.join(fed)}: its rows are changes to its own table, and"
+            " not a complete set. Load it, and read the table."
         )
     return ""
 
 
-def _extracted() -> list[str]:
+def _extracted_tables() -> list[str]:
     """The tables of the load package that are or were extracted, by any source object."""
     state: dict[str, list[str]] = dlt.current.load_package_state()["state"]  # type: ignore[assignment]
     return state.setdefault(_EXTRACTED, [])
@@ -89,8 +126,8 @@ def _keys(resource: DltResource) -> set[str]:
     return {name for name, column in columns.items() if column.get("primary_key")}
 
 
-def _fed_by(table: str) -> set[str]:
+def _fed_by(table_name: str) -> set[str]:
     """The transformers that a resource feeds."""
     resources = dlt.current.source().resources
     pipes = ((name, each._pipe.parent) for name, each in resources.items())
-    return {name for name, parent in pipes if parent is not None and parent.name == table}
+    return {name for name, parent in pipes if parent is not None and parent.name == table_name}

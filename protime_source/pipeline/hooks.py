@@ -1,11 +1,11 @@
-"""What is done before and after each of dlt's loads, and after each run."""
+"""What happens before and after each of dlt's loads, and after each run."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Set
 from contextlib import ExitStack
-from types import ModuleType
+from threading import get_ident
 from typing import Any
 
 import dlt
@@ -14,9 +14,11 @@ from dlt.common.pipeline import SupportsPipeline
 from dlt.common.storages.load_package import TLoadPackageState
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.pipeline import trace
+from filelock import FileLock
 
+from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
-from protime_source.pipeline.lock import let_go
+from protime_source.pipeline.lock import acquire
 from protime_source.sync.history import SUFFIX
 from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
 from protime_source.warehouse.views import drop_views, ensure_views
@@ -24,11 +26,11 @@ from protime_source.warehouse.views import drop_views, ensure_views
 logger = logging.getLogger(__name__)
 
 
-class Keeper(ModuleType):
-    """What dlt calls before and after each load, also that of a pending package.
+class LoadHooks:
+    """dlt calls these (`SupportsTracking`) around each load, also that of a pending package.
 
-    A resource cannot do it: when it runs for the first time, the table does not exist, and when
-    its load begins it has ended.
+    A resource cannot do it: when it runs for the first time, the table does not exist yet, and
+    when its load begins, the resource has ended.
 
     Args:
         schema: dlt's name of the source's schema.
@@ -36,23 +38,32 @@ class Keeper(ModuleType):
     """
 
     def __init__(self, schema: str, *collections: Collection) -> None:
-        super().__init__(__name__)
         self._schema = schema
         self._collections = collections
         self._dropped: set[str] = set()
         self._loads: dict[int, tuple[Client, ExitStack]] = {}
+        self._locks: dict[tuple[str, int], FileLock] = {}
 
-    def install(self) -> None:
-        """Lets dlt call this keeper, in place of the one of an earlier import."""
-        modules = trace.TRACKING_MODULES
-        others = [each for each in modules if getattr(each, "__name__", "") != self.__name__]
-        trace.TRACKING_MODULES[:] = [*others, self]
+    def register(self) -> None:
+        """Makes dlt call these hooks, in place of those of an earlier import; once."""
+        others = [each for each in trace.TRACKING_MODULES if not _are_ours(each)]
+        trace.TRACKING_MODULES[:] = [*others, self]  # type: ignore[list-item]
+
+    def acquire_lock(self, pipeline: dlt.Pipeline) -> None:
+        """Acquires the pipeline's lock until the end of dlt's run.
+
+        Raises:
+            AlreadyRunningError: When another process or thread holds it.
+        """
+        key = (pipeline.working_dir, get_ident())
+        if key not in self._locks:
+            self._locks[key] = acquire(pipeline.working_dir)
 
     def on_start_trace(self, *_: Any) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     def on_start_trace_step(self, trace: Any, step: str, pipeline: SupportsPipeline) -> None:
-        """Before a load, keeps the destination open, and drops views that stand in the way."""
+        """Before a load: keeps the destination open, and drops views that stand in the way."""
         if step != "load" or not isinstance(pipeline, dlt.Pipeline):
             return
         waiting = pipeline.list_normalized_load_packages()
@@ -70,7 +81,7 @@ class Keeper(ModuleType):
         step_info: Any,
         send_state: bool,
     ) -> None:
-        """After a load, creates the views that are missing; when it failed, those it dropped."""
+        """After a load: creates the views that are missing; when it failed, those it dropped."""
         if not isinstance(pipeline, dlt.Pipeline) or step.step != "load":
             return
         if id(pipeline) in self._loads:
@@ -79,50 +90,76 @@ class Keeper(ModuleType):
                 self._ensure_views(pipeline, client, has_failed=bool(step.step_exception))
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
-        """After a run, lets others in."""
+        """After a run: releases the lock that its resources acquired."""
         if isinstance(pipeline, dlt.Pipeline):
-            let_go(pipeline.working_dir, "source")
+            lock = self._locks.pop((pipeline.working_dir, get_ident()), None)
+            if lock is not None:
+                lock.release()
 
     def _drop_views(self, client: Client, states: Iterable[TLoadPackageState]) -> None:
-        """A load that drops tables (`refresh`) cannot while views stand on them."""
+        """Drops the views on tables that the load drops (`refresh`)."""
         dropped = {table["name"] for state in states for table in state.get("dropped_tables", ())}
-        if mine := self._among(dropped):
+        if affected := self._among(dropped):
             with client.sql_client as sql:
-                for collection in mine:
+                for collection in affected:
                     drop_views(sql, collection)
                     self._dropped.add(collection.table)
 
     def _ensure_views(self, pipeline: dlt.Pipeline, client: Client, *, has_failed: bool) -> None:
-        loaded = self._loaded(pipeline)
+        tables = pipeline.schemas[self._schema].data_tables(seen_data_only=True)
+        loaded = {str(table["name"]) for table in tables}
         if has_failed:
             loaded &= self._dropped
-        if mine := self._among(loaded):
+        if affected := self._among(loaded):
             dialect = dialect_of(pipeline)
             with client.sql_client as sql:
-                for collection in mine:
-                    has_log = f"{collection.table}{SUFFIX}" in loaded
-                    _ensure(sql, dialect, collection, has_log)
+                for collection in affected:
+                    has_history = f"{collection.table}{SUFFIX}" in loaded
+                    _ensure(sql, dialect, collection, has_history)
                     self._dropped.discard(collection.table)
 
-    def _among(self, tables: Set[str | None]) -> list[Collection]:
+    def _among(self, table_names: Set[str | None]) -> list[Collection]:
         """The collections that some tables belong to."""
-        return [collection for collection in self._collections if collection.table in tables]
-
-    def _loaded(self, pipeline: dlt.Pipeline) -> set[str]:
-        """The tables that have ever had data."""
-        tables = pipeline.schemas[self._schema].data_tables(seen_data_only=True)
-        return {str(table["name"]) for table in tables}
+        return [each for each in self._collections if each.table in table_names]
 
 
 def _ensure(
-    client: SqlClientBase[Any], dialect: Dialect, collection: Collection, has_log: bool
+    client: SqlClientBase[Any], dialect: Dialect, collection: Collection, has_history: bool
 ) -> None:
-    """The rows are loaded and right: that the rest failed is no reason to fail the run."""
+    """The rows are loaded and right, so a failure here is no reason to fail the run."""
     try:
-        ensure_views(client, dialect, collection, has_log=has_log)
+        ensure_views(client, dialect, collection, has_history=has_history)
     except DestinationException as error:
         logger.warning(
             "%s: its index or its view could not be created: %s The next run tries again.",
             collection.table,
             " ".join(str(error).split()),
         )
+
+
+def _are_ours(hooks: object) -> bool:
+    """Also those of a module that was reloaded since."""
+    kind = type(hooks)
+    return (kind.__module__, kind.__qualname__) == (LoadHooks.__module__, LoadHooks.__qualname__)
+
+
+class _TypeDifferenceFilter(logging.Filter):
+    """Drops dlt's warning that JSON text goes into a json column, because it is meant to."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keeps all other records."""
+        text = record.getMessage()
+        return not (
+            "when merging arrow schema with dlt schema" in text
+            and any(f"resource: {table}," in text for table in COLLECTIONS)
+        )
+
+
+HOOKS = LoadHooks("protime", *COLLECTIONS.values())
+_FILTER = _TypeDifferenceFilter()
+
+
+def register() -> None:
+    """Tells dlt what to do around its loads; called when a source is made or a run begins."""
+    HOOKS.register()
+    logging.getLogger("dlt").addFilter(_FILTER)

@@ -2,86 +2,51 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import get_ident
-from typing import Literal
 
 from filelock import FileLock, Timeout
 
 from protime_source.errors import AlreadyRunningError
 
-Holder = Literal["command", "run", "source"]
-
-_locks: dict[Path, FileLock] = {}
-_holders: dict[Path, set[tuple[Holder, int]]] = {}
-"""Who is in, and on which thread: a run and its source share the lock, two runs do not."""
-
-
-def _start_anew() -> None:
-    """In a forked child: its parent's locks are not its own."""
-    _locks.clear()
-    _holders.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
-
 
 @contextmanager
-def one_run(working_dir: str, holder: Holder = "run") -> Iterator[None]:
-    """Keeps other runs out for as long as the context lasts.
+def one_run(working_dir: str) -> Iterator[None]:
+    """Holds the pipeline's lock for as long as the context lasts.
 
     Args:
         working_dir: The pipeline's working folder, which need not exist.
-        holder: Who takes the lock; those within one thread share it.
 
     Raises:
-        AlreadyRunningError: When another run is in.
+        AlreadyRunningError: When another process or thread holds it.
     """
-    hold(working_dir, holder)
+    lock = acquire(working_dir)
     try:
         yield
     finally:
-        let_go(working_dir, holder)
+        lock.release()
 
 
-def hold(working_dir: str, holder: Holder) -> None:
-    """Takes the pipeline's lock, or shares it within this thread. It dies with the process.
+def acquire(working_dir: str) -> FileLock:
+    """Acquires the pipeline's lock; re-entrant within a thread. It ends with the process.
+
+    The lock's file lies beside the working folder, which may be deleted during a run.
+
+    Args:
+        working_dir: The pipeline's working folder, which need not exist.
 
     Raises:
-        AlreadyRunningError: When another process or thread has it.
+        AlreadyRunningError: When another process or thread holds it.
     """
-    path, thread = _path(working_dir), get_ident()
-    lock = _locks.setdefault(path, FileLock(path, timeout=0, thread_local=False))
-    holders = _holders.setdefault(path, set())
+    folder = Path(working_dir).absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0, is_singleton=True)
     try:
-        if not lock.is_locked:
-            lock.acquire()
-        elif any(owner != thread for _, owner in holders):
-            raise Timeout(str(path))
+        lock.acquire()
     except Timeout:
         raise AlreadyRunningError(
-            f"Another run of the pipeline {Path(working_dir).name} is at work in {working_dir}."
-            " This one has done nothing; it is not needed, or start it again when the other has"
-            " ended."
+            f"Another run of the pipeline {folder.name} is at work in {working_dir}. This one did"
+            " nothing. It is not needed, or start it again when the other has ended."
         ) from None
-    holders.add((holder, thread))
-
-
-def let_go(working_dir: str, holder: Holder) -> None:
-    """Gives the lock back when nobody else in this process holds it."""
-    path, mine = _path(working_dir), (holder, get_ident())
-    holders = _holders.get(path, set())
-    if mine in holders:
-        holders.remove(mine)
-        if not holders:
-            _locks[path].release()
-
-
-def _path(working_dir: str) -> Path:
-    """Beside the working folder, which may be thrown away during a run."""
-    folder = Path(working_dir).absolute()
-    return folder.with_name(f".{folder.name}.lock")
+    return lock

@@ -1,15 +1,22 @@
-"""Load packages that a run left behind when it was stopped."""
+"""What an earlier run left behind: load packages, and state that the destination does not have."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import dlt
+from dlt.common.pipeline import TPipelineState
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.pipeline.state_sync import load_pipeline_state_from_destination
+
+from protime_source.warehouse.dialect import Client
 
 
 def load_pending(pipeline: dlt.Pipeline) -> int:
-    """Loads what an earlier run left behind: dlt would load it, and then not extract.
+    """Loads the packages of an earlier run: dlt would load them, and then not extract.
 
     Args:
-        pipeline: Where to.
+        pipeline: The pipeline that they belong to.
 
     Returns:
         How many packages were left.
@@ -28,7 +35,7 @@ def load_pending(pipeline: dlt.Pipeline) -> int:
 
 
 def _complete_folders(pipeline: dlt.Pipeline) -> None:
-    """Makes the folders that a kill kept dlt from making, and without which it lists no package."""
+    """Makes the folders that a kill kept dlt from making; without them it lists no package."""
     for storage in (pipeline._get_normalize_storage(), pipeline._get_load_storage()):
         if storage.is_storage_ready():
             storage.initialize_storage()
@@ -45,16 +52,55 @@ def _drop_twins(pipeline: dlt.Pipeline) -> None:
 
 
 def _archive_loaded(pipeline: dlt.Pipeline) -> int:
-    """Puts packages away that are loaded and marked so.
+    """Archives packages that are loaded and marked as completed.
 
     A kill between mark and move leaves them, and dlt then fails each time to mark them once more.
     """
     load = pipeline._get_load_storage()
     packages = load.normalized_packages
     left = pipeline.list_normalized_load_packages()
-    marked = [load_id for load_id in left if packages.is_package_completed(load_id)]
-    for load_id in marked:
+    completed = [load_id for load_id in left if packages.is_package_completed(load_id)]
+    for load_id in completed:
         source = load.get_normalized_package_path(load_id)
         load.storage.rename_tree(source, load.get_loaded_package_path(load_id))
         load.maybe_remove_completed_jobs(load_id)
-    return len(marked)
+    return len(completed)
+
+
+def committed_state(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | None:
+    """Returns the state that the destination has; `None` when dlt is told to keep none there."""
+    if not pipeline.config.restore_from_destination:
+        return None
+    with client:
+        try:
+            found = load_pipeline_state_from_destination(pipeline.pipeline_name, client)
+        except DatabaseUndefinedRelation:
+            found = None
+    return found or TPipelineState()
+
+
+def resource_states(state: TPipelineState, source: str) -> dict[str, dict[str, Any]]:
+    """Returns the states of a source's resources, by table."""
+    found: dict[str, Any] = state.get("sources", {}).get(source, {})
+    return {table: dict(each) for table, each in found.get("resources", {}).items()}
+
+
+def restore_committed_state(state: dict[str, Any], committed: dict[str, Any]) -> bool:
+    """Returns to the state that the destination has, where the working folder has another.
+
+    Nothing is pending when they are compared, so they differ only when the working folder was used
+    for another destination since, or when a warehouse was put back to an older copy, which dlt does
+    not notice. The committed link is older, and so brings what is missing.
+
+    Args:
+        state: The resource's state in the working folder; changed in place.
+        committed: The same in the destination.
+
+    Returns:
+        Whether they differed.
+    """
+    if state == committed:
+        return False
+    state.clear()
+    state.update(committed)
+    return True

@@ -1,25 +1,64 @@
-"""The dlt source."""
+"""The dlt source and its resources: read state, sync, write state."""
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, lru_cache
 from typing import Any
 
 import dlt
+import pyarrow as pa
+from dlt.common.pipeline import TPipelineState
+from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
+from dlt.extract.items import DataItemWithMeta
 
-from protime_source.api.pages import Part
+from protime_source.api.http import ApiSession, HttpClient
+from protime_source.api.pages import iter_pages
 from protime_source.catalogue import COLLECTIONS
-from protime_source.choices import wrong
-from protime_source.pipeline import defaults
-from protime_source.pipeline.hooks import Keeper
-from protime_source.pipeline.package import Job
-from protime_source.pipeline.resource import resource
+from protime_source.catalogue.model import Collection
+from protime_source.choices import wrong as invalid_setting
+from protime_source.decode.soft_delete import NOT_NULL, SYNC_COLUMNS
+from protime_source.decode.tables import BatchBuilder, rechunk
+from protime_source.decode.tolerant import RecordDecoder
+from protime_source.errors import (
+    ApiError,
+    ForbiddenError,
+    NotFoundError,
+    RefusedCollectionsError,
+    ScopeError,
+    SettingsError,
+    UnauthorizedError,
+)
+from protime_source.pipeline import guards
+from protime_source.pipeline.hooks import HOOKS, register
+from protime_source.pipeline.recovery import (
+    committed_state,
+    resource_states,
+    restore_committed_state,
+)
 from protime_source.settings import Settings
-from protime_source.sync.session import Session
+from protime_source.sync.bookmark import Bookmark
+from protime_source.sync.context import CollectionContext, Limits, RunContext
+from protime_source.sync.counts import Counts
+from protime_source.sync.engine import CollectionSync
+from protime_source.sync.history import EventHistory
+from protime_source.sync.prefetch import PrefetchedPages
+from protime_source.warehouse.dialect import Client, client_of
+from protime_source.warehouse.table import StoredTable
+
+logger = logging.getLogger(__name__)
 
 NAME = "protime"
+"""dlt's name of the source and its schema."""
+
+LARGE_BATCH_BYTES = 16 * 2**20
+"""Arrow memory from which releasing it is worth its time: a tenth of a short run."""
+
+REFUSALS = (ScopeError, ForbiddenError, UnauthorizedError, NotFoundError)
+"""Protime does not let this client read a collection, or does not have it."""
 
 
 @dlt.source(name=NAME, section=NAME, max_table_nesting=0)
@@ -33,55 +72,323 @@ def protime(
     """The data of a Protime tenant, kept true by delta.
 
     The first run loads everything; each later one only what has changed since, deletes
-    included. A run that fails changes nothing.
+    included. A run that fails changes nothing. The source needs no credentials until its rows are
+    asked for.
 
     Args:
         *collections: What to load, `"assignments", "people"` or `"all"`; by the setting
             `collections` when nothing is named, which is `assignments` unless set.
-        max_pages: Stop a walk after this many pages; the next run goes on there. A delta
-            answer is never split.
+        max_pages: Stop a full load after this many pages; the next run resumes it. A delta answer
+            is never split.
         max_bytes: The same, after this much JSON, whatever the size of a page.
-        full_resync: Walk from the start, whatever is remembered.
+        full_resync: Load fully from the start, whatever is remembered.
         **settings: Any of `Settings`, in place of dlt's configuration.
 
     Yields:
         A resource for each collection; those that were not asked for are not selected.
 
     Raises:
-        SettingsError: When a setting is missing or wrong.
+        SettingsError: When a setting is wrong.
     """
     for name, limit in (("max_pages", max_pages), ("max_bytes", max_bytes)):
         if limit is not None and (type(limit) is not int or limit < 1):
-            raise wrong(name, limit, "a number from 1")
+            raise invalid_setting(name, limit, "a number from 1")
     if collections:
         settings["collections"] = collections
-    resolved = Settings.from_config(**settings)
-    yield from _resources(Job(Session(resolved), Part(max_pages, max_bytes), full_resync))
+    defined = Settings.from_config(complete=False, **settings)
+    register()
+
+    def new_run() -> RunContext:
+        resolved = Settings.from_config(**settings)
+        limits = Limits(max_pages, max_bytes)
+        return RunContext(resolved, HttpClient(resolved), limits, full_resync)
+
+    yield from _resources(defined, _RunPerPackage(new_run).current)
 
 
-def _resources(job: Job, tables: Iterable[str] = COLLECTIONS) -> Iterator[DltResource]:
-    for table in tables:
-        yield resource(job.settings.collection(table), job)
+def source_of(run: RunContext, table_names: Iterable[str]) -> Any:
+    """Returns the source `protime` for some tables and a run that several load packages share."""
+    make = dlt.source(_resources, name=NAME, section=NAME, max_table_nesting=0)
+    return make(run.settings, lambda: run, table_names)
 
 
-source_of = dlt.source(_resources, name=NAME, section=NAME, max_table_nesting=0)
-"""The source `protime` for a load that shares its session with others, and of some tables."""
+def _resources(
+    settings: Settings,
+    current_run: Callable[[], RunContext],
+    table_names: Iterable[str] = COLLECTIONS,
+) -> Iterator[DltResource]:
+    for table_name in table_names:
+        yield dlt.resource(
+            _extract,
+            name=table_name,
+            selected=table_name in settings.collections,
+            primary_key="id",
+            write_disposition={"disposition": "merge", "strategy": "upsert"},
+            columns=column_hints(settings.collection(table_name), settings),
+            file_format="parquet",
+        )(table_name, current_run)
 
 
-class _TypeDifferenceFilter(logging.Filter):
-    """Drops dlt's warning that JSON text goes into a json column: it is meant to."""
+class _RunPerPackage:
+    """The run of a source object: a new one for each load package that it is extracted into.
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Keeps all but that."""
-        text = record.getMessage()
-        return not (
-            "when merging arrow schema with dlt schema" in text
-            and any(f"resource: {table}," in text for table in COLLECTIONS)
+    Args:
+        new_run: Makes one.
+    """
+
+    def __init__(self, new_run: Callable[[], RunContext]) -> None:
+        self._new_run = new_run
+        self._run: RunContext | None = None
+        self._load_id = ""
+
+    def current(self) -> RunContext:
+        """Returns the run of the load package that is extracted.
+
+        Raises:
+            SettingsError: When the package before is still being extracted.
+        """
+        load_id = dlt.current.load_package_state()["load_id"]
+        if self._run is None or self._load_id != load_id:
+            if self._run is not None and self._run.at_work:
+                raise SettingsError(
+                    "This source object is at work in another thread, and dlt would mix the two"
+                    " up. Make one for each pipeline: protime(). This run did nothing."
+                )
+            self._run, self._load_id = self._new_run(), load_id
+        return self._run
+
+
+class _Destination:
+    """The pipeline's destination while one load package is extracted; each part is made once.
+
+    Args:
+        pipeline: The pipeline.
+    """
+
+    def __init__(self, pipeline: dlt.Pipeline) -> None:
+        self.pipeline = pipeline
+
+    @cached_property
+    def client(self) -> Client:
+        """Dlt's client of it, which costs 23 ms to make."""
+        return client_of(self.pipeline)
+
+    @cached_property
+    def committed(self) -> TPipelineState | None:
+        """The pipeline's state that it has."""
+        return committed_state(self.pipeline, self.client)
+
+
+@lru_cache(maxsize=4)
+def _destination(pipeline: dlt.Pipeline, load_id: str) -> _Destination:
+    """The collections of a load package share one."""
+    return _Destination(pipeline)
+
+
+def _extract(
+    table_name: str, current_run: Callable[[], RunContext]
+) -> Iterator[DataItemWithMeta | None]:
+    """Loads a collection with the first of its scopes that Protime accepts."""
+    guards.check_usage(table_name)
+    pipeline = dlt.current.pipeline()
+    guards.check_dlt_settings(pipeline.config.enable_runtime_trace)
+    run = current_run()
+    collection = run.settings.collection(table_name)
+    if not collection.path_parameters:
+        raise SettingsError(
+            f"{table_name} needs the setting activity_structures: the GUID of a structure version,"
+            " which stands in the configuration of myProtime, and a level. Nothing was changed."
         )
+    HOOKS.acquire_lock(pipeline)
+    destination = _destination(pipeline, dlt.current.load_package_state()["load_id"])
+    _check_tenant(run.settings, destination)
+    run.at_work.add(table_name)
+    try:
+        untried = [s for s in collection.read_scopes if s not in run.refused_scopes]
+        for scope in untried or collection.read_scopes:
+            try:
+                session = run.session(table_name, scope)
+                yield from _load(collection, run, destination, session)
+                return
+            except REFUSALS as error:
+                run.refused_scopes.add(scope)
+                refusal = error
+        if run.refusals is None:
+            message = refusal_message(collection, refusal)
+            raise RefusedCollectionsError(message, (table_name,)) from refusal
+        run.refusals[table_name] = refusal
+        logger.error("%s The others are loaded.", refusal_message(collection, refusal))
+    finally:
+        run.at_work.discard(table_name)
+        if not run.at_work and not run.keeps_prefetchers:
+            run.http.close()
 
 
-def install() -> None:
-    """Makes dlt know this source's defaults, and what to do around its loads."""
-    defaults.install()
-    logging.getLogger("dlt").addFilter(_TypeDifferenceFilter())
-    Keeper(NAME, *COLLECTIONS.values()).install()
+def refusal_message(collection: Collection, refusal: ApiError) -> str:
+    """Returns what a refusal means, and what to do about it."""
+    if isinstance(refusal, NotFoundError):
+        return f"{collection.table} is not loaded because Protime does not have it: {refusal}"
+    return (
+        f"{collection.table} is not loaded because Protime does not let this client read it:"
+        f" {refusal} It needs the scope {' or '.join(collection.read_scopes)}."
+    )
+
+
+def _check_tenant(settings: Settings, destination: _Destination) -> None:
+    state = destination.committed or destination.pipeline.state
+    states = resource_states(state, dlt.current.source_schema().name)
+    # dlt's `refresh`: the load drops these tables before the merge.
+    package: Any = dlt.current.load_package_state()["state"]
+    for dropped in package.get("dropped_tables", ()):
+        states.pop(dropped["name"], None)
+    guards.check_tenant(settings, states)
+
+
+def _load(
+    collection: Collection, run: RunContext, destination: _Destination, session: ApiSession
+) -> Iterator[DataItemWithMeta | None]:
+    """Reads state, syncs, and writes state: all that one run does for one collection."""
+    schema = dlt.current.source_schema()
+    known_columns = schema.tables.get(collection.table, {}).get("columns", {})
+    stored = _stored_table(collection, run.settings, destination, known_columns)
+    state = _state(collection, destination, stored)
+    decoder = RecordDecoder(
+        collection, schema.naming.normalize_identifier, holds_nul=stored.dialect.holds_nul
+    )
+    context = CollectionContext(
+        run=run,
+        collection=collection,
+        pages=PrefetchedPages(
+            run,
+            collection.table,
+            lambda link: iter_pages(session, collection, link),
+            decoder.fast,
+            is_first_load=run.keeps_prefetchers and not stored.exists,
+        ),
+        stored=stored,
+        fingerprint=stored.fingerprint,
+        decoder=decoder,
+        builder=BatchBuilder(collection, stored.types, stored.dialect.json_type),
+        state=state,
+        counts=Counts(collection.table),
+        history=EventHistory(collection) if run.settings.history and collection.has_delta else None,
+    )
+    sync = CollectionSync(context)
+    # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
+    batches = rechunk(sync.batches(table_is_known=bool(known_columns)))
+    yield from (None if batch is None else _with_hints(batch, sync, stored) for batch in batches)
+    if context.history is not None:
+        yield from _history_rows(context.history, stored)
+    guards.write_tenant(run.settings, state)
+    context.counts.requests, session.request_count = session.request_count, 0
+    context.counts.refused_records = decoder.refused_records
+    dlt.current.resource_metrics().update(context.counts.metrics())
+    if pa.total_allocated_bytes() > LARGE_BATCH_BYTES:
+        # The destination's driver works next, in the same process: it needs the memory.
+        gc.collect()
+        pa.default_memory_pool().release_unused()
+
+
+def _stored_table(
+    collection: Collection,
+    settings: Settings,
+    destination: _Destination,
+    known_columns: Any,
+) -> StoredTable:
+    """The table, without the columns that are no longer to be loaded."""
+    excluded = {column.name for column in collection.excluded}
+    columns = {
+        name: column
+        for name, column in {**column_hints(collection, settings), **known_columns}.items()
+        # dlt fills its own columns anew, where it is told to have them.
+        if name not in excluded and not name.startswith("_dlt_")
+    }
+    return StoredTable(
+        destination.pipeline,
+        destination.client,
+        collection.table,
+        columns,
+        excluded=excluded,
+        # dlt's `refresh`: the load drops or empties the table before the merge.
+        is_emptied="refresh" in dlt.current.load_package_state()["state"],
+    )
+
+
+def _state(
+    collection: Collection, destination: _Destination, stored: StoredTable
+) -> dict[str, Any]:
+    """The resource's state, as far as the destination has it too."""
+    state: dict[str, Any] = dlt.current.resource_state()
+    if state and destination.committed is not None:
+        source = dlt.current.source_schema().name
+        committed = resource_states(destination.committed, source).get(collection.table, {})
+        bookmark = Bookmark.read(state)
+        belongs_here = bookmark is None or bookmark.scope.warehouse == stored.fingerprint
+        if restore_committed_state(state, committed) and belongs_here:
+            logger.warning(
+                "%s: the warehouse is older than the working folder remembers, as after a backup"
+                " was put back: what changed since is fetched again.",
+                collection.table,
+            )
+    return state
+
+
+def column_hints(collection: Collection, settings: Settings) -> dict[str, TColumnSchema]:
+    """Returns dlt's hints. A hint stays in the stored schema: `hard_delete` is given both ways."""
+    hints: dict[str, TColumnSchema] = {
+        column.name: {
+            "data_type": column.type,
+            "nullable": column.name not in NOT_NULL,
+            "description": column.description,
+        }
+        for column in collection.columns
+    }
+    sync_columns = {name: TColumnSchema(**column) for name, column in SYNC_COLUMNS.items()}
+    sync_columns["is_deleted"]["hard_delete"] = settings.deletes == "remove"
+    return hints | sync_columns
+
+
+def _with_hints(batch: pa.Table, sync: CollectionSync, stored: StoredTable) -> DataItemWithMeta:
+    """A batch with the merge filter, and with what only the destination knows."""
+    hints = dlt.mark.make_hints(
+        # Pass None, not {}: an empty dict removes the columns' hints.
+        columns=_json_columns(sync.context, stored.dialect.json_type) or None,
+        write_disposition=_upsert(
+            stored.merge_filter(
+                sync.ignore_live_rows_before, has_version=sync.context.collection.has_version
+            )
+        ),
+        additional_table_hints=stored.dialect.table_hints,
+    )
+    return dlt.mark.with_hints(batch, hints)
+
+
+def _upsert(source_filter: str) -> Any:
+    """One MERGE statement, of the staged rows that a condition lets through."""
+    return {"disposition": "merge", "strategy": "upsert", "source_filter": source_filter}
+
+
+def _json_columns(context: CollectionContext, json_type: str) -> dict[str, Any]:
+    """Columns whose type Arrow does not tell, or that this destination keeps as text."""
+    undocumented = context.builder.undocumented
+    names = [name for name, kind in undocumented.items() if kind == json_type == "json"]
+    if json_type != "json":
+        names += [column.name for column in context.collection.columns if column.type == "json"]
+    return {name: {"name": name, "data_type": json_type} for name in names}
+
+
+def _history_rows(history: EventHistory, stored: StoredTable) -> Iterator[DataItemWithMeta]:
+    """The events to add, for a table of their own."""
+    batch = history.batch()
+    if batch.num_rows:
+        table: Any = {"table_name": history.table_name, "create_table_variant": True}
+        # A variant starts as a copy of the resource, with its columns: they are removed first.
+        dlt.current.resource().apply_hints(columns={}, **table)
+        hints = dlt.mark.make_hints(
+            table_name=history.table_name,
+            primary_key="event_id",
+            columns=history.hints(stored.dialect.json_type),  # type: ignore[arg-type]
+            write_disposition=_upsert(stored.history_filter(history.table_name)),
+            file_format="parquet",
+        )
+        yield dlt.mark.with_hints(batch, hints, create_table_variant=True)

@@ -1,193 +1,230 @@
-"""What one run for one collection works with."""
+"""The two contexts of a run, and the interfaces that the engine works on."""
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from itertools import islice
+from typing import Any, Protocol, Self
 
-from protime_source.api.pages import Delta, Page, Part
-from protime_source.api.transport import Transport
+import pyarrow as pa
+
+from protime_source.api.http import ApiSession, HttpClient
+from protime_source.api.pages import Page
 from protime_source.catalogue.model import Collection
 from protime_source.decode.soft_delete import Row
-from protime_source.decode.tables import TableBuilder
+from protime_source.decode.tables import BatchBuilder
 from protime_source.decode.tolerant import RecordDecoder
+from protime_source.errors import ApiError
 from protime_source.settings import Settings
-from protime_source.sync.bookmark import Bookmark, Origin, Ticker
-from protime_source.sync.counts import Counts, progress
-from protime_source.sync.history import ChangeLog
-from protime_source.sync.prefetch import Ahead, served
-from protime_source.sync.reader import ROOM_FETCHED, Batch, Reader
-from protime_source.sync.session import Session
-from protime_source.warehouse.table import Warehouse
+from protime_source.sync.clock import MonotonicClock
+from protime_source.sync.counts import Counts
+from protime_source.sync.history import EventHistory
 
-logger = logging.getLogger(__name__)
 
-FIRST = 2
-"""A table's first load takes so many times as much of a walk: DuckDB merges that at half the memory
-and time."""
+class Closable(Protocol):
+    """Something that holds threads or connections."""
+
+    def close(self) -> None:
+        """Ends them."""
+        ...
+
+
+@dataclass(frozen=True)
+class PageBatch:
+    """Some pages of a full load, decoded together.
+
+    Attributes:
+        page_count: How many pages.
+        json_size: Bytes of their JSON.
+        next_link: Where the full load continues after them; `None` after its last page.
+        delta_link: Where the changes after the full load will be; only with its last page.
+        columns: Their documented columns; `None` when a record is not as documented.
+        pages: The pages themselves in that case.
+    """
+
+    page_count: int
+    json_size: int
+    next_link: str | None
+    delta_link: str | None
+    columns: pa.Table | None
+    pages: Sequence[Page]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory."""
+        return self.json_size if self.columns is None else int(self.columns.nbytes)
+
+
+class PageSource(Protocol):
+    """Protime's pages of one collection.
+
+    Opening starts the first request at once, so that several collections can wait together.
+    """
+
+    def open_pages(self, link: str) -> AbstractContextManager[Iterator[Page]]:
+        """Opens the pages from a link on, one by one: events, or a collection without a delta."""
+        ...
+
+    def open_batches(self, link: str) -> AbstractContextManager[Iterator[PageBatch]]:
+        """Opens the pages of a full load from a link on, up to the run's limits."""
+        ...
+
+
+class StoredRows(Protocol):
+    """What the destination has stored of one collection."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether the table exists, and its rows stay."""
+        ...
+
+    def rows(self, ids: Sequence[Any]) -> dict[Any, Row]:
+        """Returns the last-known rows of some ids, by id."""
+        ...
+
+    def all_rows(self) -> dict[Any, Row]:
+        """Returns all rows by id; for collections without a delta, which are small."""
+        ...
+
+    def versions(self, ids: Sequence[Any]) -> dict[Any, tuple[str, bool]]:
+        """Returns version and `is_deleted` of the stored rows among some ids."""
+        ...
+
+    def ids_with_excluded_values(self) -> set[Any]:
+        """Returns the ids of live rows that hold values which are no longer to be loaded."""
+        ...
+
+    def count_live_rows(self, date_column: str, start: date | None) -> int:
+        """Returns how many live rows there are from a day on, or in all."""
+        ...
+
+    def ids_not_received_since(
+        self, moment: datetime, date_column: str, start: date | None
+    ) -> pa.Array:
+        """Returns the ids of live rows from a day on that were last synced before a moment."""
+        ...
+
+    def has_rows_before(self, moment: datetime) -> bool:
+        """Whether a row was last synced before a moment (UTC)."""
+        ...
+
+    def last_synced_at(self) -> datetime | None:
+        """Returns when the newest row was synced (UTC)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a full load one load package takes: at least one page.
+
+    Attributes:
+        max_pages: Pages at most.
+        max_bytes: No page more once the pages before it had this much JSON.
+    """
+
+    max_pages: int | None = None
+    max_bytes: int | None = None
+
+    def limited(self, pages: Iterable[Page]) -> Iterator[Page]:
+        """Returns the first pages; the pages after them are not requested."""
+        left = math.inf if self.max_bytes is None else self.max_bytes
+        for page in islice(pages, self.max_pages):
+            yield page
+            left -= page.size
+            if left <= 0:
+                return
 
 
 @dataclass
-class Extraction:
-    """What a run works with: where to read, what is held, and where to go on.
+class RunContext:
+    """What all collections of a run share.
 
     Attributes:
-        collection: What is loaded.
-        settings: How.
-        session: What it shares with other loads.
-        transport: From where.
-        warehouse: Where to.
-        decoder: Decodes its records.
-        builder: Makes Arrow tables of them.
-        state: The resource's state, which dlt commits with the rows.
-        counts: What was done, for people.
-        part: How much of a walk to take; the next run goes on there.
-        log: Where to note every event, if that is wanted.
-        is_alone: Whether no other collection could be served while this one waits.
-        ticker: Tells the times.
-        valid_since: Live rows received before (UTC) belong to a walk that was begun anew.
-        foreign_until: Rows received before (UTC) are another tenant's: their versions mean nothing.
+        settings: The settings of the run.
+        http: The HTTP client, closed with the run.
+        limits: How much of a full load one load package takes.
+        full_resync: Whether to load fully whatever the bookmark says.
+        keeps_prefetchers: Whether a full load is fetched on while a part of it is loaded. This
+            needs load packages that follow each other, and a `with` around them.
+        refusals: Collections that Protime refused, by table; `None` when a refusal fails the run.
+        refused_scopes: Scopes that opened nothing.
+        at_work: Tables that are being extracted.
     """
 
-    collection: Collection
     settings: Settings
-    session: Session
-    transport: Transport
-    warehouse: Warehouse
+    http: HttpClient
+    limits: Limits = Limits()
+    full_resync: bool = False
+    keeps_prefetchers: bool = False
+    refusals: dict[str, ApiError] | None = None
+    refused_scopes: set[str] = field(default_factory=set)
+    at_work: set[str] = field(default_factory=set)
+    _sessions: dict[tuple[str, str], ApiSession] = field(default_factory=dict)
+    _prefetchers: dict[str, tuple[str, Any]] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with ExitStack() as everything:
+            everything.callback(self.http.close)
+            for _link, prefetcher in self._prefetchers.values():
+                everything.callback(prefetcher.close)
+
+    def session(self, table_name: str, scope: str) -> ApiSession:
+        """Returns the session of a collection and scope: the same for each load package."""
+        key = (table_name, scope)
+        if key not in self._sessions:
+            self._sessions[key] = self.http.session([scope])
+        return self._sessions[key]
+
+    def take_prefetcher(self, table_name: str, link: str) -> Any:
+        """Returns the kept prefetcher that continues at a link; `None` when there is none."""
+        kept_link, prefetcher = self._prefetchers.pop(table_name, ("", None))
+        if prefetcher is not None and kept_link != link:
+            prefetcher.close()
+            return None
+        return prefetcher
+
+    def keep_prefetcher(self, table_name: str, link: str, prefetcher: Closable) -> None:
+        """Keeps a prefetcher for the load package that continues at a link."""
+        self._prefetchers[table_name] = (link, prefetcher)
+
+    def keeps(self, prefetcher: Closable) -> bool:
+        """Whether a prefetcher is kept for the next load package."""
+        return any(kept is prefetcher for _link, kept in self._prefetchers.values())
+
+
+@dataclass
+class CollectionContext:
+    """One collection in a run: where its pages come from, what is stored, and its bookmark.
+
+    Attributes:
+        run: The run.
+        collection: The collection, with the columns that are to be loaded.
+        pages: Protime's pages of it.
+        stored: The table that it is loaded into.
+        fingerprint: Tells this destination and dataset from any other.
+        decoder: Decodes its records and events.
+        builder: Builds Arrow tables of its rows.
+        state: Its state, which is committed together with the rows.
+        counts: What the run did to it.
+        history: Where every event is added, if that is wanted.
+        clock: The clock of the run.
+    """
+
+    run: RunContext
+    collection: Collection
+    pages: PageSource
+    stored: StoredRows
+    fingerprint: str
     decoder: RecordDecoder
-    builder: TableBuilder
+    builder: BatchBuilder
     state: MutableMapping[str, Any]
     counts: Counts
-    part: Part
-    log: ChangeLog | None
-    is_alone: Callable[[], bool]
-    ticker: Ticker = field(default_factory=Ticker, init=False)
-    valid_since: datetime | None = field(default=None, init=False)
-    foreign_until: datetime | None = field(default=None, init=False)
-
-    def pages(self, link: str) -> Iterator[Page | None]:
-        """The pages from a link on, fetched ahead; `None` while others can be served.
-
-        Args:
-            link: Where to begin.
-        """
-        with closing(Ahead(self._follow(link), ROOM_FETCHED)) as pages:
-            yield from served(pages, self.is_alone)
-
-    def batches(self, link: str) -> Iterator[Batch | None]:
-        """A part of a walk, read ahead; `None` while others can be served.
-
-        What was read after it waits for the next load, where the session has one.
-
-        Args:
-            link: Where to begin.
-        """
-        left = self.part.max_bytes or math.inf
-        if self.session.reads_on and not self.warehouse.exists:
-            left *= FIRST
-        reader = self.session.take(self.collection.table, link) or self._reader(link)
-        with ExitStack() as failing:
-            failing.callback(reader.close)
-            for batch in served(reader, self.is_alone):
-                yield batch
-                if batch is None:
-                    continue
-                left -= batch.json_size
-                if self.session.reads_on and left <= 0 and batch.next_link:
-                    self.session.keep(self.collection.table, batch.next_link, reader)
-                    failing.pop_all()
-                    return
-
-    def _reader(self, link: str) -> Reader:
-        pages = self._follow(link)
-        limited = pages if self.session.reads_on else self.part.of(pages)
-        return Reader(limited, self.decoder.typed, len(self.settings.collections))
-
-    def _follow(self, link: str) -> Iterator[Page]:
-        return Delta(self.transport, self.collection).follow(link)
-
-    def held(self, ids: Sequence[Any]) -> dict[Any, Row]:
-        """The last-known rows of some ids; what another tenant's versions say is nothing."""
-        rows = self.warehouse.rows(ids)
-        for row in filter(self.is_foreign, rows.values()):
-            row["change_version"] = ""
-        return rows
-
-    def is_foreign(self, held: Row) -> bool:
-        """Whether a row is another tenant's."""
-        return self.foreign_until is not None and held["synced_at"] < self.foreign_until
-
-    def bookmark(self) -> Bookmark | None:
-        """The bookmark, if it belongs to this tenant, window and warehouse."""
-        bookmark = Bookmark.read(self.state)
-        is_default = self.settings.start_date is None
-        if bookmark is None or bookmark.is_void or not self.warehouse.exists:
-            return None
-        if other := bookmark.differs(self._origin(), start_is_default=is_default):
-            table = self.collection.table
-            progress.info("%s: the last run was for another %s", table, " and ".join(other))
-            return None
-        return bookmark
-
-    def new_walk(self) -> Bookmark:
-        """A bookmark for a walk from the start.
-
-        Raises:
-            SettingsError: When Protime starts no delta so early.
-        """
-        start, warehouse = self._start(), self.warehouse
-        if start is not None:
-            self.settings.check_window()
-            if start > date.today():
-                table = self.collection.table
-                logger.warning("%s: what is before start_date, %s, is not loaded", table, start)
-        started = self.ticker.after(warehouse.last_received()).isoformat()
-        window = f" from {start} on" if start else ""
-        progress.info("%s: a full walk%s", self.collection.table, window)
-        return Bookmark(
-            self._origin(),
-            link=self.collection.delta_start(start),
-            walking=True,
-            walk_started_at=started,
-            live_before=warehouse.live_from(self.collection.date_column, start),
-            contact_at=started,
-            foreign_before=self._foreign_before(started),
-        )
-
-    def _foreign_before(self, started: str) -> str:
-        """Until when another tenant's rows came, if any did (UTC, ISO)."""
-        stored = Bookmark.read(self.state)
-        if stored is None:
-            return ""
-        is_other = stored.origin.tenant != self._origin().tenant
-        return started if is_other else stored.foreign_before
-
-    def note_tenant(self, started: datetime) -> None:
-        """Remembers whose rows they are, where there is no delta and so no bookmark that does.
-
-        Args:
-            started: When the walk began (UTC).
-        """
-        tenant = self._origin().tenant
-        if self.state.setdefault("tenant", tenant) != tenant:
-            self.state.update(tenant=tenant, foreign_before=started.isoformat())
-        before = self.state.get("foreign_before")
-        self.foreign_until = datetime.fromisoformat(before) if before else None
-
-    def _origin(self) -> Origin:
-        start = self._start()
-        return Origin(
-            f"{self.settings.api_origin} {self.settings.tenant}",
-            self.warehouse.fingerprint,
-            start.isoformat() if start else "",
-            self.collection.shape,
-        )
-
-    def _start(self) -> date | None:
-        """First day of the date filter, where the collection has one."""
-        return self.settings.window_start() if self.collection.date_column else None
+    history: EventHistory | None = None
+    clock: MonotonicClock = field(default_factory=MonotonicClock)

@@ -1,4 +1,4 @@
-"""What a run did, counted for people."""
+"""What a run did to one collection, in numbers."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import time
 from dataclasses import dataclass, field
 
 progress = logging.getLogger("protime_source.progress")
-"""Says at INFO how far a run is."""
+"""Logs at INFO how far a run is."""
 
 SECONDS_BETWEEN_LINES = 5.0
-"""How often a long run says how far it is."""
-
+"""How often a long run logs how far it is."""
 
 _METRICS = (
     "pages",
     "received",
     "merged",
-    "marked",
+    "soft_deleted",
     "vanished",
-    "ignored",
+    "unchanged",
+    "stale",
+    "refused_records",
     "requests",
     "resumed",
 )
@@ -27,44 +28,49 @@ _METRICS = (
 
 @dataclass
 class Counts:
-    """The counts of one collection in one load.
+    """The counts of one collection in one load package.
 
     Attributes:
-        table: Its table.
-        pages: Answers read.
+        table_name: Its table.
+        pages: Pages read.
         received: Records and events received, repeats included.
         merged: Rows inserted or updated.
-        marked: Rows marked as deleted, announced or vanished.
-        vanished: Those of them that a resync no longer found.
-        same: Records that a walk without a delta showed as the warehouse has them.
+        soft_deleted: Rows soft-deleted, announced or vanished.
+        vanished: Those of them that a full load no longer found.
+        unchanged: Records that a collection without a delta showed as they are stored.
+        refused_records: Records left out because their id does not fit into 64 bits.
         requests: Requests made to the API.
-        resumed: 1 when a walk went on that an earlier load had begun.
+        resumed: 1 when a full load was resumed that an earlier package had begun.
     """
 
-    table: str
+    table_name: str
     pages: int = 0
     received: int = 0
     merged: int = 0
-    marked: int = 0
+    soft_deleted: int = 0
     vanished: int = 0
-    same: int = 0
+    unchanged: int = 0
+    refused_records: int = 0
     requests: int = 0
     resumed: int = 0
-    _said_at: float = field(default_factory=time.monotonic, repr=False)
+    _logged_at: float = field(default_factory=time.monotonic, repr=False)
 
     @property
-    def ignored(self) -> int:
-        """Received, but older than what the warehouse holds, repeated, or of an id never held."""
-        return self.received - self.merged - self.same - (self.marked - self.vanished)
+    def stale(self) -> int:
+        """Received, but older than the stored row, repeated, or a delete of an id never stored."""
+        announced = self.soft_deleted - self.vanished
+        return self.received - self.merged - self.unchanged - announced
 
     def add_pages(self, pages: int, records: int) -> None:
-        """Counts pages, and says now and then how far the run is."""
+        """Counts pages, and logs every few seconds how far the run is."""
         self.pages += pages
         self.received += records
-        if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
-            self._said_at = time.monotonic()
-            progress.info("%s: %d pages, %d rows so far", self.table, self.pages, self.received)
+        if time.monotonic() - self._logged_at >= SECONDS_BETWEEN_LINES:
+            self._logged_at = time.monotonic()
+            progress.info(
+                "%s: %d pages, %d rows so far", self.table_name, self.pages, self.received
+            )
 
     def metrics(self) -> dict[str, int]:
-        """The counts by name, for dlt's trace."""
+        """Returns the counts by name, for dlt's trace."""
         return {name: getattr(self, name) for name in _METRICS}

@@ -1,33 +1,34 @@
-"""What a delta's events mean for rows that the warehouse holds."""
+"""What the events of a delta mean for the stored rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from protime_source.decode.soft_delete import Row, deleted, live
+from protime_source.decode.soft_delete import Row, live, soft_deleted
 
 DELETE = "delete"
-"""The change type of a deletion (reference/delta), compared in lower case: the documentation's
-spelling is not steady elsewhere. All others carry the record as it is now."""
+"""The change type of a deletion (reference/delta), compared in lower case because the
+documentation's spelling is not consistent. All other types carry the record as it is now."""
 
 
 @dataclass
-class _Seen:
-    """The newest of each kind that was announced for one id."""
+class _NewestEvents:
+    """The newest update and the newest delete announced for one id."""
 
     update: Row | None = None
     delete: Row | None = None
 
-    def add(self, kind: str, row: Row) -> None:
-        """Keeps the event when it is newer than what is kept; order means nothing."""
-        if kind.lower() == DELETE:
+    def add(self, change_type: str, row: Row) -> None:
+        """Keeps the event if it is the newest of its type; the order of events means nothing."""
+        if change_type.lower() == DELETE:
             self.delete = _newer(self.delete, row)
         else:
             self.update = _newer(self.update, row)
             if row["change_version"] == "":
-                self.delete = None  # it came back: without versions, what comes later counts
+                self.delete = None  # without versions the later event counts: the record is back
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,15 @@ class Changes:
 
     Attributes:
         updated: Rows that are live now.
-        deleted: Rows that are marked now, with their last-known values.
+        deleted: Rows that are soft-deleted now, with their last-known values.
     """
 
     updated: list[Row]
     deleted: list[Row]
 
 
-class EventLog:
-    """Collects the events of one delta run, in whatever order and however often they come.
+class EventReducer:
+    """Reduces the events of one delta run, in any order and repetition, to rows to merge.
 
     Args:
         deleted_status: The `status` of records that are deleted although they come as updates.
@@ -52,70 +53,76 @@ class EventLog:
 
     def __init__(self, deleted_status: str = "") -> None:
         self._deleted_status = deleted_status
-        self._seen: dict[int, _Seen] = {}
+        self._newest: dict[Any, _NewestEvents] = {}
 
     @property
-    def ids(self) -> list[int]:
+    def ids(self) -> list[Any]:
         """The ids that were mentioned."""
-        return list(self._seen)
+        return list(self._newest)
 
     def add(self, events: Iterable[tuple[str, Row]]) -> None:
         """Adds events: change type and row."""
-        for kind, row in events:
+        for change_type, row in events:
             is_deleted = self._deleted_status and row.get("status") == self._deleted_status
-            self._seen.setdefault(row["id"], _Seen()).add(DELETE if is_deleted else kind, row)
+            newest = self._newest.setdefault(row["id"], _NewestEvents())
+            newest.add(DELETE if is_deleted else change_type, row)
 
-    def apply(self, held: Mapping[int, Row], now: datetime) -> Changes:
-        """Compares the events with what the warehouse holds.
+    def apply(self, stored: Mapping[Any, Row], now: datetime) -> Changes:
+        """Compares the events with the stored rows.
 
         Args:
-            held: Last-known rows of the mentioned ids, as far as there are any.
+            stored: Last-known rows of the mentioned ids, as far as the table has them.
             now: When the events were received (UTC).
 
         Returns:
-            What to merge. Events older than the row held, deletes of ids never held, and
-            repeated deletes are not in it.
+            What to merge. Events older than the stored row, deletes of ids never stored, and
+            repeated deletes are left out.
         """
         changes = Changes([], [])
-        for id_, seen in self._seen.items():
-            if seen.delete and reaches(seen.delete, seen.update):
-                if row := _deletion(seen, held.get(id_), now):
+        for id_, newest in self._newest.items():
+            if newest.delete and is_at_least_as_new(newest.delete, newest.update):
+                if row := _deletion(newest, stored.get(id_), now):
                     changes.deleted.append(row)
-            elif seen.update and _overwrites(seen.update, held.get(id_)):
-                changes.updated.append(live(seen.update, now))
+            elif newest.update and _overwrites(newest.update, stored.get(id_)):
+                changes.updated.append(live(newest.update, now))
         return changes
 
 
-def _newer(kept: Row | None, row: Row) -> Row:
-    return row if kept is None or reaches(row, kept) else kept
-
-
-def reaches(row: Row, other: Row | None) -> bool:
+def is_at_least_as_new(row: Row, other: Row | None) -> bool:
     """Whether a row's version is at least the other's; versions compare as text.
 
-    Where a record came without one, what came later counts.
+    Where a record has no version, the later one counts.
     """
     version = row["change_version"]
     return other is None or version == "" or bool(version >= other["change_version"])
 
 
-def _overwrites(update: Row, held: Row | None) -> bool:
-    """Whether an update is news. At equal versions an announced deletion stands: it came later."""
-    if held is None:
+def _newer(kept: Row | None, row: Row) -> Row:
+    return row if kept is None or is_at_least_as_new(row, kept) else kept
+
+
+def _overwrites(update: Row, stored: Row | None) -> bool:
+    """Whether an update changes the stored row.
+
+    At equal versions an announced deletion stands, because Protime announced it later.
+    """
+    if stored is None:
         return True
-    is_same = held["change_version"] == update["change_version"] != ""
-    return reaches(update, held) and not (is_same and held["delete_reason"] == "announced")
+    is_same_version = stored["change_version"] == update["change_version"] != ""
+    is_announced = stored["delete_reason"] == "announced"
+    return is_at_least_as_new(update, stored) and not (is_same_version and is_announced)
 
 
-def _deletion(seen: _Seen, held: Row | None, now: datetime) -> Row | None:
-    """The row to mark: the newest values we know, and whatever the deletion itself carries."""
-    delete = seen.delete
-    if delete is None or held is None or not reaches(delete, held):
+def _deletion(newest: _NewestEvents, stored: Row | None, now: datetime) -> Row | None:
+    """The row to soft-delete: the newest known values, and those that the delete itself carries."""
+    delete = newest.delete
+    if delete is None or stored is None or not is_at_least_as_new(delete, stored):
         return None
-    if held["delete_reason"] == "announced" and reaches(held, delete):
+    if stored["delete_reason"] == "announced" and is_at_least_as_new(stored, delete):
         return None
-    newest = seen.update if seen.update and reaches(seen.update, held) else held
+    update_is_newer = newest.update and is_at_least_as_new(newest.update, stored)
+    last_known = newest.update if newest.update and update_is_newer else stored
     carried = {name: value for name, value in delete.items() if value is not None}
-    carried["change_version"] = delete["change_version"] or newest["change_version"]
-    known = {**newest, **carried, "deleted_at": held["deleted_at"], "synced_at": now}
-    return deleted(known, "announced", now)
+    carried["change_version"] = delete["change_version"] or last_known["change_version"]
+    row = {**last_known, **carried, "deleted_at": stored["deleted_at"], "synced_at": now}
+    return soft_deleted(row, "announced", now)

@@ -1,195 +1,182 @@
-"""One walk over a whole collection, and what it no longer shows."""
+"""A full load: all pages of a collection, and the rows that they no longer show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from protime_source.decode.soft_delete import deleted
-from protime_source.decode.tables import ROWS_PER_TABLE, joined
+from protime_source.decode.soft_delete import live, soft_deleted
+from protime_source.decode.tables import ROWS_PER_BATCH
 from protime_source.sync.bookmark import Bookmark
-from protime_source.sync.context import Extraction
-from protime_source.sync.events import EventLog
-from protime_source.sync.reader import Batch
-from protime_source.sync.reconcile import check_share
-
-AT_ONCE = 10_000
-"""Vanished rows that are marked by one load, if others follow it. They lie everywhere, and DuckDB
-keeps 200 KB of memory for every 2,048 rows of which one is changed."""
+from protime_source.sync.context import CollectionContext, PageBatch
+from protime_source.sync.events import EventReducer
+from protime_source.sync.reconcile import check_vanished_share
 
 
-class Walk:
-    """A walk, from its start or from where an earlier run stopped.
+class FullLoad:
+    """A full load, from its start or from where an earlier package stopped.
 
     It streams; of each row it keeps only the id, as eight bytes.
 
     Args:
-        run: What it works with.
+        context: The collection and what it works with.
         bookmark: Where it begins.
-        received_at: The `synced_at` of its rows (UTC), not before the walk's start.
+        synced_at: The `synced_at` of its rows (UTC), not before the full load's start.
 
     Attributes:
-        bookmark: When all tables are taken: where the next run goes on.
+        bookmark: Once all batches are taken: where the next run continues.
     """
 
-    def __init__(self, run: Extraction, bookmark: Bookmark, received_at: datetime) -> None:
-        self._run = run
+    def __init__(self, context: CollectionContext, bookmark: Bookmark, synced_at: datetime) -> None:
         self.bookmark = bookmark
-        self._received_at = received_at
+        self._context = context
+        self._synced_at = synced_at
         self._seen: list[pa.Array] = []
-        self._unmerged = 0
+        self._not_merged = 0
+        # A full load may lag behind the delta: then it shows older versions than are stored.
+        self._may_lag = context.stored.has_rows_before(bookmark.full_load_start)
 
-    def tables(self) -> Iterator[pa.Table | None]:
-        """Walks.
+    def batches(self) -> Iterator[pa.Table | None]:
+        """Loads the pages up to the run's limits, and after the last page what vanished.
 
         Yields:
-            Tables of live rows; after the last page, of the rows that vanished. `None` while
-            others can be served.
+            `None` once the first request is on its way, then batches of rows to merge.
 
         Raises:
-            ExpiredError: When a link has died.
+            ExpiredError: When a link has expired.
             VanishedRowsError: When more rows vanished than the settings allow.
-            ApiError: When there is no usable answer.
+            ApiError: When Protime gives no usable answer.
         """
-        yield from joined(self._tables())
-        self._count()
+        context = self._context
+        with context.pages.open_batches(self.bookmark.link) as pages:
+            yield None
+            for page_batch in pages:
+                self.bookmark = self.bookmark.advanced(
+                    page_batch.delta_link or page_batch.next_link or "",
+                    full_load_in_progress=page_batch.delta_link is None,
+                    requested_at=context.clock.after(),
+                )
+                batch = _newest_of_each_id(self._live_rows(page_batch))
+                context.counts.add_pages(page_batch.page_count, batch.num_rows)
+                self._seen.append(batch["id"].combine_chunks())
+                if context.collection.deleted_status:
+                    yield from self._rows_with_deleted_status(batch)
+                    batch = self._without_deleted_status(batch)
+                if self._may_lag:
+                    yield from self._without_stale_rows(batch)
+                else:
+                    yield batch
+        self._count_merged()
+        if not self.bookmark.full_load_in_progress and context.stored.exists:
+            yield from self._vanished_rows()
 
-    def _tables(self) -> Iterator[pa.Table | None]:
-        run = self._run
-        # No variable of its own: a failure's traceback would hold it, and the reader's threads.
-        for batch in () if self.bookmark.is_marking else run.batches(self.bookmark.link):
-            if batch is None:
-                yield None
-                continue
-            self._move(batch)
-            yield from self._rows(batch)
-        if self.bookmark.is_marking or not self.bookmark.walking:
-            yield from self._vanished()
+    def _live_rows(self, page_batch: PageBatch) -> pa.Table:
+        """The rows of some pages, with a `synced_at` of their own.
 
-    def _move(self, batch: Batch) -> None:
-        """The bookmark moves along, up to the last page or to the limit."""
-        link = batch.delta_link or batch.next_link or ""
-        self.bookmark = self.bookmark.moved(
-            link, walking=batch.delta_link is None, contact=self._run.ticker.after()
-        )
-
-    def _rows(self, batch: Batch) -> Iterator[pa.Table]:
-        """A table of some pages, with a time of its own and each id once.
-
-        So all staged rows differ, by which BigQuery tells them apart.
+        So all staged rows differ, which BigQuery needs to tell them apart.
         """
-        table = self._run.builder.batch(batch, self._run.ticker.after(self._received_at))
-        self._run.counts.add_pages(batch.count, table.num_rows)
-        table = _once(table)
-        self._seen.append(table["id"].combine_chunks())
-        if self._run.collection.deleted_status:
-            yield from self._marked(table)
-            table = self._undeleted(table)
-        yield from self._without_stale(table)
+        context = self._context
+        synced_at = context.clock.after(self._synced_at)
+        if page_batch.columns is not None:
+            return context.builder.from_columns(page_batch.columns, synced_at)
+        decoded = (context.decoder.rows(page.records) for page in page_batch.pages)
+        return context.builder.from_rows([live(row, synced_at) for rows in decoded for row in rows])
 
-    def _undeleted(self, table: pa.Table) -> pa.Table:
-        status = pa.scalar(self._run.collection.deleted_status)
-        return table.filter(pc.fill_null(pc.not_equal(table["status"], status), True))
+    def _without_deleted_status(self, batch: pa.Table) -> pa.Table:
+        status = pa.scalar(self._context.collection.deleted_status)
+        return batch.filter(pc.fill_null(pc.not_equal(batch["status"], status), True))
 
-    def _marked(self, table: pa.Table) -> Iterator[pa.Table]:
-        """Rows that a walk shows with the status of a deletion: held ones are marked.
+    def _rows_with_deleted_status(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """Stored rows that the full load shows with the status of a deletion: soft-deleted.
 
-        Those that are held in a newer version stay, and must not count as vanished.
+        Those that are stored in a newer version stay, and must not count as vanished.
         """
-        run = self._run
-        status = run.collection.deleted_status
-        log = EventLog(status)
-        shown = table.filter(pc.equal(table["status"], pa.scalar(status)))
-        log.add(("", row) for row in run.builder.plain_rows(shown))
-        self._unmerged += shown.num_rows
-        if not log.ids or not run.warehouse.exists:
+        context = self._context
+        status = context.collection.deleted_status
+        events = EventReducer(status)
+        shown = batch.filter(pc.equal(batch["status"], pa.scalar(status)))
+        events.add(("", row) for row in context.builder.plain_rows(shown))
+        self._not_merged += shown.num_rows
+        if not events.ids or not context.stored.exists:
             return
-        held = run.held(log.ids)
-        gone = log.apply(held, run.ticker.after()).deleted
-        run.counts.marked += len(gone)
-        marked = {row["id"] for row in gone}
+        stored = context.stored.rows(events.ids)
+        deleted = events.apply(stored, context.clock.after()).deleted
+        context.counts.soft_deleted += len(deleted)
+        deleted_ids = {row["id"] for row in deleted}
         kept = [
-            {**row, "synced_at": run.ticker.after()}
-            for id_, row in held.items()
-            if id_ not in marked and not row["is_deleted"]
+            {**row, "synced_at": context.clock.after()}
+            for id_, row in stored.items()
+            if id_ not in deleted_ids and not row["is_deleted"]
         ]
-        if gone or kept:
-            yield run.builder.rows(gone + kept)
+        if deleted or kept:
+            yield context.builder.from_rows(deleted + kept)
 
-    def _without_stale(self, table: pa.Table) -> Iterator[pa.Table]:
-        """Keeps what the warehouse holds in a newer version, but notes that the walk saw it.
+    def _without_stale_rows(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """Leaves out rows that are stored in a newer version, but remembers that they were seen.
 
-        A walk may lag behind the delta. Such a row must not be overwritten; it must not count
-        as vanished either when the walk is completed by a later run.
+        Such a row must not be overwritten; it must not count as vanished either when a later run
+        completes the full load.
         """
-        if not self._may_lag:
-            yield table
-            return
-        ids = table["id"].combine_chunks()
-        shown = dict(zip(ids.to_pylist(), table["change_version"].to_pylist(), strict=True))
-        held = self._run.warehouse.versions(list(shown), self._run.foreign_until)
+        context = self._context
+        ids = batch["id"].combine_chunks()
+        shown = dict(zip(ids.to_pylist(), batch["change_version"].to_pylist(), strict=True))
+        stored = context.stored.versions(list(shown))
         stale = {
-            id_: gone for id_, (version, gone) in held.items() if "" < shown.get(id_, "") < version
+            id_: is_deleted
+            for id_, (version, is_deleted) in stored.items()
+            if "" < shown.get(id_, "") < version
         }
         if not stale:
-            yield table
+            yield batch
             return
-        self._unmerged += len(stale)
-        yield table.filter(pc.invert(pc.is_in(ids, value_set=pa.array(stale, pa.int64()))))
-        kept = self._run.warehouse.rows([id_ for id_, gone in stale.items() if not gone])
-        yield self._run.builder.rows(
-            [{**row, "synced_at": self._run.ticker.after()} for row in kept.values()]
+        self._not_merged += len(stale)
+        yield batch.filter(pc.invert(pc.is_in(ids, value_set=pa.array(stale, pa.int64()))))
+        kept = context.stored.rows([id_ for id_, is_deleted in stale.items() if not is_deleted])
+        yield context.builder.from_rows(
+            [{**row, "synced_at": context.clock.after()} for row in kept.values()]
         )
 
-    @cached_property
-    def _may_lag(self) -> bool:
-        """Whether there is a row that only this walk could refresh."""
-        return self._run.warehouse.holds_before(self.bookmark.walk_start)
-
-    def _vanished(self) -> Iterator[pa.Table]:
-        """The live rows of the window that no page of the complete walk showed.
-
-        When there are many, they wait for loads of their own.
-        """
-        run, bookmark = self._run, self.bookmark
-        if not run.warehouse.exists:
-            return
-        unseen = run.warehouse.not_received_since(
-            bookmark.walk_start, run.collection.date_column, bookmark.start
+    def _vanished_rows(self) -> Iterator[pa.Table]:
+        """The live rows of the window that no page of the complete full load showed."""
+        context, bookmark = self._context, self.bookmark
+        candidates = context.stored.ids_not_received_since(
+            bookmark.full_load_start, context.collection.date_column, bookmark.window_start
         )
-        gone = unseen.filter(pc.invert(pc.is_in(unseen, value_set=self._all_seen())))
-        live = bookmark.live_before
-        check_share(run.collection, run.settings, len(gone), live, bookmark.start)
-        is_all = len(gone) <= AT_ONCE or not run.session.reads_on
-        self.bookmark = bookmark.marked(is_all=is_all)
-        if not is_all:
-            gone = gone.sort()[: 0 if self._seen else AT_ONCE]
-        run.counts.vanished = len(gone)
-        run.counts.marked += len(gone)
-        for first in range(0, len(gone), ROWS_PER_TABLE):
-            rows = run.warehouse.rows(gone[first : first + ROWS_PER_TABLE].to_pylist())
-            yield run.builder.rows(
-                [deleted(row, "vanished", self._received_at) for row in rows.values()]
+        not_found = candidates.filter(
+            pc.invert(pc.is_in(candidates, value_set=self._all_seen_ids()))
+        )
+        check_vanished_share(
+            context.collection,
+            context.run.settings,
+            vanished=len(not_found),
+            live_rows=bookmark.live_rows_at_start,
+            window_start=bookmark.window_start,
+        )
+        context.counts.vanished = len(not_found)
+        context.counts.soft_deleted += len(not_found)
+        for first in range(0, len(not_found), ROWS_PER_BATCH):
+            rows = context.stored.rows(not_found[first : first + ROWS_PER_BATCH].to_pylist())
+            yield context.builder.from_rows(
+                [soft_deleted(row, "vanished", self._synced_at) for row in rows.values()]
             )
 
-    def _all_seen(self) -> pa.Array:
+    def _all_seen_ids(self) -> pa.Array:
         return pa.concat_arrays(self._seen) if self._seen else pa.array([], pa.int64())
 
-    def _count(self) -> None:
+    def _count_merged(self) -> None:
         """Counts each id once, however often pages repeat it."""
-        seen = self._all_seen().sort()  # a hash set would take ten times the memory
+        seen = self._all_seen_ids().sort()  # a hash set would take ten times the memory
         repeated = pc.sum(pc.equal(seen[1:], seen[:-1])).as_py() or 0
-        self._run.counts.merged = len(seen) - repeated - self._unmerged
+        self._context.counts.merged = len(seen) - repeated - self._not_merged
 
 
-def _once(table: pa.Table) -> pa.Table:
+def _newest_of_each_id(batch: pa.Table) -> pa.Table:
     """Each id once, in its newest version."""
-    if pc.count_distinct(table["id"]).as_py() == table.num_rows:
-        return table
-    versions, ids = table["change_version"].to_pylist(), table["id"].to_pylist()
+    if pc.count_distinct(batch["id"]).as_py() == batch.num_rows:
+        return batch
+    versions, ids = batch["change_version"].to_pylist(), batch["id"].to_pylist()
     by_version = sorted(range(len(ids)), key=versions.__getitem__)
-    return table.take(sorted({ids[row]: row for row in by_version}.values()))
+    return batch.take(sorted({ids[row]: row for row in by_version}.values()))

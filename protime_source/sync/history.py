@@ -1,4 +1,4 @@
-"""The log of every event of a collection, which is only ever added to."""
+"""The history of events: each event of a collection's delta once, only ever added to."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-from dlt.common.data_types import TDataType
-from dlt.common.schema.typing import TColumnSchema
 
 from protime_source.catalogue.model import Collection
 from protime_source.decode import arrow
@@ -18,10 +16,10 @@ from protime_source.decode.soft_delete import Row
 from protime_source.decode.values import JsonText
 
 SUFFIX = "__changes"
-"""What the log's table is called, after that of its collection."""
+"""The history's table is named after that of its collection, with this suffix."""
 
-_COLUMNS: tuple[tuple[str, TDataType, str], ...] = (
-    ("event_id", "text", "Tells the event from all others: the same event twice is one row."),
+_COLUMNS = (
+    ("event_id", "text", "Identifies the event: the same event received twice is one row."),
     ("id", "bigint", "Protime's id of the record."),
     ("change_version", "text", "Version of the record after the event."),
     ("change_type", "text", "Protime's change type, like InsertOrUpdate or Delete."),
@@ -31,33 +29,37 @@ _COLUMNS: tuple[tuple[str, TDataType, str], ...] = (
 _SCHEMA = pa.schema([pa.field(name, arrow.TYPES[kind], False) for name, kind, _ in _COLUMNS])
 
 
-class ChangeLog:
+class EventHistory:
     """The events that one run received.
 
     Args:
-        collection: Whose events.
+        collection: The collection they belong to.
     """
 
     def __init__(self, collection: Collection) -> None:
-        self.table = f"{collection.table}{SUFFIX}"
+        self.table_name = f"{collection.table}{SUFFIX}"
         self._json = {column.name for column in collection.columns if column.type == "json"}
         self._events: dict[str, dict[str, Any]] = {}
 
     def add(self, events: Iterable[tuple[str, Row]], received_at: datetime) -> None:
-        """Notes events, each once."""
-        for kind, row in events:
+        """Adds events, each once."""
+        for change_type, row in events:
             record = self._record(row)
-            text = "\n".join([str(row["id"]), row["change_version"], kind, record])
+            text = "\n".join([str(row["id"]), row["change_version"], change_type, record])
             id_ = hashlib.sha256(text.encode()).hexdigest()[:32]
-            values = (id_, row["id"], row["change_version"], kind, received_at, record)
+            values = (id_, row["id"], row["change_version"], change_type, received_at, record)
             self._events.setdefault(id_, dict(zip(_SCHEMA.names, values, strict=True)))
 
-    def rows(self) -> pa.Table:
-        """What is to be added to the log."""
+    def batch(self) -> pa.Table:
+        """Returns the events to add to the history."""
         return pa.Table.from_pylist([*self._events.values()], schema=_SCHEMA)
 
-    def hints(self, json_type: TDataType) -> dict[str, TColumnSchema]:
-        """Dlt's hints for its columns."""
+    def hints(self, json_type: str) -> dict[str, dict[str, Any]]:
+        """Returns dlt's hints for the history's columns.
+
+        Args:
+            json_type: dlt's data type for JSON at the destination.
+        """
         return {
             name: {
                 "name": name,

@@ -1,4 +1,4 @@
-"""The guard against a walk that shows far less than it should."""
+"""What vanished: the rows that a complete full load no longer showed, and the guard on them."""
 
 from __future__ import annotations
 
@@ -9,31 +9,35 @@ from protime_source.errors import VanishedRowsError
 from protime_source.settings import Settings
 
 
-def check_share(
-    collection: Collection, settings: Settings, gone: int, live: int, start: date | None = None
+def check_vanished_share(
+    collection: Collection,
+    settings: Settings,
+    *,
+    vanished: int,
+    live_rows: int,
+    window_start: date | None = None,
 ) -> None:
-    """Refuses to mark more rows than the settings allow.
+    """Refuses to soft-delete more rows than the settings allow.
 
     Args:
-        collection: What was walked over.
+        collection: The collection that was loaded fully.
         settings: They hold `max_vanished_share`.
-        gone: Live rows that the complete walk did not show.
-        live: Live rows before it.
-        start: First day of the walk's window, if it had one.
+        vanished: Live rows that the complete full load did not show.
+        live_rows: Live rows before it.
+        window_start: First day of the window, if the collection has one.
 
     Raises:
         VanishedRowsError: When the share is larger.
     """
-    allowed, live = settings.max_vanished_share, max(live, gone)
-    if gone > allowed * live:
-        window = f" from {start} on" if start else ""
+    allowed, live_rows = settings.max_vanished_share, max(live_rows, vanished)
+    if vanished > allowed * live_rows:
+        window = f" from {window_start} on" if window_start else ""
         raise VanishedRowsError(
-            f"{collection.table}: a complete walk{window} no longer showed {gone} of {live} live"
-            f" rows ({_percent(gone / live)}), more than max_vanished_share allows"
-            f" ({_percent(allowed)})."
-            " No row was marked. If they are really gone, run once with"
-            " SOURCES__PROTIME__MAX_VANISHED_SHARE=1.0; if not, ask Protime whether this client"
-            " may still see everybody.",
+            f"{collection.table}: a complete full load{window} no longer showed {vanished} of"
+            f" {live_rows} live rows ({_percent(vanished / live_rows)}), more than"
+            f" max_vanished_share allows ({_percent(allowed)}). No row was soft-deleted. If they"
+            " are really gone, run once with SOURCES__PROTIME__MAX_VANISHED_SHARE=1.0; if not, ask"
+            " Protime whether this client may still see everybody.",
             collection.table,
         )
 

@@ -1,4 +1,4 @@
-"""A collection without a delta: all of it each run, and only what changed is written."""
+"""A collection without a delta: all of it in each run, of which only the difference is written."""
 
 from __future__ import annotations
 
@@ -8,105 +8,107 @@ from typing import Any
 
 import pyarrow as pa
 
-from protime_source.decode.soft_delete import MARKS, Row, deleted, live
-from protime_source.decode.tables import ROWS_PER_TABLE
+from protime_source.decode.soft_delete import SYNC_COLUMNS, Row, live, soft_deleted
+from protime_source.decode.tables import ROWS_PER_BATCH
 from protime_source.errors import NotFoundError
-from protime_source.sync.context import Extraction
-from protime_source.sync.events import reaches
-from protime_source.sync.reconcile import check_share
+from protime_source.sync.context import CollectionContext
+from protime_source.sync.events import is_at_least_as_new
+from protime_source.sync.reconcile import check_vanished_share
 
 
-class Snapshot:
-    """One walk over all of a collection, compared with the warehouse row by row.
+class SnapshotDiff:
+    """The difference between all of a collection and what is stored.
 
     Args:
-        run: What it works with.
-        received_at: The `synced_at` of its rows (UTC).
+        context: The collection and what it works with.
+        synced_at: The `synced_at` of its rows (UTC).
     """
 
-    def __init__(self, run: Extraction, received_at: datetime) -> None:
-        self._run = run
-        self._received_at = received_at
+    def __init__(self, context: CollectionContext, synced_at: datetime) -> None:
+        self._context = context
+        self._synced_at = synced_at
 
-    def tables(self) -> Iterator[pa.Table | None]:
-        """Walks, and then compares.
+    def batches(self) -> Iterator[pa.Table | None]:
+        """Reads all pages, then compares them with what is stored.
 
         Yields:
-            Tables of new and changed rows, and of rows that vanished. `None` while others can be
-            served.
+            `None` once the first request is on its way, then batches of new, changed and vanished
+            rows.
 
         Raises:
-            ExpiredError: When a link has died.
+            ExpiredError: When a link has expired.
             VanishedRowsError: When more rows vanished than the settings allow.
-            ApiError: When there is no usable answer.
+            ApiError: When Protime gives no usable answer.
         """
-        run = self._run
+        context = self._context
         received: list[Row] = []
-        for rows in self._received():
-            received += rows
-            yield None
-        shown = {row["id"]: row for row in sorted(received, key=_version)}
-        held = run.warehouse.all_rows()
-        exposed = run.warehouse.exposed()
-        news = [
-            row for id_, row in shown.items() if id_ in exposed or self._is_news(row, held.get(id_))
-        ]
-        watched = dict(self._watched(held))
-        gone = [row for id_, row in watched.items() if id_ not in shown]
-        check_share(run.collection, run.settings, len(gone), len(watched))
-        run.counts.merged, run.counts.same = len(news), len(shown) - len(news)
-        run.counts.vanished = run.counts.marked = len(gone)
-        merged = [live(row, self._received_at) for row in news]
-        merged += [deleted(row, "vanished", self._received_at) for row in gone]
-        for first in range(0, len(merged), ROWS_PER_TABLE):
-            yield run.builder.rows(merged[first : first + ROWS_PER_TABLE])
-
-    def _received(self) -> Iterator[list[Row]]:
-        """All records page by page, with what their path tells of them."""
-        for branch in self._run.collection.branches:
+        for parameters in context.collection.path_parameters:
             try:
-                yield from self._below(branch)
+                path = context.collection.path.format(**parameters)
+                with context.pages.open_pages(path) as pages:
+                    yield None
+                    for page in pages:
+                        rows = context.decoder.rows(page.records)
+                        context.counts.add_pages(1, len(rows))
+                        received += [{**row, **parameters} for row in rows]
             except NotFoundError as error:
-                if not branch:
+                if not parameters:
                     raise
-                raise _misnamed(branch, error) from error
+                raise _unknown_structure(parameters, error) from error
 
-    def _below(self, branch: Mapping[str, Any]) -> Iterator[list[Row]]:
-        run = self._run
-        for page in run.pages(run.collection.path.format(**branch)):
-            if page is None:
-                yield []
-                continue
-            rows = run.decoder.rows(page.records)
-            run.counts.add_pages(1, len(rows))
-            yield [{**row, **branch} for row in rows]
+        shown = {row["id"]: row for row in sorted(received, key=_version)}
+        stored = context.stored.all_rows()
+        to_clear = context.stored.ids_with_excluded_values()
+        changed = [
+            row
+            for id_, row in shown.items()
+            if id_ in to_clear or self._has_changed(row, stored.get(id_))
+        ]
+        expected = dict(self._rows_to_expect(stored))
+        not_found = [row for id_, row in expected.items() if id_ not in shown]
+        check_vanished_share(
+            context.collection,
+            context.run.settings,
+            vanished=len(not_found),
+            live_rows=len(expected),
+        )
+        context.counts.merged = len(changed)
+        context.counts.unchanged = len(shown) - len(changed)
+        context.counts.vanished = context.counts.soft_deleted = len(not_found)
+        merged = [live(row, self._synced_at) for row in changed]
+        merged += [soft_deleted(row, "vanished", self._synced_at) for row in not_found]
+        for first in range(0, len(merged), ROWS_PER_BATCH):
+            yield context.builder.from_rows(merged[first : first + ROWS_PER_BATCH])
 
-    def _is_news(self, row: Row, held: Row | None) -> bool:
-        """Whether a record is new, back again, or other than the row held and not older."""
-        if held is None:
+    def _has_changed(self, row: Row, stored: Row | None) -> bool:
+        """Whether a record is new, back again, or not older than the stored row and different."""
+        if stored is None:
             return True
-        run = self._run
-        if not (reaches(row, held) or run.is_foreign(held)):
+        if not is_at_least_as_new(row, stored):
             return False
-        return held["is_deleted"] or _content(run.builder.stored(row)) != _content(held)
+        is_different = _content(self._context.builder.stored(row)) != _content(stored)
+        return bool(stored["is_deleted"]) or is_different
 
-    def _watched(self, held: Mapping[Any, Row]) -> Iterator[tuple[Any, Row]]:
-        """The live rows that the walk should have shown."""
-        branches = self._run.collection.branches
-        for id_, row in held.items():
-            if not row["is_deleted"] and any(branch.items() <= row.items() for branch in branches):
+    def _rows_to_expect(self, stored: Mapping[Any, Row]) -> Iterator[tuple[Any, Row]]:
+        """The live rows that the pages should have shown."""
+        all_parameters = self._context.collection.path_parameters
+        for id_, row in stored.items():
+            was_asked_for = any(each.items() <= row.items() for each in all_parameters)
+            if was_asked_for and not row["is_deleted"]:
                 yield id_, row
 
 
-def _misnamed(branch: Mapping[str, Any], error: NotFoundError) -> NotFoundError:
+def _unknown_structure(parameters: Mapping[str, Any], error: NotFoundError) -> NotFoundError:
     """The error, with the setting that leads to nothing."""
-    structure = "/".join(map(str, branch.values()))
+    structure = "/".join(map(str, parameters.values()))
     message = f"{error} Check {structure} in the setting activity_structures."
     return NotFoundError(message, status=error.status, code=error.code, reasons=error.reasons)
 
 
 def _content(row: Row) -> Row:
-    return {name: value for name, value in row.items() if value is not None and name not in MARKS}
+    return {
+        name: value for name, value in row.items() if value is not None and name not in SYNC_COLUMNS
+    }
 
 
 def _version(row: Row) -> str:

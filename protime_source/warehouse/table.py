@@ -26,7 +26,7 @@ SPARSE = 4
 """Rows that are read in vain for each one that is wanted, at most."""
 
 
-class Warehouse:
+class StoredTable:
     """One table of a pipeline's destination.
 
     Args:
@@ -48,7 +48,7 @@ class Warehouse:
         table: str,
         columns: TTableSchemaColumns,
         *,
-        hidden: Set[str],
+        excluded: Set[str],
         is_emptied: bool,
     ) -> None:
         self._client = client
@@ -66,7 +66,7 @@ class Warehouse:
             # A column that somebody added by hand is not dlt's: a merge leaves it alone, as we do.
             kinds = {name: columns.get(name, {}).get("data_type") for name in names}
             self.types = {name: kind for name, kind in kinds.items() if kind is not None}
-            self._hidden = [sql.escape_column_name(name) for name in names if name in hidden]
+            self._hidden = [sql.escape_column_name(name) for name in names if name in excluded]
             self._quoted = sql.escape_column_name
             self._select = ", ".join(self._readable(sql, name) for name in self.types)
 
@@ -86,7 +86,6 @@ class Warehouse:
     def merge_filter(
         self,
         since: datetime | None,
-        foreign_until: datetime | None,
         *,
         has_version: bool,
     ) -> str:
@@ -111,6 +110,7 @@ class Warehouse:
         # Where a record may come without a version, what came later counts.
         newer = "v >= held" if has_version else "held IS NOT NULL AND (v = '' OR v >= held)"
         held_at = ""
+        foreign_until = None
         if foreign_until:
             held_at = ", d.synced_at AS held_at"
             newer += f" OR held_at < {self.dialect.timestamp(foreign_until)}"
@@ -124,7 +124,7 @@ class Warehouse:
             f" ((held IS NULL AND NOT gone) OR {newer}))"
         )
 
-    def log_filter(self, table: str) -> str:
+    def history_filter(self, table: str) -> str:
         """The condition that adds each event to a log once, also when it is staged again."""
         with self._client.sql_client as sql:
             name, staging = sql.get_qualified_table_names(table)
@@ -164,7 +164,9 @@ class Warehouse:
                 for column, value in zip(self.types, values, strict=True)
             }
 
-    def versions(self, ids: Sequence[int], since: datetime | None) -> dict[int, tuple[str, bool]]:
+    def versions(
+        self, ids: Sequence[int], since: datetime | None = None
+    ) -> dict[int, tuple[str, bool]]:
         """Version and deletion mark of the held rows among some ids, and of a few others.
 
         Args:
@@ -181,7 +183,7 @@ class Warehouse:
             )
         }
 
-    def exposed(self) -> set[Any]:
+    def ids_with_excluded_values(self) -> set[Any]:
         """Ids of the live rows that still hold what is not to be loaded any more."""
         if not self._hidden:
             return set()
@@ -189,7 +191,7 @@ class Warehouse:
         query = f"SELECT id FROM {self.name} WHERE NOT is_deleted AND ({filled})"
         return {id_ for (id_,) in self._query(query)}
 
-    def live_from(self, date_column: str, start: date | None) -> int:
+    def count_live_rows(self, date_column: str, start: date | None) -> int:
         """How many live rows there are from a date on, or in all."""
         if not self.exists:
             return 0
@@ -197,7 +199,7 @@ class Warehouse:
         found = self._query(f"SELECT COUNT(*) FROM {self.name} WHERE {condition}", *values)
         return int(found[0][0])
 
-    def not_received_since(
+    def ids_not_received_since(
         self, moment: datetime, date_column: str, start: date | None
     ) -> pa.Array:
         """Ids of the live rows from a date on that were last received before a moment (UTC)."""
@@ -211,12 +213,12 @@ class Warehouse:
             return "NOT is_deleted", []
         return f"NOT is_deleted AND {self._quoted(date_column)} >= %s", [start]
 
-    def holds_before(self, moment: datetime) -> bool:
+    def has_rows_before(self, moment: datetime) -> bool:
         """Whether a row was last received before a moment (UTC)."""
         query = f"SELECT 1 FROM {self.name} WHERE synced_at < %s LIMIT 1"
         return self.exists and bool(self._query(query, moment))
 
-    def last_received(self) -> datetime | None:
+    def last_synced_at(self) -> datetime | None:
         """When the newest row was received (UTC); `None` when there is none."""
         if not self.exists:
             return None

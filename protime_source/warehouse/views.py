@@ -7,12 +7,13 @@ from typing import Any
 from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.catalogue.model import Collection
-from protime_source.sync.history import SUFFIX
+
+SUFFIX = "__changes"
 from protime_source.warehouse.dialect import Dialect
 
 
 def ensure_views(
-    client: SqlClientBase[Any], dialect: Dialect, collection: Collection, *, has_log: bool
+    client: SqlClientBase[Any], dialect: Dialect, collection: Collection, *, has_history: bool
 ) -> None:
     """Creates what belongs to a loaded table and is not there yet: its indexes and its views.
 
@@ -20,7 +21,7 @@ def ensure_views(
         client: A client of the destination.
         dialect: The destination's.
         collection: The collection whose table is loaded.
-        has_log: Whether the log of its events is loaded, too.
+        has_history: Whether the log of its events is loaded, too.
 
     Raises:
         DestinationTerminalException: When the destination refuses.
@@ -28,7 +29,7 @@ def ensure_views(
     qualified = client.make_qualified_table_name
     table, log = qualified(collection.table), f"{collection.table}{SUFFIX}"
     statements = [*dialect.after_load(table, f"{collection.table}__id", "id")]
-    if has_log:
+    if has_history:
         statements += dialect.after_load(qualified(log), f"{log}__id", "event_id")
     statements += [
         dialect.create_view(

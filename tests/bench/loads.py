@@ -66,7 +66,7 @@ def fetch(url: str, folder: Path) -> None:
 
 def source(url: str, folder: Path) -> None:
     """This source, as its command line runs it."""
-    from protime_source.pipeline.load import main
+    from protime_source.cli.main import main
 
     if code := main():
         sys.exit(code)
@@ -102,7 +102,7 @@ def rest_api(url: str, folder: Path, *, is_best: bool = False) -> None:
     pipeline = dlt.pipeline(
         "by_hand",
         destination=dlt.destinations.duckdb(str(folder / "by_hand.duckdb")),
-        dataset_name="protime",
+        dataset_name="protime_data",
         pipelines_dir=str(folder / "by_hand"),
     )
     pipeline.run(assignments)

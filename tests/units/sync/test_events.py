@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protime_source.decode.soft_delete import Row, deleted, live
-from protime_source.sync.events import Changes, EventLog
+from protime_source.decode.soft_delete import Row, live, soft_deleted
+from protime_source.sync.events import Changes, EventReducer
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 BEFORE = datetime(2026, 3, 1, tzinfo=UTC)
@@ -26,18 +26,18 @@ def delete(version: str, id_: int = 1, **fields: Any) -> Event:
     return DELETE, {"id": id_, "change_version": version, **fields}
 
 
-def held(version: str, id_: int = 1, **fields: Any) -> dict[int, Row]:
+def stored(version: str, id_: int = 1, **fields: Any) -> dict[int, Row]:
     return {id_: live(update(version, id_, **fields)[1], BEFORE)}
 
 
 def gone(version: str, reason: str = "announced") -> dict[int, Row]:
-    return {1: {**deleted(held(version)[1], reason, BEFORE), "synced_at": BEFORE}}
+    return {1: {**soft_deleted(stored(version)[1], reason, BEFORE), "synced_at": BEFORE}}
 
 
 def apply(events: list[Event], rows: dict[int, Row]) -> Changes:
-    log = EventLog()
-    log.add(events)
-    return log.apply(rows, NOW)
+    reducer = EventReducer()
+    reducer.add(events)
+    return reducer.apply(rows, NOW)
 
 
 def merged(events: list[Event], rows: dict[int, Row]) -> dict[int, Row]:
@@ -50,12 +50,12 @@ NOTHING = Changes([], [])
 LIVE = {"is_deleted": False, "deleted_at": None, "delete_reason": None, "synced_at": NOW}
 
 
-@pytest.mark.parametrize("rows", [{}, held("A"), held("B"), gone("A"), gone("B", "vanished")])
+@pytest.mark.parametrize("rows", [{}, stored("A"), stored("B"), gone("A"), gone("B", "vanished")])
 def test_an_update_that_is_not_older_makes_the_row_live(rows: dict[int, Row]) -> None:
     assert apply([update("B")], rows) == Changes([{**update("B")[1], **LIVE}], [])
 
 
-@pytest.mark.parametrize("rows", [held("C"), gone("C"), gone("C", "vanished")])
+@pytest.mark.parametrize("rows", [stored("C"), gone("C"), gone("C", "vanished")])
 @pytest.mark.parametrize("event", [update("B"), delete("B")])
 def test_an_older_event_changes_nothing(rows: dict[int, Row], event: Event) -> None:
     assert apply([event], rows) == NOTHING
@@ -67,7 +67,7 @@ def test_an_announced_deletion_stands_against_an_update_of_its_version() -> None
 
 @pytest.mark.parametrize("version", ["A", "B"])
 def test_a_deletion_keeps_the_last_known_values(version: str) -> None:
-    assert apply([delete("B")], held(version, colour="red")).deleted == [
+    assert apply([delete("B")], stored(version, colour="red")).deleted == [
         {
             "id": 1,
             "change_version": "B",
@@ -83,22 +83,22 @@ def test_a_deletion_keeps_the_last_known_values(version: str) -> None:
 
 def test_a_deletion_may_carry_newer_values_but_no_emptiness() -> None:
     event = delete("B", comments=None, person_id=9)
-    (row,) = apply([event], held("A", person_id=8, colour="red")).deleted
+    (row,) = apply([event], stored("A", person_id=8, colour="red")).deleted
     assert (row["comments"], row["person_id"], row["colour"]) == ("of A", 9, "red")
 
 
 def test_a_deletion_keeps_the_values_of_an_update_that_came_with_it() -> None:
-    (row,) = apply([delete("C"), update("B", person_id=9)], held("A")).deleted
+    (row,) = apply([delete("C"), update("B", person_id=9)], stored("A")).deleted
     assert (row["comments"], row["person_id"], row["change_version"]) == ("of B", 9, "C")
 
 
-def test_an_update_older_than_the_row_does_not_colour_a_deletion() -> None:
-    (row,) = apply([delete("D"), update("B")], held("C")).deleted
+def test_an_update_older_than_the_stored_row_adds_nothing_to_a_deletion() -> None:
+    (row,) = apply([delete("D"), update("B")], stored("C")).deleted
     assert row["comments"] == "of C"
 
 
 @pytest.mark.parametrize("events", [[delete("B")], [update("A"), delete("B")]])
-def test_a_deletion_of_what_was_never_held_is_ignored(events: list[Event]) -> None:
+def test_a_deletion_of_what_was_never_stored_is_ignored(events: list[Event]) -> None:
     assert apply(events, {}) == NOTHING
 
 
@@ -119,32 +119,32 @@ def test_a_row_that_came_and_went_between_two_runs_was_gone_all_along(events: li
 
 
 def test_a_deletion_wins_over_an_update_of_its_version() -> None:
-    changes = apply([update("B"), delete("B")], held("A"))
+    changes = apply([update("B"), delete("B")], stored("A"))
     assert (changes.updated, len(changes.deleted)) == ([], 1)
 
 
 def test_an_update_after_a_deletion_makes_the_row_live() -> None:
-    changes = apply([update("C"), delete("B")], held("A"))
+    changes = apply([update("C"), delete("B")], stored("A"))
     assert changes == Changes([{**update("C")[1], **LIVE}], [])
 
 
 def test_versions_compare_as_text() -> None:
-    assert apply([update("10")], held("9")) == NOTHING
-    assert len(apply([update("a")], held("Z")).updated) == 1
+    assert apply([update("10")], stored("9")) == NOTHING
+    assert len(apply([update("a")], stored("Z")).updated) == 1
 
 
 def test_the_ids_are_those_that_were_mentioned() -> None:
-    log = EventLog()
-    assert log.ids == []
-    log.add([update("A", 2), delete("B", 5), update("C", 2)])
-    assert sorted(log.ids) == [2, 5]
+    reducer = EventReducer()
+    assert reducer.ids == []
+    reducer.add([update("A", 2), delete("B", 5), update("C", 2)])
+    assert sorted(reducer.ids) == [2, 5]
 
 
 def test_events_may_come_in_several_pages() -> None:
-    log = EventLog()
-    log.add([update("C")])
-    log.add([update("B"), update("A", 2)])
-    found = {row["id"]: row["change_version"] for row in log.apply({}, NOW).updated}
+    reducer = EventReducer()
+    reducer.add([update("C")])
+    reducer.add([update("B"), update("A", 2)])
+    found = {row["id"]: row["change_version"] for row in reducer.apply({}, NOW).updated}
     assert found == {1: "C", 2: "A"}
 
 
@@ -163,8 +163,8 @@ def table(states: dict[int, tuple[str, str | None]]) -> dict[int, Row]:
     """Rows in the states that runs leave behind."""
     rows = {}
     for id_, (version, reason) in states.items():
-        row = held(version, id_)[id_]
-        rows[id_] = row if reason is None else deleted(row, reason, BEFORE)
+        row = stored(version, id_)[id_]
+        rows[id_] = row if reason is None else soft_deleted(row, reason, BEFORE)
     return rows
 
 
@@ -231,38 +231,38 @@ def test_two_runs_leave_what_one_would(
 @pytest.mark.parametrize("kind", ["Archive", "Undelete", "insertorupdate", ""])
 def test_only_delete_deletes(kind: str) -> None:
     row = update("B")[1]
-    assert apply([(kind, row)], held("A")) == Changes([{**row, **LIVE}], [])
+    assert apply([(kind, row)], stored("A")) == Changes([{**row, **LIVE}], [])
 
 
 @pytest.mark.parametrize("kind", ["Delete", "DELETE", "delete"])
 def test_delete_in_any_spelling(kind: str) -> None:
-    assert len(apply([(kind, delete("B")[1])], held("A")).deleted) == 1
+    assert len(apply([(kind, delete("B")[1])], stored("A")).deleted) == 1
 
 
 @pytest.mark.parametrize(
     ("status", "is_gone"), [("Deleted", True), ("Active", False), ("X", False)]
 )
 def test_the_status_of_a_deletion(status: str, is_gone: bool) -> None:
-    log = EventLog("Deleted")
-    log.add([update("B", status=status)])
-    changes = log.apply(held("A"), NOW)
+    reducer = EventReducer("Deleted")
+    reducer.add([update("B", status=status)])
+    changes = reducer.apply(stored("A"), NOW)
     assert (len(changes.updated), len(changes.deleted)) == (not is_gone, is_gone)
 
 
 def test_without_a_version_what_came_later_counts() -> None:
-    assert apply([update("")], held("B")).updated[0]["comments"] == "of "
-    assert apply([update("B")], held("")).updated[0]["change_version"] == "B"
+    assert apply([update("")], stored("B")).updated[0]["comments"] == "of "
+    assert apply([update("B")], stored("")).updated[0]["change_version"] == "B"
 
 
 def test_without_a_version_a_deleted_record_comes_back() -> None:
     assert len(apply([update("")], gone("")).updated) == 1
     assert len(apply([update("B")], gone("")).updated) == 1
-    assert len(apply([delete(""), update("")], held("")).updated) == 1
-    assert len(apply([update(""), delete("")], held("")).deleted) == 1
+    assert len(apply([delete(""), update("")], stored("")).updated) == 1
+    assert len(apply([update(""), delete("")], stored("")).deleted) == 1
 
 
 def test_a_deletion_without_a_version_keeps_the_last_known_one() -> None:
-    [row] = apply([delete("")], held("B")).deleted
+    [row] = apply([delete("")], stored("B")).deleted
     assert row["change_version"] == "B"
-    [row] = apply([update("", comments="new"), delete("")], held("B", comments="old")).deleted
+    [row] = apply([update("", comments="new"), delete("")], stored("B", comments="old")).deleted
     assert (row["change_version"], row["comments"]) == ("", "new")

@@ -11,16 +11,11 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import UnavailableError, VanishedRowsError
-from protime_source.api.pages import Part
 from protime_source.cli.failures import explain
 from protime_source.demo import Behaviour, Fault
 from protime_source.pipeline.load import load
-from protime_source.pipeline.package import Job
-from protime_source.pipeline.source import source_of
-from protime_source.settings import Settings
-from protime_source.sync.session import Session
 from tests.conftest import WorldFactory
-from tests.engines import every_engine, sql_engines
+from tests.engines import every_engine
 from tests.world import World
 
 MIDDLE = f"{date.today().year}-02-01"
@@ -301,7 +296,7 @@ def test_nobody_is_blamed_for_a_delta_that_died_of_age(
     monkeypatch.setattr(pendulum, "now", lambda zone=None: now(zone).add(hours=73))
     _expire(world)
     world.run()
-    assert "73 hours after its last use; a full walk follows." in caplog.text
+    assert "73 hours after its last use; a full load follows." in caplog.text
     assert "another consumer" not in caplog.text
 
 
@@ -370,7 +365,7 @@ def test_more_changes_than_are_read_of_one_answer_lead_to_a_walk(
     monkeypatch.setattr("protime_source.api.responses.MAX_BODY", 30_000)
     world.run()
     world.check()
-    assert "more changes since the last run than are read of one answer" in caplog.text
+    assert "the changes since the last run are more than is read of one answer" in caplog.text
 
 
 @pytest.mark.usefixtures("every_page_is_a_package")
@@ -378,49 +373,7 @@ def test_walks_that_are_begun_over_and_over_come_to_an_end(make_world: WorldFact
     """A rival takes the delta each time before the walk in parts is complete."""
     world = make_world(rows=20, page_size=10)
     world.tenant.faults.append(Fault("status", status=410, times=999, where="/delta/"))
-    with pytest.raises(UnavailableError, match="6 full walks were begun in this run"):
+    with pytest.raises(UnavailableError, match="6 full loads were started in this run"):
         load(world.pipeline())
     assert world.requests < 60
-    world.check()
-
-
-def _lose_75_rows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than are marked at once."""
-    monkeypatch.setattr("protime_source.sync.full_load.AT_ONCE", 20)
-    world.run()
-    for id_ in sorted(world.tenant.records)[::4]:
-        world.tenant.delete(id_)
-
-
-def _one_load(world: World) -> None:
-    """What the script does, but one load of it."""
-    with Session(Settings.from_config(), reads_on=True) as session:
-        job = Job(session, Part(), full_resync=not world.bookmark().walking)
-        world.pipeline().run(source_of(job, ("assignments",)))
-
-
-@sql_engines
-def test_many_vanished_rows_are_marked_by_several_loads(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _lose_75_rows(world, monkeypatch)
-    done = load(world.pipeline(), full_resync=True)
-    assert done.tables["assignments"].counts["marked"] == 75
-    assert world.bookmark().walking is False
-    world.check()
-
-
-def test_a_run_that_stops_between_them_is_gone_on_with(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _lose_75_rows(world, monkeypatch)
-    for marked in (0, 20, 40):
-        _one_load(world)
-        assert len(world.live()) == 300 - marked
-    world.tenant.churn(20)
-    world.tenant.clear_requests()
-    world.run()
-    assert world.requests == 0
-    assert len(world.live()) == 300 - 75
-    world.run()
     world.check()

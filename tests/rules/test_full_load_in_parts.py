@@ -25,7 +25,7 @@ def _walk_to_the_end(world: World, **limits: int) -> int:
     """Runs until the walk is complete; how many runs it took."""
     for runs in range(1, 50):
         world.run(**limits)
-        if not world.bookmark().walking:
+        if not world.bookmark().full_load_in_progress:
             return runs
     raise AssertionError("the walk does not end")
 
@@ -87,13 +87,13 @@ def test_a_delta_answer_is_never_split(make_world: WorldFactory) -> None:
     world.tenant.churn(60)
     world.run(max_pages=1)
     world.check()
-    assert not world.bookmark().walking
+    assert not world.bookmark().full_load_in_progress
 
 
 def test_changes_during_a_walk_in_parts_arrive(make_world: WorldFactory) -> None:
     world = make_world(rows=400)
     world.run(max_pages=2)
-    while world.bookmark().walking:
+    while world.bookmark().full_load_in_progress:
         world.tenant.churn(30)
         world.run(max_pages=2)
     world.run()
@@ -111,7 +111,7 @@ def test_rows_vanish_only_when_the_last_part_of_a_walk_is_loaded(
         world.tenant.delete(id_)
     world.tenant.clock.advance(hours=73)
     world.run(max_pages=max_pages)
-    while world.bookmark().walking:
+    while world.bookmark().full_load_in_progress:
         assert len(world.live()) == 300
         world.run(max_pages=max_pages)
     world.check()
@@ -241,7 +241,7 @@ def test_a_walk_that_lags_behind_neither_overwrites_nor_marks(
     _show(world, older)
     world.tenant.clock.advance(hours=73)
     world.run(max_pages=max_pages)
-    while world.bookmark().walking:
+    while world.bookmark().full_load_in_progress:
         world.run(max_pages=max_pages)
     after = world.rows()
     assert {i: after[i]["change_version"] for i in ids} == {
@@ -275,7 +275,7 @@ def test_a_row_that_changes_pages_during_a_walk_is_there_once(make_world: WorldF
 def test_a_tenant_without_rows_is_followed_from_its_first_row_on(make_world: WorldFactory) -> None:
     world = make_world(rows=0)
     world.run()
-    assert world.bookmark().walking is False
+    assert world.bookmark().full_load_in_progress is False
     world.tenant.clear_requests()
     world.tenant.churn(5)
     world.run()

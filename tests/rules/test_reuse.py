@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from protime_source import protime
-from protime_source.catalogue import ASSIGNMENTS
 from tests.engines import DuckDBEngine
 from tests.world import World
 
@@ -50,13 +49,3 @@ def test_in_two_pipelines(world: World) -> None:
         for here in (world, other):
             here.pipeline().run(source)
             here.check()
-
-
-def test_a_refusal_of_one_run_is_none_of_the_next(world: World) -> None:
-    source = protime("assignments", "people")
-    everything = world.tenant.behaviour
-    world.tenant.behaviour = replace(everything, granted_scopes=(ASSIGNMENTS.read_scope,))
-    world.pipeline().run(source)
-    world.tenant.behaviour = everything
-    world.pipeline().run(source)
-    world.check_tables("assignments", "people")

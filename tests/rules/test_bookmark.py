@@ -12,9 +12,8 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import protime
-from protime_source.demo import DemoServer, DemoTenant, Fault
+from protime_source.demo import Fault
 from tests.conftest import WorldFactory
-from tests.engines import every_engine
 from tests.world import World
 
 PAGES = 6
@@ -93,47 +92,6 @@ def test_two_pipelines_in_one_database_do_not_share_a_bookmark(world: World) -> 
     ]
 
 
-@pytest.mark.parametrize("loses_folder", [False, True])
-def test_another_tenant_gets_a_walk_of_its_own(
-    make_world: WorldFactory, loses_folder: bool
-) -> None:
-    make_world(seed=1).run()
-    world = make_world(seed=1)
-    world.tenant.churn(50)
-    if loses_folder:
-        world.lose_working_folder()
-    assert _run_counting(world) >= PAGES
-    world.check()
-
-
-@every_engine
-@pytest.mark.parametrize("max_pages", [None, 2])
-def test_versions_of_another_tenant_mean_nothing(
-    make_world: WorldFactory, max_pages: int | None
-) -> None:
-    """A sandbox first, then production with the same ids, and lower versions of some."""
-    sandbox = make_world(seed=1)
-    sandbox.tenant.churn(300)
-    sandbox.run()
-    production = make_world(seed=1)
-    production.tenant.churn(30)
-    production.run(full_resync=True, max_pages=max_pages)
-    while production.bookmark().walking:
-        production.run(max_pages=max_pages)
-    production.run()
-    production.check()
-    production.tenant.churn(60)
-    production.run()
-    production.check()
-
-
-def test_another_address_of_the_tenant_gets_a_walk_of_its_own(world: World) -> None:
-    world.run()
-    url = world.server.api_url.replace("127.0.0.1", "localhost")
-    assert _run_counting(world, api_url=url) == PAGES
-    assert _run_counting(world, api_url=url) == 1
-
-
 def test_another_start_date_gets_a_walk_of_its_own(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -179,11 +137,11 @@ def test_a_start_date_that_new_year_made_too_early_still_follows_its_delta(
 
 
 def _drop_table(world: World) -> None:
-    world.query("DROP TABLE protime.assignments")
+    world.query("DROP TABLE protime_data.assignments")
 
 
 def _drop_dataset(world: World) -> None:
-    world.query("DROP SCHEMA protime CASCADE")
+    world.query("DROP SCHEMA protime_data CASCADE")
 
 
 def _delete_file(world: World) -> None:
@@ -207,7 +165,7 @@ def test_what_was_dropped_is_loaded_anew(
 
 def test_an_emptied_table_is_filled_by_a_full_resync(world: World) -> None:
     world.run()
-    world.query("DELETE FROM protime.assignments")
+    world.query("DELETE FROM protime_data.assignments")
     world.run(full_resync=True)
     world.check()
 
@@ -235,17 +193,7 @@ def test_a_first_run_that_fails_leaves_nothing_behind(world: World) -> None:
     world.check()
 
 
-def test_a_restarted_tenant_is_walked_again(world: World, make_world: WorldFactory) -> None:
-    """Its old links mean nothing to it."""
-    world.run()
-    restarted = DemoTenant(rows=300, page_size=50)
-    with DemoServer(restarted) as server:
-        world.run(**server.settings())
-        world.run(**server.settings())
-    assert len(restarted.api_requests) == PAGES + 1
-
-
 def test_a_delta_expires_72_hours_after_it_was_asked_for(world: World) -> None:
     world.run()
-    mark = world.bookmark()
-    assert (mark.expires - mark.contact).total_seconds() == 72 * 3600
+    bookmark = world.bookmark()
+    assert (bookmark.expires - bookmark.link_requested).total_seconds() == 72 * 3600

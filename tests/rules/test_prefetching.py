@@ -1,0 +1,104 @@
+"""A full load is fetched on while a part of it is loaded, and each page is requested once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dlt
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from protime_source import RefusedCollectionsError
+from protime_source.demo import Behaviour, Fault
+from protime_source.pipeline.load import load
+from tests.conftest import WorldFactory
+from tests.engines import sql_engines
+from tests.units.sync.test_prefetch import prefetch_threads, settles
+from tests.world import World
+
+PAGES = 3
+
+
+@pytest.fixture
+def world(make_world: WorldFactory) -> World:
+    """A tenant of three pages."""
+    return make_world(rows=10 * PAGES, page_size=10)
+
+
+@pytest.fixture
+def tiny_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that both threads wait for room."""
+    for name in ("FETCHED_BUFFER_BYTES", "DECODED_BUFFER_BYTES"):
+        monkeypatch.setattr(f"protime_source.sync.prefetch.{name}", 1)
+
+
+def _fails(*_: object, **__: object) -> None:
+    raise RuntimeError("before the first package is loaded")
+
+
+@pytest.mark.usefixtures("every_page_is_a_package")
+@sql_engines
+def test_a_full_load_in_packages_requests_each_page_once(world: World) -> None:
+    """The links of prefetched pages are used up when the next package is extracted."""
+    world.tenant.behaviour = Behaviour(pages_rereadable=False)
+    summary = load(world.pipeline())
+    world.check()
+    assert world.requests == summary.tables["assignments"].counts["requests"] == PAGES + 1
+    assert len(world.query(f"SELECT 1 FROM {world.dataset}._dlt_loads")) == PAGES + 1
+
+
+@pytest.mark.usefixtures("every_page_is_a_package")
+def test_a_full_load_is_fetched_on_while_a_part_of_it_is_loaded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    normalize, is_fetched = dlt.Pipeline.normalize, []
+
+    def normalize_then(self: dlt.Pipeline, **options: Any) -> Any:
+        is_fetched.append(settles(lambda: world.requests >= PAGES))
+        return normalize(self, **options)
+
+    monkeypatch.setattr(dlt.Pipeline, "normalize", normalize_then)
+    load(world.pipeline())
+    assert is_fetched[0], "all pages, before the first package is loaded"
+    world.check()
+
+
+@pytest.mark.usefixtures("every_page_is_a_package", "tiny_buffers")
+@pytest.mark.parametrize("pages_rereadable", [True, False])
+def test_prefetched_pages_are_lost_with_a_failed_load(
+    make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch, pages_rereadable: bool
+) -> None:
+    """Where their links are used up, the full load is restarted."""
+    behaviour = Behaviour(pages_rereadable=pages_rereadable)
+    world = make_world(rows=20 * PAGES, page_size=10, behaviour=behaviour)
+    with monkeypatch.context() as patched:
+        patched.setattr(dlt.Pipeline, "normalize", _fails)
+        with pytest.raises(RuntimeError, match="before the first package"):
+            load(world.pipeline())
+    assert not prefetch_threads()
+    load(world.pipeline())
+    world.check()
+    assert world.requests <= 5 + 2 * PAGES + 2
+
+
+@pytest.mark.usefixtures("every_page_is_a_table", "tiny_buffers")
+def test_a_full_load_that_fails_leaves_no_thread(
+    make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(rows=20 * PAGES, page_size=10)
+    monkeypatch.setattr("protime_source.decode.tables.BatchBuilder.from_columns", _fails)
+    with pytest.raises(PipelineStepFailed):
+        world.run()
+    assert settles(lambda: not prefetch_threads())
+
+
+@pytest.mark.usefixtures("every_page_is_a_package")
+def test_an_error_is_raised_after_the_pages_before_it_are_loaded(world: World) -> None:
+    world.tenant.faults.append(Fault("status", status=403, times=99, after=2))
+    with pytest.raises(RefusedCollectionsError):
+        load(world.pipeline())
+    assert len(world.rows()) == 2 * 10
+    assert not prefetch_threads()
+    world.tenant.faults.clear()
+    load(world.pipeline())
+    world.check()

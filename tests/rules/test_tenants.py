@@ -1,0 +1,76 @@
+"""One tenant, one dataset: the rows of two are never mixed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from protime_source import WarehouseError, protime
+from protime_source.cli.failures import explain
+from tests.conftest import WorldFactory
+from tests.engines import every_engine
+from tests.world import World
+
+
+def _refused(world: World, *collections: str, **settings: Any) -> str:
+    """The message of a run that is refused before anything is requested."""
+    world.tenant.clear_requests()
+    rows = world.rows()
+    with pytest.raises(PipelineStepFailed) as caught:
+        world.pipeline().run(protime(*collections, **settings))
+    failure = explain(caught.value)
+    assert failure.exit_code == WarehouseError.exit_code
+    assert world.requests == 0
+    assert world.rows() == rows
+    return failure.message
+
+
+@every_engine
+def test_another_tenant_is_refused_and_both_are_named(world: World) -> None:
+    world.run()
+    message = _refused(world, tenant="beta")
+    assert f"was loaded from demo at {world.server.api_url}" in message
+    assert f"this run is for beta at {world.server.api_url}" in message
+    world.run()
+    world.check()
+
+
+@pytest.mark.parametrize("loses_folder", [False, True])
+def test_another_address_is_refused_also_without_the_working_folder(
+    world: World, make_world: WorldFactory, loses_folder: bool
+) -> None:
+    world.run()
+    other = make_world(seed=2)
+    if loses_folder:
+        world.lose_working_folder()
+    _refused(other)
+
+
+def test_another_collection_of_another_tenant_is_refused_too(world: World) -> None:
+    world.run()
+    _refused(world, "jobs", tenant="beta")
+
+
+def test_a_collection_without_a_delta_has_a_tenant_too(world: World) -> None:
+    world.run()
+    world.pipeline().run(protime("jobs"))
+    _refused(world, "jobs", tenant="beta")
+
+
+def test_another_tenant_may_have_another_dataset(world: World, make_world: WorldFactory) -> None:
+    world.run()
+    other = make_world(seed=2)
+    other.pipeline(dataset="other").run(protime())
+    count = "SELECT count(*) FROM other.assignments WHERE NOT is_deleted"
+    assert other.query(count) == [(len(other.tenant.records),)]
+
+
+def test_another_tenant_may_replace_the_rows_once_they_are_dropped(
+    world: World, make_world: WorldFactory
+) -> None:
+    world.run()
+    other = make_world(seed=2)
+    other.pipeline().run(protime(), refresh="drop_sources")
+    other.check()

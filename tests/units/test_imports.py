@@ -1,0 +1,81 @@
+"""Imports run one way, and each package knows only what it is for."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import protime_source
+
+ROOT = Path(protime_source.__file__).parent
+
+LAYERS = (
+    "errors",
+    "catalogue",
+    "settings",
+    "api",
+    "decode",
+    "warehouse",
+    "sync",
+    "pipeline",
+    "cli",
+    "demo",
+)
+"""A module imports from its own layer and from those before it."""
+
+FOREIGN = {
+    "catalogue": {"dlt", "pyarrow", "requests", "urllib3", "duckdb"},
+    "api": {"dlt", "pyarrow", "duckdb"},
+    "decode": {"dlt", "requests", "urllib3", "threading", "duckdb"},
+    "sync": {"dlt", "requests", "urllib3", "duckdb"},
+}
+"""What a layer must not know."""
+
+EXCEPTIONS = {("api/retry.py", "dlt")}
+"""dlt's settings for retries are ours too."""
+
+MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+
+
+def imported_names(module: str) -> Iterator[str]:
+    """The names of all modules that a module imports, also within functions."""
+    for node in ast.walk(ast.parse((ROOT / module).read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def layer_of(path: str) -> str:
+    return path.removesuffix(".py").partition("/")[0]
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m not in ("__init__.py", "__main__.py")])
+def test_a_module_imports_only_from_the_layers_before_its_own(module: str) -> None:
+    layer = layer_of(module)
+    allowed = LAYERS[: LAYERS.index(layer) + 1]
+    for name in imported_names(module):
+        package, _, rest = name.partition(".")
+        if package == "protime_source":
+            imported = rest.partition(".")[0]
+            assert imported in allowed, f"{module} imports {name}"
+        elif (module, package) not in EXCEPTIONS:
+            assert package not in FOREIGN.get(layer, set()), f"{module} imports {name}"
+
+
+def test_every_top_level_name_is_a_layer() -> None:
+    assert {layer_of(m) for m in MODULES} - {"__init__", "__main__"} == set(LAYERS)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_says_its_purpose_in_its_first_line_and_stays_one_subject(module: str) -> None:
+    text = (ROOT / module).read_text()
+    purpose = ast.get_docstring(ast.parse(text))
+    assert purpose, module
+    assert len(purpose.splitlines()[0]) < 100
+    assert text.count("\n") <= 420, f"{module} is too long for one subject"
