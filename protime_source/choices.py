@@ -61,7 +61,7 @@ def collections(value: Any, structures: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(
             table
             for table, each in COLLECTIONS.items()
-            if structures or "{" not in each.path_template
+            if structures or not each.needs_structure
         )
     unknown = ", ".join(table for table in tables if table not in COLLECTIONS)
     if unknown or not tables:

@@ -157,7 +157,7 @@ class Settings:
         found = COLLECTIONS[table].without_sensitive(
             frozenset(column for of, _, column in wanted if of == table)
         )
-        if "{" not in found.path_template:
+        if not found.needs_structure:
             return found.with_references(self.external_references.get(table, ""))
         pairs = [each.split("/") for each in self.activity_structures]
         path_parameters = (

@@ -1,45 +1,47 @@
-"""Every collection that can be loaded. One more is a few lines in the module it belongs to."""
+"""Every collection that can be loaded."""
 
 from __future__ import annotations
 
-from types import ModuleType
-
-from protime_source.catalogue import (
-    absences,
-    activities,
-    assignments,
-    breaks,
-    clockings,
-    counters,
-    histories,
-    organisation,
-    people,
-    shifts,
-    totals,
-)
-from protime_source.catalogue.assignments import ASSIGNMENTS
+from protime_source.catalogue import absences, organisation, people, planning, time
 from protime_source.catalogue.model import Collection
+from protime_source.catalogue.planning import ASSIGNMENTS
 
-
-def _collections(*modules: ModuleType) -> dict[str, Collection]:
-    """What the modules define, by table."""
-    found = [each for module in modules for each in vars(module).values()]
-    return {each.table: each for each in found if isinstance(each, Collection)}
-
-
-COLLECTIONS: dict[str, Collection] = _collections(
-    assignments,
-    activities,
-    clockings,
-    people,
-    absences,
-    totals,
-    breaks,
-    counters,
-    shifts,
-    organisation,
-    histories,
-)
-"""All collections by the name of their table; the order of the documentation's table."""
+COLLECTIONS: dict[str, Collection] = {
+    each.table: each
+    for each in (
+        ASSIGNMENTS,
+        planning.ACTIVITY_DURATIONS,
+        planning.ACTIVITY_DEFINITIONS,
+        time.CLOCKINGS,
+        time.ACCESS_CLOCKINGS,
+        people.PEOPLE,
+        people.CONTRACTS,
+        absences.ABSENCES,
+        absences.ABSENCE_DEFINITIONS,
+        absences.ABSENCE_GROUPS,
+        time.CALCULATED_TOTALS,
+        time.PAID_PRESENCES,
+        time.BREAKS,
+        time.BREAK_DEFINITIONS,
+        time.WORK_INTERRUPTIONS,
+        time.COUNTERS,
+        time.COUNTER_DEFINITIONS,
+        time.COUNTER_GROUPS,
+        planning.SHIFT_DEFINITIONS,
+        organisation.DEPARTMENTS,
+        organisation.EMPLOYERS,
+        organisation.JOBS,
+        organisation.JOB_CATEGORIES,
+        organisation.SECTORS,
+        organisation.WORK_LOCATIONS,
+        people.DEPARTMENT_HISTORIES,
+        people.EMPLOYER_HISTORIES,
+        people.JOB_HISTORIES,
+        people.JOB_CATEGORY_HISTORIES,
+        people.SECTOR_HISTORIES,
+        people.WORK_LOCATION_HISTORIES,
+    )
+}
+"""All collections by the name of their table, in the order of the documentation."""
 
 __all__ = ["ASSIGNMENTS", "COLLECTIONS"]

@@ -21,7 +21,7 @@ def _cells(collection: Collection) -> tuple[str, ...]:
     sensitive = ", ".join(f"`{column.name}`" for column in collection.columns if column.sensitive)
     how = "delta" if collection.has_delta else "walk"
     window = f"`{collection.date_column}`" if collection.date_column else ""
-    branches = "structure and level" if "{" in collection.path_template else window
+    branches = "structure and level" if collection.needs_structure else window
     return (collection.name, f"`{collection.table}`", "`id`", scopes, how, branches, sensitive)
 
 

@@ -1,8 +1,8 @@
-"""Absences, and what kinds of them there are."""
+"""Absences and their kinds."""
 
 from __future__ import annotations
 
-from protime_source.catalogue.fields import DATE, KEYS, PERSON, translated
+from protime_source.catalogue.fields import DATE, KEYS, PERIOD_TYPE, PERSON, shift, translated
 from protime_source.catalogue.model import ArrayView, Collection, column
 
 ABSENCES = Collection(
@@ -16,38 +16,31 @@ ABSENCES = Collection(
         column(
             "resultingAbsenceDefinition.id",
             "bigint",
-            "Absence definition that applies in the end.",
+            "The kind of absence that applies in the end.",
             refers="absence-definitions",
         ),
         column(
             "requestedAbsenceDefinition.id",
             "bigint",
-            "Absence definition first requested.",
+            "The kind of absence that was requested.",
             refers="absence-definitions",
         ),
-        column(
-            "shiftDefinition.id",
-            "bigint",
-            "Shift; left out when inherited from the schedule.",
-            refers="shift-definitions",
-        ),
+        shift("The shift; empty when it is inherited from the schedule."),
         DATE,
-        column("startTimeInMinutes", "bigint", "Start, minutes since midnight."),
-        column("durationInMinutes", "bigint", "Duration."),
-        column("calculatedDurationInMinutes", "bigint", "Calculated duration."),
-        column("dayPart", "text", "Unknown | First | Second."),
-        column("request.id", "text", "The request, {TenantId}-{PersonId}-{RequestId}."),
-        column(
-            "status", "text", "Unknown | Manual | Auto | BeginOpen | Open | Terminal | Calendar."
-        ),
+        column("startTimeInMinutes", "bigint", "Start in minutes since midnight."),
+        column("durationInMinutes", "bigint", "Duration in minutes."),
+        column("calculatedDurationInMinutes", "bigint", "Duration in minutes, after calculation."),
+        column("dayPart", "text", "Unknown, First or Second."),
+        column("request.id", "text", "The request: {TenantId}-{PersonId}-{RequestId}."),
+        column("status", "text", "Unknown, Manual, Auto, BeginOpen, Open, Terminal or Calendar."),
         column(
             "approvalLevel",
             "text",
-            "Unknown | AwaitingApproval | Approved | NotApproved | NotApprovedByPriorities"
-            " | NotApprovedByCalculations.",
+            "Unknown, AwaitingApproval, Approved, NotApproved, NotApprovedByPriorities or"
+            " NotApprovedByCalculations.",
         ),
-        column("isLocked", "bool", "Cannot be changed."),
-        column("periodType", "text", "Unknown | Day | Week | PayPeriod."),
+        column("isLocked", "bool", "Whether the absence can no longer be changed."),
+        PERIOD_TYPE,
     ),
 )
 
@@ -62,14 +55,16 @@ ABSENCE_DEFINITIONS = Collection(
     ),
     columns=(
         *KEYS,
-        *translated("name", "Default name of the definition."),
-        column("code", "text", "Absence code."),
-        *translated("friendlyName", "Name shown to users."),
-        *translated("friendlyCode", "Code shown to users."),
-        column("allowedDurations", "json", "Unknown | FullDay | HalfDay | Interval | Duration."),
-        column("isEnabled", "bool", "Enabled in myProtime."),
-        column("isReasonForClocking", "bool", "Usable as clocking reason."),
-        column("absenceGroup.id", "bigint", "Absence group.", refers="absence-groups"),
+        *translated("name", "Name of the kind of absence in the default language."),
+        column("code", "text", "Code of the kind of absence."),
+        *translated("friendlyName", "Name shown to users, in the default language."),
+        *translated("friendlyCode", "Code shown to users, in the default language."),
+        column(
+            "allowedDurations", "json", "Any of Unknown, FullDay, HalfDay, Interval and Duration."
+        ),
+        column("isEnabled", "bool", "Whether it is enabled in myProtime."),
+        column("isReasonForClocking", "bool", "Whether it can be the reason of a clocking."),
+        column("absenceGroup.id", "bigint", "The absence group.", refers="absence-groups"),
     ),
 )
 
@@ -78,7 +73,7 @@ ABSENCE_GROUPS = Collection(
     documentation="https://documentation.myprotime.eu/protimeapi/reference/collections/absences/absence-groups/get/",
     columns=(
         *KEYS,
-        *translated("name", "Default name of the group."),
-        column("type", "text", "Absence | WorkingElsewhere | Unknown."),
+        *translated("name", "Name of the group in the default language."),
+        column("type", "text", "Absence, WorkingElsewhere or Unknown."),
     ),
 )

@@ -13,12 +13,15 @@ API_PATH = "/connector/protimeapi/api/v1"
 
 ColumnType = Literal["bigint", "text", "bool", "date", "double", "json"]
 
-_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+REFERENCE = re.compile(r"\(([a-z-]+),(@?[\w-]+)\)")
+"""One external reference in a request: its collection and its name."""
+
+_WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column, and the field of Protime's that fills it.
+    """A column, and the field in Protime's records that fills it.
 
     Attributes:
         name: The column's name in the warehouse.
@@ -26,7 +29,7 @@ class Column:
         type: dlt's data type; `json` keeps an array or object as Protime sent it.
         description: One line, which becomes the column's comment where the destination has them.
         sensitive: Personal data that is loaded only when a setting names the column.
-        refers: The collection whose id it holds, by Protime's name.
+        refers: The collection whose id the column holds, by Protime's name.
         alias: Another path that older documentation gives the field.
     """
 
@@ -42,13 +45,13 @@ class Column:
 def column(
     path: str, type_: ColumnType, description: str, *, name: str = "", **more: Any
 ) -> Column:
-    """A column that is called like its field, in snake case, unless it is given a name."""
+    """A column named after its field, in snake case, unless a name is given."""
     return Column(name or column_name(path), path, type_, description, **more)
 
 
 def column_name(path: str) -> str:
-    """`person.id` is `person_id`, `countryISOCode` is `country_iso_code`."""
-    return re.sub(r"\W+", "_", _WORDS.sub("_", path)).lower()
+    """The snake-case name of a field: `person.id` is `person_id`."""
+    return re.sub(r"\W+", "_", _WORD_BOUNDARY.sub("_", path)).lower()
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ class ArrayView:
     """A view with one row for each entry of an array column.
 
     Attributes:
-        column: The array column it unfolds.
-        key: What the table's `id` is called in the view.
+        column: The array column that the view unfolds.
+        key: The view's name for the table's `id`.
         columns: The view's columns: name, path in the entry (empty for the entry itself), type.
     """
 
@@ -71,21 +74,22 @@ class Collection:
     """One collection of the API.
 
     Attributes:
-        name: Protime's name, kebab-case, as it stands in paths and scopes.
-        columns: The fields that are loaded; `id` and `change_version` are always among them.
-        documentation: The page that the columns come from.
-        date_column: The date that the delta's date filter looks at; empty when it has no filter.
-        has_delta: Whether it offers a delta; if not, each run walks over all of it.
-        scopes: Collections whose `.read` scope opens it, the likeliest first; its own when empty.
+        name: Protime's name, kebab-case, as in paths and scopes.
+        columns: The fields to load; `id` and `change_version` are always among them.
+        documentation: The page of Protime's documentation that lists the fields.
+        date_column: The date that the delta's date filter applies to; empty without a filter.
+        has_delta: Whether the collection offers a delta; without one, each run reads all of it.
+        scopes: Collections whose `.read` scope opens this one, the likeliest first; its own when
+            empty.
         views: The views over its array columns.
         references: Collections whose external references its delta can add.
         deleted_status: The `status` of a record that is deleted but still shown.
-        has_version: Whether its records surely carry a `changeVersion`.
-        path_template: Where it lies path_template the API's root, when not under its name; with columns in
-            braces, whose values the settings give.
-        excluded: The fields that are documented and not loaded.
-        requested: The external references to ask for, as Protime writes them.
-        path_parameters: The values of the braces in `path_template` to walk over.
+        has_version: Whether every record carries a `changeVersion`.
+        path_template: The path below the API's root when it is not the name, with parameters in
+            braces.
+        excluded: The documented fields that are not loaded.
+        requested: The external references to ask for, in Protime's notation.
+        path_parameters: The values for `path_template`; the list is read once for each.
     """
 
     name: str
@@ -110,17 +114,22 @@ class Collection:
 
     @property
     def path(self) -> str:
-        """Path of the list on the API host."""
+        """Path of the list on the API host, with the parameters of `path_template` in braces."""
         return f"{API_PATH}/{self.path_template or self.name}"
 
     @property
+    def needs_structure(self) -> bool:
+        """Whether its path has parameters that only the setting `activity_structures` gives."""
+        return "{" in self.path_template
+
+    @property
     def id_type(self) -> ColumnType:
-        """The type of its ids: integers, but for GUIDs as text."""
+        """Type of the ids: `bigint`, or `text` for GUIDs."""
         return next(column.type for column in self.columns if column.name == "id")
 
     @property
     def read_scopes(self) -> tuple[str, ...]:
-        """Scopes of which one opens list, get and delta (concepts/oauth2-scope-model)."""
+        """The scopes any one of which opens list, get and delta (concepts/oauth2-scope-model)."""
         return tuple(f"connector-protimeapi-{name}.read" for name in self.scopes or (self.name,))
 
     @property
@@ -135,9 +144,9 @@ class Collection:
 
     @property
     def column_selection(self) -> str:
-        """What the settings changed about its columns; a walk is needed when it changes."""
-        loaded = [column.name for column in self.columns if column.sensitive]
-        return " ".join([*loaded, self.requested]).strip()
+        """What the settings changed about the columns; a change of it needs a full load."""
+        sensitive = [column.name for column in self.columns if column.sensitive]
+        return " ".join([*sensitive, self.requested]).strip()
 
     def view_name(self, view: ArrayView) -> str:
         """Name of a view in the warehouse."""
@@ -146,7 +155,7 @@ class Collection:
     def delta_start(self, start: date | None) -> str:
         """The link that starts a delta (documentation: how-to/track-changes-with-delta).
 
-        No end date: the window stays open into the future.
+        The filter has no end date: the window stays open into the future.
         """
         parameters = ["delta"]
         if start:
@@ -156,7 +165,7 @@ class Collection:
         return f"{self.path}?{'&'.join(parameters)}"
 
     def without_sensitive(self, wanted: frozenset[str]) -> Collection:
-        """This collection without its sensitive columns, but for those that are wanted."""
+        """This collection without its sensitive columns, except the wanted ones."""
         excluded = tuple(c for c in self.columns if c.sensitive and c.name not in wanted)
         kept = tuple(c for c in self.columns if c not in excluded)
         return replace(self, columns=kept, excluded=excluded)
@@ -180,7 +189,3 @@ class Collection:
             name = column_name(f"{parent or 'external'}.{reference}")
             text = f"External reference {reference} of {collection}."
             yield Column(name, path, "text", text)
-
-
-REFERENCE = re.compile(r"\(([a-z-]+),(@?[\w-]+)\)")
-"""One external reference in a request: collection and reference."""

@@ -1,4 +1,4 @@
-"""What people belong to; without a delta."""
+"""What people belong to. Protime offers no delta for these collections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEPARTMENTS = Collection(
     has_delta=False,
     columns=(
         *KEYS,
-        *translated("name", "Default name."),
+        *translated("name", "Name in the default language."),
         column("externalCode", "text", "External code."),
     ),
 )
@@ -22,12 +22,12 @@ EMPLOYERS = Collection(
     has_delta=False,
     columns=(
         *KEYS,
-        *translated("name", "Default name."),
+        *translated("name", "Name in the default language."),
         column("externalCode", "text", "External code."),
         column("address", "text", "Street address."),
         column("town", "text", "Town."),
         column("postalCode", "text", "Postal code."),
-        column("bankAccount", "text", "Bank account.", sensitive=True),
+        column("bankAccount", "text", "Bank account number.", sensitive=True),
         column("companyRegistrationNumber", "text", "Company registration number."),
     ),
 )
@@ -38,7 +38,7 @@ JOBS = Collection(
     has_delta=False,
     columns=(
         *KEYS,
-        *translated("name", "Default name."),
+        *translated("name", "Name in the default language."),
     ),
 )
 
@@ -48,7 +48,7 @@ JOB_CATEGORIES = Collection(
     has_delta=False,
     columns=(
         *KEYS,
-        *translated("name", "Default name."),
+        *translated("name", "Name in the default language."),
         column("externalCode", "text", "External code."),
     ),
 )
@@ -59,7 +59,7 @@ SECTORS = Collection(
     has_delta=False,
     columns=(
         *KEYS,
-        *translated("name", "Default name."),
+        *translated("name", "Name in the default language."),
     ),
 )
 
@@ -69,7 +69,7 @@ WORK_LOCATIONS = Collection(
     has_delta=False,
     columns=(
         *KEYS,
-        *translated("name", "Default name."),
+        *translated("name", "Name in the default language."),
         column("description", "text", "Description."),
     ),
 )
