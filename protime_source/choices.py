@@ -59,9 +59,7 @@ def collections(value: Any, structures: tuple[str, ...]) -> tuple[str, ...]:
     tables = tuple(dict.fromkeys(name.replace("-", "_") for name in names(value)))
     if tables == (ALL,):
         return tuple(
-            table
-            for table, each in COLLECTIONS.items()
-            if structures or not each.needs_structure
+            table for table, each in COLLECTIONS.items() if structures or not each.needs_structure
         )
     unknown = ", ".join(table for table in tables if table not in COLLECTIONS)
     if unknown or not tables:

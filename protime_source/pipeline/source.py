@@ -280,7 +280,7 @@ def _load(
     if context.history is not None:
         yield from _history_rows(context.history, stored)
     guards.write_tenant(run.settings, state)
-    context.counts.requests, session.request_count = session.request_count, 0
+    context.counts.requests = run.new_requests(session)
     context.counts.refused_records = decoder.refused_records
     dlt.current.resource_metrics().update(context.counts.metrics())
     if pa.total_allocated_bytes() > LARGE_BATCH_BYTES:
@@ -343,7 +343,14 @@ def column_hints(collection: Collection, settings: Settings) -> dict[str, TColum
         }
         for column in collection.columns
     }
-    sync_columns = {name: TColumnSchema(**column) for name, column in SYNC_COLUMNS.items()}
+    sync_columns: dict[str, TColumnSchema] = {
+        name: {
+            "data_type": column["data_type"],
+            "nullable": column["nullable"],
+            "description": column["description"],
+        }
+        for name, column in SYNC_COLUMNS.items()
+    }
     sync_columns["is_deleted"]["hard_delete"] = settings.deletes == "remove"
     return hints | sync_columns
 
@@ -387,7 +394,7 @@ def _history_rows(history: EventHistory, stored: StoredTable) -> Iterator[DataIt
         hints = dlt.mark.make_hints(
             table_name=history.table_name,
             primary_key="event_id",
-            columns=history.hints(stored.dialect.json_type),  # type: ignore[arg-type]
+            columns=history.hints(stored.dialect.json_type),
             write_disposition=_upsert(stored.history_filter(history.table_name)),
             file_format="parquet",
         )
