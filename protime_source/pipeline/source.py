@@ -19,7 +19,6 @@ from protime_source.api.http import ApiSession, HttpClient
 from protime_source.api.pages import iter_pages
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
-from protime_source.choices import wrong as invalid_setting
 from protime_source.decode.soft_delete import NOT_NULL, SYNC_COLUMNS
 from protime_source.decode.tables import BatchBuilder, rechunk
 from protime_source.decode.tolerant import RecordDecoder
@@ -39,7 +38,7 @@ from protime_source.pipeline.recovery import (
     restore_committed_state,
 )
 from protime_source.pipeline.summary import refusal_message
-from protime_source.settings import Settings
+from protime_source.settings import Settings, invalid_setting
 from protime_source.sync.bookmark import Bookmark
 from protime_source.sync.context import CollectionContext, Limits, RunContext
 from protime_source.sync.counts import Counts

@@ -244,8 +244,8 @@ def test_a_misspelt_setting_in_a_file_is_told(world: World) -> None:
     (world.folder / ".dlt" / "config.toml").write_text("[sources.protime]\nhistroy = true\n")
     done = run(world)
     assert done.returncode == 0
-    assert done.stderr.count("warning: [sources.protime] histroy is no setting") == 1
-    assert "is history meant?" in done.stderr
+    assert done.stderr.count("warning: [sources.protime] histroy is not a setting") == 1
+    assert "Did you mean history?" in done.stderr
 
 
 def test_a_broken_file_is_named(world: World) -> None:
