@@ -120,7 +120,7 @@ def test_a_view_that_was_dropped_is_made_again(world: World, has_changes: bool) 
     _check(world)
 
 
-def test_the_view_exists_in_each_part_of_a_first_walk(world: World) -> None:
+def test_the_view_exists_in_each_part_of_a_first_full_load(world: World) -> None:
     world.run(max_pages=1)
     assert sum(_shown(world).values()) > 0
     world.run()

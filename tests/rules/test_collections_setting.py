@@ -47,7 +47,7 @@ def test_what_is_named_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("world")
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"collections": "peeple"}, "collections is 'peeple'"),
         ({"collections": "peeple"}, "catalogue` lists (did you mean people?)"),
@@ -72,10 +72,10 @@ def test_what_is_named_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"history": "sometimes"}, "history is 'sometimes', but must be true or false"),
     ],
 )
-def test_what_there_is_not_is_refused(settings: dict[str, Any], told: str) -> None:
+def test_unknown_names_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         protime(**settings)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "Nothing was changed" in str(caught.value)
 
 
@@ -121,12 +121,12 @@ def test_a_structure_that_is_not_there_is_an_error_when_there_is_nothing_else(wo
 
 def test_the_script_says_which_scope_to_ask_for(world: World) -> None:
     world.tenant.behaviour = Behaviour(granted_scopes=without("absences.read"))
-    told = run(world, SOURCES__PROTIME__COLLECTIONS="assignments,absences")
-    assert told.returncode == 3
-    line = reason(told)
+    failed = run(world, SOURCES__PROTIME__COLLECTIONS="assignments,absences")
+    assert failed.returncode == 3
+    line = reason(failed)
     assert "absences" in line
     assert "connector-protimeapi-absences.read" in line
-    assert told.stdout.splitlines()[1].startswith("assignments")
+    assert failed.stdout.splitlines()[1].startswith("assignments")
 
 
 @pytest.mark.parametrize("missing", ["people-historical-data.read", "people.read"])
