@@ -317,7 +317,7 @@ def test_a_circle_of_pages_that_is_longer_than_a_part_of_a_full_load_is_an_error
     world: World,
 ) -> None:
     world.tenant.faults.append(Fault("loop", times=60, after=1))
-    with pytest.raises(PipelineStepFailed, match="assignments goes in a circle"):
+    with pytest.raises(PipelineStepFailed, match="assignments lead in a circle"):
         load(world.pipeline())
     assert world.requests < 20
     world.tenant.faults.clear()
