@@ -37,7 +37,7 @@ class Engine(ABC):
     """A warehouse of one test's own."""
 
     name: ClassVar[str]
-    dataset = "protime"
+    dataset = "protime_data"
 
     @abstractmethod
     def destination(self) -> Destination[Any, Any]:

@@ -179,11 +179,11 @@ def test_a_start_date_that_new_year_made_too_early_still_follows_its_delta(
 
 
 def _drop_table(world: World) -> None:
-    world.query("DROP TABLE protime.assignments")
+    world.query("DROP TABLE protime_data.assignments")
 
 
 def _drop_dataset(world: World) -> None:
-    world.query("DROP SCHEMA protime CASCADE")
+    world.query("DROP SCHEMA protime_data CASCADE")
 
 
 def _delete_file(world: World) -> None:
@@ -207,7 +207,7 @@ def test_what_was_dropped_is_loaded_anew(
 
 def test_an_emptied_table_is_filled_by_a_full_resync(world: World) -> None:
     world.run()
-    world.query("DELETE FROM protime.assignments")
+    world.query("DELETE FROM protime_data.assignments")
     world.run(full_resync=True)
     world.check()
 

@@ -43,11 +43,11 @@ def test_it_loads_says_what_it_did_and_loads_changes_the_next_time(world: World)
 
 @pytest.mark.parametrize("engine", ["bigquery"], indirect=True)
 def test_it_loads_into_bigquery(world: World) -> None:
-    world.engine.dataset = "protime"
+    world.engine.dataset = "protime_data"
     done = run(world)
     assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
     assert done.stdout.split("\n")[1].split() == ["assignments", "300", "300", "0", "0", "300"]
-    assert "dataset protime." in done.stdout
+    assert "dataset protime_data." in done.stdout
     world.check()
 
 
@@ -213,7 +213,7 @@ def test_credentials_that_cannot_be_read_are_told(
 ) -> None:
     monkeypatch.setenv(f"DESTINATION__{destination.upper()}__CREDENTIALS", credentials)
     with pytest.raises(InvalidNativeValue) as caught:
-        load(dlt.pipeline("protime", destination=destination, dataset_name="protime"))
+        load(dlt.pipeline("protime", destination=destination, dataset_name="protime_data"))
     failure = explain(caught.value)
     assert failure.exit_code == 2
     assert "credentials cannot be read" in failure.message

@@ -121,7 +121,7 @@ def test_a_notebook_and_a_command(world: World) -> None:
 
 def _run_in_the_commands_folder(world: World) -> None:
     destination = world.engine.destination()
-    dlt.pipeline("protime", destination=destination, dataset_name="protime").run(protime())
+    dlt.pipeline("protime", destination=destination, dataset_name="protime_data").run(protime())
 
 
 def test_a_failed_run_gives_the_lock_back(world: World) -> None:

@@ -34,7 +34,7 @@ by_delta_and_by_walk = pytest.mark.parametrize("walks", [False, True], ids=["del
 def _types(world: World) -> dict[str, str]:
     rows = world.query(
         "SELECT column_name, data_type FROM duckdb_columns()"
-        " WHERE schema_name = 'protime' AND table_name = 'assignments'"
+        " WHERE schema_name = 'protime_data' AND table_name = 'assignments'"
     )
     return dict(rows)
 

@@ -24,7 +24,7 @@ _WRITES = (
     "MERGE INTO|INSERT INTO|UPDATE|DELETE FROM|TRUNCATE TABLE|TRUNCATE"
     "|(?:ALTER|DROP|CREATE|CREATE OR REPLACE) TABLE(?: IF EXISTS| IF NOT EXISTS)?"
 )
-_TABLE = "SELECT id, change_version, is_deleted FROM protime.assignments"
+_TABLE = "SELECT id, change_version, is_deleted FROM protime_data.assignments"
 Look = frozenset[tuple[Any, ...]]
 
 

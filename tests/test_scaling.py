@@ -11,7 +11,7 @@ from tests.world import World
 
 ROWS = 300_000
 MANY = f"""
-    INSERT INTO protime.assignments (id, change_version, is_deleted, synced_at, from_date)
+    INSERT INTO protime_data.assignments (id, change_version, is_deleted, synced_at, from_date)
     SELECT 1000000 + n, 'held', false, now(), current_date FROM generate_series(1, {ROWS}) n
 """
 
@@ -36,7 +36,7 @@ def _rows_scanned(world: World) -> int:
     _wait_for_statistics(world)
     [(scanned,)] = world.query(
         "SELECT seq_tup_read FROM pg_stat_user_tables"
-        " WHERE schemaname = 'protime' AND relname = 'assignments'"
+        " WHERE schemaname = 'protime_data' AND relname = 'assignments'"
     )
     return int(scanned)
 
@@ -49,10 +49,10 @@ def test_changes_do_not_scan_the_table(make_world: WorldFactory, *, is_analyzed:
     world.run()
     world.query(MANY)
     if is_analyzed:
-        world.query("ANALYZE protime.assignments")
+        world.query("ANALYZE protime_data.assignments")
     world.tenant.churn(100)
     before = _rows_scanned(world)
     world.run()
     assert _rows_scanned(world) - before < ROWS
-    world.query("SELECT count(*) FROM protime.assignments")
+    world.query("SELECT count(*) FROM protime_data.assignments")
     assert ROWS <= _rows_scanned(world) - before < 2 * ROWS, "the statistics do not count"

@@ -104,7 +104,7 @@ from dlt.pipeline import trace
 import protime_source
 
 def run():
-    pipeline = dlt.pipeline("protime", destination="duckdb", dataset_name="protime")
+    pipeline = dlt.pipeline("protime", destination="duckdb", dataset_name="protime_data")
     pipeline.run(protime_source.protime())
 
 run()

@@ -31,7 +31,7 @@ TEXTS = [
     "null",
     "None",
     "{}{{0}} %s %% $1 :name ; -- /* DROP TABLE assignments */",
-    "'); DELETE FROM protime.assignments; --",
+    "'); DELETE FROM protime_data.assignments; --",
     "😀👩‍👩‍👧 e\u0301 é",
     "\u202eright to left\u202c \u200f\u200e שלום",
     "\ufeffbyte order mark, \u2028 line separator, \x7f \x01 control",

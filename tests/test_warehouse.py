@@ -36,8 +36,8 @@ def test_a_second_pipeline_into_the_same_dataset_walks_and_marks_what_is_gone(wo
 def test_a_column_added_by_hand_is_left_alone(world: World, kind: str, literal: str) -> None:
     world.run()
     first = min(world.tenant.records)
-    world.query(f"ALTER TABLE protime.assignments ADD COLUMN mine {kind}")
-    world.query(f"UPDATE protime.assignments SET mine = {literal}")
+    world.query(f"ALTER TABLE protime_data.assignments ADD COLUMN mine {kind}")
+    world.query(f"UPDATE protime_data.assignments SET mine = {literal}")
     mine = world.rows()[first]["mine"]
     world.tenant.delete(first)
     world.tenant.churn(20, seed=1)
@@ -58,5 +58,5 @@ def test_pending_packages_are_not_read_past(world: World) -> None:
 
 def test_on_bigquery_no_path_qualifies_a_column() -> None:
     """The emulator takes it, the service does not."""
-    key = BigQuery().row_key("`acme-warehouse`.`protime_staging`.`assignments`", ("id", "of"))
+    key = BigQuery().row_key("`acme-warehouse`.`protime_data_staging`.`assignments`", ("id", "of"))
     assert key == "TO_JSON_STRING(STRUCT(`assignments`.id AS id, `assignments`.of AS of))"

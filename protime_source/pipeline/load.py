@@ -209,7 +209,7 @@ def _pipelines_dir() -> str:
 
 def _pipeline(folder: str) -> dlt.Pipeline:
     destination = dlt.config.get("destination_type", str) or "duckdb"
-    return dlt.pipeline(NAME, folder, destination=destination, dataset_name=NAME)
+    return dlt.pipeline(NAME, folder, destination=destination, dataset_name="protime_data")
 
 
 def read_bookmark(pipeline: dlt.Pipeline, table: str) -> Bookmark | None:

@@ -102,7 +102,7 @@ def rest_api(url: str, folder: Path, *, is_best: bool = False) -> None:
     pipeline = dlt.pipeline(
         "by_hand",
         destination=dlt.destinations.duckdb(str(folder / "by_hand.duckdb")),
-        dataset_name="protime",
+        dataset_name="protime_data",
         pipelines_dir=str(folder / "by_hand"),
     )
     pipeline.run(assignments)
