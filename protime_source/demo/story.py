@@ -65,7 +65,7 @@ class Story:
         self._say(
             "\nThat was the main job. What you saw is in " + str(FILE) + ":",
             f"  uv run python -c \"import duckdb; duckdb.connect('{FILE}').sql("
-            "'FROM protime.assignments').show()\"",
+            "'FROM protime_data.assignments').show()\"",
             "With an account at Protime, pipelines/protime_pipeline.py does the same: README.md.",
         )
         return is_true
@@ -77,7 +77,7 @@ class Story:
             " assignments. The first run walks over all of them.",
         )
         self._run()
-        self._show(f"SELECT {_COLUMNS} FROM protime.assignments ORDER BY id LIMIT 4")
+        self._show(f"SELECT {_COLUMNS} FROM protime_data.assignments ORDER BY id LIMIT 4")
 
     def _one_day(self) -> None:
         gone, changed = sorted(self._tenant.records)[:2]
@@ -93,11 +93,11 @@ class Story:
         )
         self._run()
         self._show(
-            f"SELECT {_COLUMNS} FROM protime.assignments WHERE id IN ({gone}, {changed}, {new})"
-            " ORDER BY id"
+            f"SELECT {_COLUMNS} FROM protime_data.assignments"
+            f" WHERE id IN ({gone}, {changed}, {new}) ORDER BY id"
         )
         self._say(f"The deleted one keeps its last values, and is marked. The levels of {new}:")
-        self._show(f"FROM protime.assignments__activity_levels WHERE assignment_id = {new}")
+        self._show(f"FROM protime_data.assignments__activity_levels WHERE assignment_id = {new}")
 
     def _nothing_new(self) -> None:
         self._chapter("3. An hour later", "Nothing has changed, so one request says so.")
@@ -114,7 +114,7 @@ class Story:
         )
         self._run()
         self._show(
-            "SELECT is_deleted, delete_reason, COUNT(*) AS rows FROM protime.assignments"
+            "SELECT is_deleted, delete_reason, COUNT(*) AS rows FROM protime_data.assignments"
             " GROUP BY ALL ORDER BY ALL"
         )
 
@@ -127,9 +127,9 @@ class Story:
         self._run(collections="all", activity_structures=self._tenant.structures)
         self._show(
             "SELECT p.first_name, p.last_name, a.from_date, d.name AS activity"
-            " FROM protime.assignments a JOIN protime.people p ON p.id = a.person_id"
-            " JOIN protime.assignments__activity_levels l ON l.assignment_id = a.id"
-            " JOIN protime.activity_definitions d ON d.id = l.activity_definition_id"
+            " FROM protime_data.assignments a JOIN protime_data.people p ON p.id = a.person_id"
+            " JOIN protime_data.assignments__activity_levels l ON l.assignment_id = a.id"
+            " JOIN protime_data.activity_definitions d ON d.id = l.activity_definition_id"
             " WHERE l.level = 1 ORDER BY a.id LIMIT 4"
         )
 
@@ -139,7 +139,7 @@ class Story:
     def _check(self) -> bool:
         with duckdb.connect(str(FILE), read_only=True) as connection:
             live = connection.execute(
-                "SELECT id, change_version FROM protime.assignments WHERE NOT is_deleted"
+                "SELECT id, change_version FROM protime_data.assignments WHERE NOT is_deleted"
             ).fetchall()
         wanted = {(id_, record["changeVersion"]) for id_, record in self._tenant.records.items()}
         is_true = sorted(live) == sorted(wanted)
@@ -193,7 +193,7 @@ def main() -> int:
         pipeline = dlt.pipeline(
             "protime_demo",
             destination=dlt.destinations.duckdb(str(FILE)),
-            dataset_name="protime",
+            dataset_name="protime_data",
             pipelines_dir=folder,
         )
         return 0 if Story(tenant, own | server.settings(), pipeline).tell() else 1
