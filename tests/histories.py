@@ -50,7 +50,7 @@ _SWITCHES: dict[str, tuple[Any, ...]] = {
     "delta_page_size": (None, 2),
     "empty_last_page": (False, True),
     "empty_middle_page": (False, True),
-    "stale_walk_status": (409, 410),
+    "stale_continuation_status": (409, 410),
     "link_style": ("plain", "encoded", "absolute"),
 }
 _BEHAVIOURS = st.fixed_dictionaries(

@@ -34,7 +34,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "empty_last_page": (True,),
     "empty_middle_page": (True,),
     "page_overlap": (10,),
-    "stale_walk_status": (410,),
+    "stale_continuation_status": (410,),
     "continuation_lifetime_hours": (None,),
     "token_lifetime": (1,),
     "unknown_scope": ("omit",),
@@ -140,7 +140,7 @@ def test_every_switch_is_tried() -> None:
 def test_bigquery_meets_what_changes_the_rows() -> None:
     behaviour = _random(ON_BIGQUERY)
     assert behaviour.leaving_window != "delete"
-    assert behaviour.stale_walk_status == 410
+    assert behaviour.stale_continuation_status == 410
     assert behaviour.order == "shuffled"
     assert behaviour.delta_page_size == 7
     assert behaviour.empty_last_page

@@ -138,7 +138,9 @@ def test_a_vanished_row_is_found_although_an_earlier_part_failed(world: World) -
 def test_a_dead_continuation_restarts_the_full_load(
     make_world: WorldFactory, status: Literal[409, 410], lost: bool
 ) -> None:
-    world = make_world(behaviour=Behaviour(stale_walk_status=status, continuation_lifetime_hours=1))
+    world = make_world(
+        behaviour=Behaviour(stale_continuation_status=status, continuation_lifetime_hours=1)
+    )
     world.run(max_pages=3)
     gone = set(sorted(world.live())[::5])
     for id_ in gone:

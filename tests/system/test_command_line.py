@@ -47,7 +47,7 @@ def test_it_loads_into_bigquery(world: World) -> None:
     done = run(world)
     assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
     assert done.stdout.split("\n")[1].split() == ["assignments", "300", "300", "0", "0", "300"]
-    assert "dataset protime." in done.stdout
+    assert "dataset protime_data." in done.stdout
     world.check()
 
 
