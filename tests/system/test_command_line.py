@@ -199,7 +199,7 @@ def test_a_file_named_like_the_dataset_is_refused(world: World) -> None:
 @pytest.mark.parametrize(
     ("destination", "words"),
     [
-        ("nonsense", "names no destination"),
+        ("nonsense", "is no destination"),
         ("filesystem", "is not supported, only duckdb, postgres, bigquery"),
     ],
 )
@@ -342,7 +342,7 @@ def test_a_postgres_that_lets_us_read_only(world: World) -> None:
     world.query(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
     failed = run(world)
     assert failed.returncode == 4
-    assert "Postgres lets this run read only" in reason(failed)
+    assert "This Postgres connection can only read" in reason(failed)
     assert "DuckDB" not in reason(failed)
     assert world.rows() == before
 
@@ -400,7 +400,7 @@ def test_a_file_that_cannot_be_there(world: World) -> None:
     world.database = world.folder / "file" / "warehouse.duckdb"
     failed = run(world)
     assert failed.returncode == 4
-    assert "there is no such folder" in reason(failed)
+    assert "its folder does not exist" in reason(failed)
 
 
 @pytest.mark.parametrize(
