@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -121,9 +120,9 @@ def with_generated_parts(page: str) -> str:
     """Returns a page with each generated part as the catalogue has it now."""
     for name, generate in GENERATED.items():
         begin, end = f"<!-- begin generated: {name} -->\n", f"<!-- end generated: {name} -->"
-        pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
-        text = f"{begin}\n{generate()}\n{end}"
-        page = re.sub(pattern, lambda _, text=text: text, page, flags=re.DOTALL)
+        before, found, rest = page.partition(begin)
+        if found:
+            page = f"{before}{begin}\n{generate()}\n{end}{rest.partition(end)[2]}"
     return page
 
 
