@@ -94,8 +94,9 @@ def _named_after(column_name: str) -> str:
 
 
 def _reference(name: str) -> str:
+    """Returns the key that a column refers to; Protime has collections that are not loaded."""
     table = name.replace("-", "_")
-    return f"[`{table}.id`](#{table})" if table else ""
+    return f"[`{table}.id`](#{table})" if table in COLLECTIONS else name
 
 
 def _short(scope: str) -> str:

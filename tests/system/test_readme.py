@@ -1,4 +1,4 @@
-"""What the README says is true: its code runs, its tables are complete."""
+"""What the README and docs/ show works: their Python runs, a warehouse has their tables."""
 
 from __future__ import annotations
 
@@ -6,122 +6,107 @@ import ast
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from protime_source import ProtimeError, Settings
-from protime_source.catalogue import ASSIGNMENTS
-from protime_source.cli.failures import STOPPED
-from protime_source.demo import Behaviour
+from protime_source.catalogue import COLLECTIONS
+from protime_source.pipeline.load import load
+from tests.conftest import WorldFactory
+from tests.pages import DOCS, README, ROOT, blocks, names_in, section, table_rows, text_of
 from tests.world import World
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-TYPES = {
-    "bigint": "BIGINT",
-    "bool": "BOOLEAN",
-    "date": "DATE",
-    "json": "JSON",
-    "text": "VARCHAR",
-}
-"""What DuckDB calls the types of the columns."""
+DATA_MODEL = DOCS / "data-model.md"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-def first_cells(heading: str) -> set[str]:
-    """What stands in code style in the first column of a section's table."""
-    section = README.split(f"{heading}\n", 1)[1].split("\n#", 1)[0]
-    cells = re.findall(r"^\|(.*?)\|", section, re.MULTILINE)
-    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
-
-
-def test_its_python_runs_from_top_to_bottom(world: World) -> None:
+def run_python(page: Path) -> dict[str, Any]:
+    """Runs a page's Python from top to bottom, and returns the names that it defines."""
     names: dict[str, Any] = {}
-    for block in blocks("python"):
-        exec(compile(ast.parse(block), "README.md", "exec"), names)  # noqa: S102
+    for block in blocks(page, "python"):
+        exec(compile(ast.parse(block), page.name, "exec"), names)  # noqa: S102
+    return names
+
+
+def test_the_readme_loads_and_reads_assignments(world: World) -> None:
+    names = run_python(README)
     assert len(names["planned"]) == sum(
         not record.get("isRejected", False) for record in world.tenant.records.values()
     )
     assert names["assignments"].num_rows == 300
-    assert names["new"] not in world.tenant.records
 
 
-def test_the_six_steps_of_the_tutorial_are_six_lines() -> None:
-    tutorial = next(block for block in blocks("python") if "# 6." in block)
-    assert re.findall(r"# (\d)\.", tutorial) == list("123456")
+def test_a_whole_run_from_python_returns_a_summary(world: World) -> None:
+    names = run_python(DOCS / "running.md")
+    assert names["summary"].tables["assignments"].live_rows == 300
 
 
-def test_its_columns_are_the_tables_columns(world: World) -> None:
-    world.run()
-    found = dict(
-        world.query(
-            "SELECT column_name, data_type || CASE is_nullable WHEN 'NO' THEN ' NOT NULL' ELSE ''"
-            " END FROM information_schema.columns WHERE table_name = 'assignments'"
+def test_writing_follows_the_six_steps_of_protimes_tutorial(world: World) -> None:
+    assert re.findall(r"# (\d)\.", text_of(DOCS / "writing.md")) == list("123456")
+    assert run_python(DOCS / "writing.md")["new"] not in world.tenant.records
+
+
+def test_no_other_page_has_python() -> None:
+    pages = {page.name for page in DOCS.glob("*.md") if blocks(page, "python")}
+    assert pages == {"running.md", "writing.md"}
+
+
+def documented_columns() -> dict[str, dict[str, str]]:
+    """The columns of each table and view in the data model, with DuckDB's types."""
+    types = {kind: names_in(duckdb)[0] for kind, duckdb, *_ in _rows("## Types")}
+
+    def columns(rows: list[list[str]]) -> dict[str, str]:
+        found = {}
+        for name, kind, *_ in rows:
+            plain, comma, _ = kind.partition(", not null")
+            found[names_in(name)[0]] = types[plain] + (" NOT NULL" if comma else "")
+        return found
+
+    sync_columns = columns(_rows("## Sync columns"))
+    found = {"assignments__changes": columns(_rows("## History"))}
+    for table in COLLECTIONS:
+        text, *views = section(DATA_MODEL, f"### {table}").split("The view ")
+        found[table] = columns(table_rows(text)) | sync_columns
+        for view in views:
+            found[names_in(view)[0]] = columns(table_rows(view))
+    return found
+
+
+def _rows(heading: str) -> list[list[str]]:
+    return table_rows(section(DATA_MODEL, heading))
+
+
+def test_the_data_model_is_that_of_a_warehouse(make_world: WorldFactory) -> None:
+    world = make_world(rows=120)
+    sensitive = [
+        f"{table}.{column.name}"
+        for table, each in COLLECTIONS.items()
+        for column in each.columns
+        if column.sensitive
+    ]
+    for _ in range(2):  # the history's table appears with the first event
+        load(
+            world.pipeline(),
+            collections=("all",),
+            activity_structures=world.tenant.structures,
+            sensitive_columns=sensitive,
+            history=True,
         )
-    )
-    wanted = {column.name: TYPES[column.type] for column in ASSIGNMENTS.columns} | {
-        "is_deleted": "BOOLEAN NOT NULL",
-        "deleted_at": "TIMESTAMP WITH TIME ZONE",
-        "delete_reason": "VARCHAR",
-        "synced_at": "TIMESTAMP WITH TIME ZONE NOT NULL",
-        "id": "BIGINT NOT NULL",
-        "change_version": "VARCHAR NOT NULL",
-    }
-    assert found == wanted
-    assert first_cells("### `assignments`: one row per assignment") == found.keys()
+        world.tenant.churn(5)
+    stored: dict[str, dict[str, str]] = {}
+    for table, column, kind in world.query(
+        "SELECT table_name, column_name, data_type || CASE is_nullable WHEN 'NO' THEN ' NOT NULL'"
+        f" ELSE '' END FROM information_schema.columns WHERE table_schema = '{world.dataset}'"
+    ):
+        if not table.startswith("_dlt"):
+            stored.setdefault(table, {})[column] = kind
+    assert stored == documented_columns()
 
 
-def test_its_settings_are_all_settings() -> None:
-    assert first_cells("## Settings") == {each.name for each in fields(Settings)}
-
-
-def test_its_exit_codes_are_the_exit_codes() -> None:
-    codes = set(map(int, re.findall(r"^\| (\d+) \|", README, re.MULTILINE)))
-    kinds: list[type[ProtimeError]] = [ProtimeError, *ProtimeError.__subclasses__()]
-    assert codes == {kind.exit_code for kind in kinds} | {
-        0,
-        STOPPED + signal.SIGINT,
-        STOPPED + signal.SIGTERM,
-    }
-
-
-def test_its_rooms_are_all_modules() -> None:
-    package = ROOT / "protime_source"
-    modules = {path.name for path in package.glob("*.py")} - {"__init__.py", "version.py"}
-    assert first_cells("## Develop") == modules | {"demo/", "catalogue/"}
-
-
-def test_its_files_are_there() -> None:
-    for command in re.findall(r"uv run (\S+\.py)", README):
-        assert (ROOT / command).is_file()
-    for path in re.findall(r"`((?:\.dlt|tests|pipelines)/[\w./]+)`", README):
-        if path != ".dlt/secrets.toml":
-            assert (ROOT / path).exists(), path
-
-
-def test_its_open_questions_name_switches_and_tests_that_are_there() -> None:
-    section = README.split("### Where the documentation is silent\n", 1)[1].split("\n## ", 1)[0]
-    rows = re.findall(r"^\|.*\| (`.*`) \|$", section, re.MULTILINE)
-    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    tests = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/test_*.py"))
-    assert len(rows) == 13
-    assert named <= {each.name for each in fields(Behaviour)} | set(
-        re.findall(r"^def (test_\w+)", tests, re.MULTILINE)
-    )
-
-
-OTHERS = {
+OTHER_SETTINGS = {
     "TENANT": "acme",
     "START_DATE": date.today().isoformat(),
     "COLLECTIONS": "people",
@@ -133,17 +118,17 @@ OTHERS = {
 """Settings that somebody has for a tenant of their own."""
 
 
-def test_the_demo_tells_its_story_and_leaves_its_file(tmp_path: Path) -> None:
-    settings = {f"SOURCES__PROTIME__{name}": value for name, value in OTHERS.items()}
-    told = subprocess.run(
+def test_the_demo_ends_with_a_table_that_equals_the_tenant(tmp_path: Path) -> None:
+    settings = {f"SOURCES__PROTIME__{name}": value for name, value in OTHER_SETTINGS.items()}
+    demo = subprocess.run(
         [sys.executable, ROOT / "pipelines" / "demo.py"],
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (told.returncode, told.stderr) == (0, "")
-    assert "The table equals the tenant" in told.stdout
+    assert (demo.returncode, demo.stderr) == (0, "")
+    assert "The table equals the tenant" in demo.stdout
     assert (tmp_path / "protime_demo.duckdb").is_file()
 
 
@@ -169,15 +154,19 @@ def resolved(folder: Path, toml: str, **more: str) -> list[str]:
     return ran.stdout.split()
 
 
-def test_its_service_account_for_bigquery_is_found(tmp_path: Path) -> None:
-    [toml] = [block for block in blocks("toml") if "[destination.bigquery" in block]
+def test_dlt_finds_the_service_account_for_bigquery(tmp_path: Path) -> None:
+    [toml] = [
+        block
+        for block in blocks(DOCS / "destinations.md", "toml")
+        if "[destination.bigquery" in block
+    ]
     email = "protime-loader@acme-warehouse.iam.gserviceaccount.com"
     found = resolved(tmp_path, toml)
     assert found == ["False", "acme-warehouse", "None", email, "EU"]
 
 
 @pytest.mark.parametrize("project", ["", "warehouse"])
-def test_credentials_of_the_machine_for_bigquery_are_found(tmp_path: Path, project: str) -> None:
+def test_dlt_finds_the_default_credentials_for_bigquery(tmp_path: Path, project: str) -> None:
     key = {"client_id": "a", "client_secret": "b", "refresh_token": "c", "type": "authorized_user"}
     (tmp_path / "key.json").write_text(json.dumps(key))
     toml = f'[destination.bigquery]\nproject_id = "{project}"\n' if project else ""
