@@ -25,8 +25,7 @@ from protime_source.errors import (
 )
 from protime_source.pipeline.load import load
 from protime_source.pipeline.source import protime
-from protime_source.settings import Settings
-from protime_source.version import __version__
+from protime_source.settings import Settings, __version__
 
 __all__ = [
     "ActivityLevel",

@@ -1,27 +1,31 @@
-"""Everything that can go wrong, as one tree.
+"""The errors of this package, as one tree.
 
 ProtimeError
-├── SettingsError            a setting is missing or wrong; nothing was asked of Protime
-├── WarehouseError           the destination cannot hold what was asked of it
-├── VanishedRowsError        a resync found suspiciously many rows gone
-├── AlreadyRunningError      another run of the same pipeline is at work
-└── ApiError                 Protime, or the way to it
+├── SettingsError            a setting is missing or invalid; no request was sent
+├── WarehouseError           the destination cannot be used as it is configured
+├── VanishedRowsError        a full load no longer found more rows than the limit allows
+├── AlreadyRunningError      another run of the same pipeline is active
+└── ApiError                 Protime, or the network on the way to it, failed
     ├── AuthenticationError  the token endpoint refused the credentials
     │   └── ScopeError           or a scope
-    ├── UnavailableError     no usable answer, also after waiting and asking again
-    ├── ProtocolError        an answer that breaks the documented protocol
-    │   └── TooLargeError        or is larger than what is read of one
-    └── ResponseError        an error status, with what Protime said
+    ├── UnavailableError     no usable response
+    │   ├── RateLimitedError     429: Protime did not process the request
+    │   ├── TokenUnavailableError  the token endpoint gave no usable response
+    │   └── UntrustedCertificateError  the server's certificate is not trusted
+    ├── RefusedCollectionsError  Protime refused some of the collections asked for
+    ├── ProtocolError        a response that breaks the documented protocol
+    │   └── TooLargeError        or is larger than the limit
+    └── ResponseError        an error status, with Protime's reasons
         ├── BadRequestError      400
-        ├── UnauthorizedError    401, also with a fresh token
+        ├── UnauthorizedError    401, also with a new token
         ├── ForbiddenError       403
         ├── NotFoundError        404
-        └── ExpiredError         409 or 410: the link is dead, a new walk is needed
+        └── ExpiredError         409 or 410: the link has expired, a full load is needed
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 
@@ -29,63 +33,48 @@ class ProtimeError(Exception):
     """Base of all errors of this package. Its text is one line, written for people.
 
     Attributes:
-        exit_code: What the command line answers with.
+        exit_code: Exit code of the command line.
     """
 
     exit_code: ClassVar[int] = 1
 
 
 class SettingsError(ProtimeError):
-    """A setting is missing or wrong. Raised before any request."""
+    """A setting is missing or invalid. Raised before any request."""
 
     exit_code = 2
 
 
 class WarehouseError(ProtimeError):
-    """The destination cannot be used the way it is configured."""
+    """The destination cannot be used as it is configured."""
 
     exit_code = 4
 
 
 class VanishedRowsError(ProtimeError):
-    """A complete walk did not show more live rows than `max_vanished_share` allows.
+    """A complete full load no longer found more live rows than `max_vanished_share` allows.
 
     Attributes:
-        table: Which table's.
+        table_name: The table of these rows.
     """
 
     exit_code = 5
 
-    def __init__(self, message: str, table: str = "") -> None:
+    def __init__(self, message: str, table_name: str = "") -> None:
         super().__init__(message)
-        self.table = table
+        self.table_name = table_name
 
 
 class AlreadyRunningError(ProtimeError):
-    """Another run of the same pipeline is at work. Raised before any request."""
+    """Another run of the same pipeline is active. Raised before any request."""
 
     exit_code = 6
 
 
 class ApiError(ProtimeError):
-    """Protime, or the network on the way to it, did not give what was asked for."""
+    """Protime, or the network on the way to it, failed."""
 
     exit_code = 3
-
-
-class RefusedCollectionsError(ApiError):
-    """R."""
-
-    def __init__(self, message: str, tables=(), summary=None) -> None:
-        super().__init__(message)
-        self.tables = tuple(tables)
-        self.summary = summary
-
-
-def causes(error):
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 class AuthenticationError(ApiError):
@@ -93,14 +82,30 @@ class AuthenticationError(ApiError):
 
 
 class ScopeError(AuthenticationError):
-    """The client does not have the scope."""
+    """Protime does not grant this client the scope."""
+
+
+class RefusedCollectionsError(ApiError):
+    """Protime does not let this client read some collections, or does not have them.
+
+    Attributes:
+        tables: Their tables.
+        summary: From `load`: the `Summary` of the run, which loaded all others.
+    """
+
+    def __init__(
+        self, message: str, tables: Sequence[str] = (), summary: object | None = None
+    ) -> None:
+        super().__init__(message)
+        self.tables = tuple(tables)
+        self.summary = summary
 
 
 class UnavailableError(ApiError):
-    """No usable answer: unreachable, rate limited, failing, or a cut or garbled body.
+    """No usable response: unreachable, rate limited, failing, or a truncated or garbled body.
 
     Attributes:
-        retry_after: Seconds that Protime asked to wait, when it did.
+        retry_after: Seconds that Protime asked to wait, if it did.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -108,21 +113,33 @@ class UnavailableError(ApiError):
         self.retry_after = retry_after
 
 
+class RateLimitedError(UnavailableError):
+    """429: Protime did not process the request."""
+
+
+class TokenUnavailableError(UnavailableError):
+    """The token endpoint gave no usable response, although the request was retried."""
+
+
+class UntrustedCertificateError(UnavailableError):
+    """The server's certificate is not trusted; a retry cannot change that."""
+
+
 class ProtocolError(ApiError):
-    """An answer that is well-formed but breaks the documented protocol."""
+    """A well-formed response that breaks the documented protocol."""
 
 
 class TooLargeError(ProtocolError):
-    """An answer without end, or nearly so; the rest was not read."""
+    """A response larger than the limit; the rest was not read."""
 
 
 class ResponseError(ApiError):
-    """An answer with an error status.
+    """A response with an error status.
 
     Attributes:
         status: The HTTP status.
-        code: Protime's error code, empty when the body held none.
-        reasons: Protime's detailed reasons, or the validation errors of a body.
+        code: Protime's error code; empty when the body has none.
+        reasons: Protime's detailed reasons, or the validation errors of a request body.
     """
 
     def __init__(
@@ -139,7 +156,7 @@ class BadRequestError(ResponseError):
 
 
 class UnauthorizedError(ResponseError):
-    """401, although the token was fresh: the client lacks the scope, or was withdrawn."""
+    """401, although the token was new: the client lacks the scope, or was withdrawn."""
 
 
 class ForbiddenError(ResponseError):
@@ -151,9 +168,19 @@ class NotFoundError(ResponseError):
 
 
 class ExpiredError(ResponseError):
-    """409 or 410 on a link: it is no longer valid, and only a new walk leads on."""
+    """409 or 410 on a link: the link has expired, and only a full load can continue."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields an error and its causes, outermost first.
+
+    An error raised `from None` keeps its context, which counts as its cause here.
+    """
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its kind when it has none."""
+    """Returns the first line of an error's text, or its class name when it has no text."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

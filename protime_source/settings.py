@@ -1,34 +1,57 @@
-"""The settings of the source and their checks."""
+"""The settings of the source: where they come from, their defaults and their checks."""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
-from typing import Any, Literal, get_args
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import dlt
+import msgspec
 import pendulum
 
-from protime_source import choices
 from protime_source.catalogue import COLLECTIONS
-from protime_source.catalogue.model import Collection
-from protime_source.choices import PREFIX, SECTION, wrong
+from protime_source.catalogue.model import REFERENCE, Collection
 from protime_source.errors import SettingsError
-from protime_source.version import __version__
+
+__version__ = "0.1.0"
 
 logger = logging.getLogger(__name__)
 
 Environment = Literal["production", "sandbox"]
 Deletes = Literal["mark", "remove"]
 
-_DOMAINS: dict[Environment, str] = {"production": "myprotime.eu", "sandbox": "myprotimesandbox.eu"}
+SECTION = "sources.protime"
+"""The section of dlt's configuration that holds the settings."""
+
+ENVIRONMENT_PREFIX = "SOURCES__PROTIME__"
+"""The prefix of the environment variables that are settings."""
+
 REQUIRED = ("tenant", "client_id", "client_secret")
 """The settings without a default."""
+
+_DOMAINS: dict[Environment, str] = {"production": "myprotime.eu", "sandbox": "myprotimesandbox.eu"}
+_CATALOGUE = "that `python -m protime_source.catalogue` lists"
+
+_LABEL = r"^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)?\Z"
+_CHECKS: dict[str, tuple[Any, str]] = {
+    "tenant": (
+        Annotated[str, msgspec.Meta(pattern=_LABEL)],
+        "the first label of a host: acme of https://acme.myprotime.eu",
+    ),
+    "environment": (Environment, "production or sandbox"),
+    "company": (str, "text"),
+    "deletes": (Deletes, "mark or remove"),
+    "max_vanished_share": (Annotated[float, msgspec.Meta(ge=0, le=1)], "a number from 0 to 1"),
+}
+"""By setting: the type that its value must convert to, and that type in words."""
 
 
 @dataclass(frozen=True)
@@ -79,54 +102,35 @@ class Settings:
         `ENVIRONMENT` or `COMPANY`, which other programs set for other reasons.
 
         Args:
+            complete: Whether the tenant and the credentials are required. When false, dlt's
+                providers are not asked for them, and they are empty unless given in code: that
+                is enough to define the source, not to run it.
             **explicit: Settings given in code; they win over the configuration.
 
         Returns:
-            The settings, complete and checked.
+            The settings, checked.
 
         Raises:
-            SettingsError: When one is missing, unknown or wrong.
+            SettingsError: When a setting is missing, unknown or invalid.
         """
         names = [each.name for each in fields(cls)]
-        if unknown := set(explicit) - set(names):
+        if unknown := sorted(set(explicit) - set(names)):
             raise SettingsError(
-                f"Unknown setting: {', '.join(sorted(unknown))}. Nothing was changed. There are:"
+                f"Unknown setting: {', '.join(unknown)}. Nothing was changed. The settings are:"
                 f" {', '.join(names)}."
             )
-        _tell_misspelt(names)
-        given = {name: value for name, value in explicit.items() if value is not None}
-        found = {name: _configured(name) for name in names if name not in given}
-        values = given | {name: value for name, value in found.items() if value is not None}
-        if not complete:
-            values = {**dict.fromkeys(REQUIRED, "x"), **values}
-        if missing := [name for name in REQUIRED if not str(values.get(name, "")).strip()]:
-            raise SettingsError(_missing(missing))
-        settings = cls(**_chosen({**values, **{name: str(values[name]) for name in REQUIRED}}))
-        settings.check()
+        _warn_of_typos(names)
+        values = {name: value for name, value in explicit.items() if value is not None}
+        for name in names:
+            if name not in values and (complete or name not in REQUIRED):
+                values[name] = _configured(name)
+        values = {name: value for name, value in values.items() if value is not None}
+        values |= {name: str(values.get(name, "")) for name in REQUIRED}
+        if complete and (missing := [name for name in REQUIRED if not values[name].strip()]):
+            raise SettingsError(_missing_message(missing))
+        settings = cls(**_checked(values))
+        settings.window_start()  # raises when `start_date` is not a date
         return settings
-
-    def check(self) -> None:
-        """Checks what can be checked without a request.
-
-        Raises:
-            SettingsError: When a setting is wrong.
-        """
-        _check_tenant(self.tenant)
-        _check_choice("environment", self.environment, get_args(Environment))
-        _check_choice("deletes", self.deletes, get_args(Deletes))
-        if not _is_share(self.max_vanished_share):
-            raise wrong("max_vanished_share", self.max_vanished_share, "a number from 0 to 1")
-        if self.company is not None and not isinstance(self.company, str):
-            raise wrong("company", self.company, "text")
-        if self.api_url is not None and not _is_http(self.api_url, path=False):
-            raise wrong(
-                "api_url", _shown(self.api_url), "just scheme and host: https://acme.myprotime.eu"
-            )
-        if self.token_url is not None and not _is_http(self.token_url, path=True):
-            raise wrong(
-                "token_url", _shown(self.token_url), "a URL like https://host/connect/token"
-            )
-        self.window_start()  # raises when it is no date
 
     @property
     def api_origin(self) -> str:
@@ -176,7 +180,9 @@ class Settings:
         try:
             return date.fromisoformat(str(self.start_date))
         except ValueError as error:
-            raise wrong("start_date", self.start_date, "a date like 2026-01-31") from error
+            raise invalid_setting(
+                "start_date", self.start_date, "a date like 2026-01-31"
+            ) from error
 
     def check_window(self) -> None:
         """Checks that Protime would start a delta at `start_date`.
@@ -193,102 +199,202 @@ class Settings:
 
 
 def earliest_start() -> date:
-    """The earliest first day that Protime allows a delta (documentation: reference/delta).
+    """The earliest first day that Protime allows for a delta (documentation: reference/delta).
 
-    The documentation names no time zone. Brussels turns the year before UTC does, so a date
-    that is allowed there is allowed in both.
+    The documentation names no time zone. In Brussels the year turns before it does in UTC, so a
+    date that is allowed there is allowed in both.
     """
     return date(pendulum.now("Europe/Brussels").year - 1, 1, 1)
 
 
-_told: set[str] = set()
+def invalid_setting(name: str, value: object, wanted: str) -> SettingsError:
+    """The error for a setting with an invalid value."""
+    return SettingsError(
+        f"The setting {name} is {value!r}, but must be {wanted}. Nothing was changed."
+    )
 
 
-def _tell_misspelt(names: list[str]) -> None:
-    """Warns once of each name that was set and means nothing: nobody else would."""
-    for found, meant in choices.misspelt(names):
-        if found not in _told:
-            _told.add(found)
-            logger.warning("%s is no setting, and changes nothing: is %s meant?", found, meant)
+def parse_list(value: Any) -> tuple[str, ...]:
+    """The names in a list from a file or code, or in text: `a, b` or `["a", "b"]`.
+
+    Any other value becomes the one name of the list, for the setting's own check to refuse.
+    """
+    if isinstance(value, str):
+        value = value.strip().removeprefix("[").removesuffix("]").split(",")
+    elif not isinstance(value, Iterable):
+        value = (value,)
+    return tuple(text for each in value if (text := str(each).strip().strip("\"'")))
 
 
-def _missing(missing: list[str]) -> str:
-    variables = ", ".join(f"{PREFIX}{name.upper()}" for name in missing)
-    these = "variable" if len(missing) == 1 else "variables"
-    noun = "setting is" if len(missing) == 1 else "settings are"
+def parse_bool(name: str, value: Any) -> bool:
+    """The value of a switch, from a bool or text.
+
+    Raises:
+        SettingsError: When the value is neither true nor false.
+    """
+    text = str(value).strip().lower()
+    if text not in ("true", "false"):
+        raise invalid_setting(name, value, "true or false")
+    return text == "true"
+
+
+def find_typos(known: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yields each name set for the source that is almost a setting, and the likely setting.
+
+    Args:
+        known: The names of all settings.
+    """
+    valid = {*known, *COLLECTIONS}
+    for name, key in _names_set_for_the_source():
+        first = key.partition("__")[0]
+        has_effect = first in valid and name.startswith((ENVIRONMENT_PREFIX, "["))
+        if not has_effect and (near := get_close_matches(first, valid, 1, 0.8)):
+            yield name, near[0]
+
+
+def _names_set_for_the_source() -> Iterator[tuple[str, str]]:
+    """Each name as it is written, and in lower case without its prefix."""
+    for name in sorted(os.environ):
+        if prefix := re.match("SOURCES__?PROTIME__?", name):
+            yield name, name[prefix.end() :].lower()
+    # Not through `dlt.config`: the pipeline's trace would then hold the section with its secrets.
+    *sections, key = SECTION.split(".")
+    for provider in dlt.config.config_providers:
+        section, _ = provider.get_value(key, dict, None, *sections)
+        if isinstance(section, Mapping):
+            yield from ((f"[{SECTION}] {name}", str(name).lower()) for name in section)
+
+
+_warned: set[str] = set()
+
+
+def _warn_of_typos(names: list[str]) -> None:
+    for name, near in find_typos(names):
+        if name not in _warned:
+            _warned.add(name)
+            logger.warning("%s is not a setting and has no effect. Did you mean %s?", name, near)
+
+
+def _missing_message(missing: list[str]) -> str:
+    variables = ", ".join(f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in missing)
+    setting_is, variable = (
+        ("setting is", "variable") if len(missing) == 1 else ("settings are", "variables")
+    )
     return (
-        f"The {noun} missing: {', '.join(missing)}. Nothing was changed. Set the environment"
-        f" {these} {variables}, or write to .dlt/secrets.toml in this folder, under"
+        f"The {setting_is} missing: {', '.join(missing)}. Nothing was changed. Set the environment"
+        f" {variable} {variables}, or write to .dlt/secrets.toml in this folder, under"
         f" [{SECTION}]."
     )
 
 
 def _configured(name: str) -> Any:
-    """A setting from dlt's providers, as the type it has; `None` when nobody set it."""
-    accessor = dlt.secrets if name in ("client_id", "client_secret") else dlt.config
+    """A setting from dlt's providers; `None` when it is not set."""
     if name == "external_references":
-        return _references_by_table()
+        by_table: dict[str, Any] = {t: dlt.config.get(f"{SECTION}.{t}.{name}") for t in COLLECTIONS}
+        return {table: value for table, value in by_table.items() if value is not None} or None
+    accessor = dlt.secrets if name in ("client_id", "client_secret") else dlt.config
     value: Any = accessor.get(f"{SECTION}.{name}")
-    if value is None or name in ("collections", "sensitive_columns", "activity_structures"):
-        return value
-    if name != "max_vanished_share":
-        return str(value).strip()
-    try:
-        return float(value)
-    except ValueError as error:
-        raise wrong(name, value, "a number from 0 to 1") from error
+    is_list = name in ("collections", "sensitive_columns", "activity_structures")
+    return value if value is None or is_list else str(value).strip()
 
 
-def _references_by_table() -> dict[str, Any] | None:
-    """What stands under `sources.protime.<table>`."""
-    found: dict[str, Any] = {
-        table: dlt.config.get(f"{SECTION}.{table}.external_references") for table in COLLECTIONS
-    }
-    return {table: value for table, value in found.items() if value is not None} or None
-
-
-def _chosen(values: dict[str, Any]) -> dict[str, Any]:
-    """The values, with those that name collections and columns looked up."""
-    structures = choices.activity_structures(values.get("activity_structures", ()))
-    return {
-        **values,
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, each checked and of the type that `Settings` gives it."""
+    checked = dict(values)
+    for name, (type_, wanted) in _CHECKS.items():
+        if name in values:
+            try:
+                checked[name] = msgspec.convert(values[name], type_, strict=False)
+            except msgspec.ValidationError as error:
+                raise invalid_setting(name, values[name], wanted) from error
+    _check_url(values, "api_url", "just scheme and host: https://acme.myprotime.eu")
+    _check_url(values, "token_url", "a URL like https://host/connect/token")
+    structures = _activity_structures(values.get("activity_structures", ()))
+    return checked | {
         "activity_structures": structures,
-        "collections": choices.collections(
-            values.get("collections", Settings.collections), structures
-        ),
-        "sensitive_columns": choices.sensitive_columns(values.get("sensitive_columns", ())),
-        "external_references": choices.external_references(values.get("external_references", {})),
-        "history": choices.is_on("history", values.get("history", False)),
+        "collections": _collections(values.get("collections", Settings.collections), structures),
+        "sensitive_columns": _sensitive_columns(values.get("sensitive_columns", ())),
+        "external_references": _external_references(values.get("external_references", {})),
+        "history": parse_bool("history", values.get("history", False)),
     }
 
 
-def _check_tenant(value: object) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", str(value)):
-        label = "the first label of a host: acme of https://acme.myprotime.eu"
-        raise wrong("tenant", value, label)
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise wrong(name, value, " or ".join(allowed))
-
-
-def _shown(url: object) -> str:
-    """A URL without what may be a password."""
-    return re.sub(r"[^/]*@", "***@", re.sub(r"\?.*", "?***", str(url), flags=re.DOTALL))
-
-
-def _is_share(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def _is_http(url: object, *, path: bool) -> bool:
-    """Whether it is an HTTP URL without user, password, query and blanks, `path` if wanted."""
-    if not isinstance(url, str) or re.search(r"[\s@?#\\]", url):
-        return False
+def _check_url(values: dict[str, Any], name: str, wanted: str) -> None:
+    """Checks that it is an HTTP URL without user, password, query or blanks; `api_url`: no path."""
+    url = values.get(name)
+    if url is None:
+        return
+    valid = isinstance(url, str) and not re.search(r"[\s@?#\\]", url)
     try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        parts = urlsplit(str(url))
+        valid = valid and parts.scheme in ("http", "https") and bool(parts.hostname)
+        valid = valid and parts.port != 0 and (name == "token_url" or parts.path in ("", "/"))
     except ValueError:
-        return False
-    return valid and (path or parts.path in ("", "/"))
+        valid = False
+    if not valid:
+        without_query = re.sub(r"\?.*", "?***", str(url), flags=re.DOTALL)
+        raise invalid_setting(name, re.sub(r"[^/]*@", "***@", without_query), wanted)
+
+
+def _collections(value: Any, structures: tuple[str, ...]) -> tuple[str, ...]:
+    """The selected tables; `all` includes activity definitions only when structures are set."""
+    tables = tuple(dict.fromkeys(name.replace("-", "_") for name in parse_list(value)))
+    if tables == ("all",):
+        return tuple(t for t, each in COLLECTIONS.items() if structures or not each.needs_structure)
+    unknown = ", ".join(table for table in tables if table not in COLLECTIONS)
+    if unknown or not tables:
+        wanted = f"all or collections {_CATALOGUE}{_suggestion(unknown, COLLECTIONS)}"
+        raise invalid_setting("collections", unknown, wanted)
+    return tables
+
+
+def _sensitive_columns(value: Any) -> tuple[str, ...]:
+    """The sensitive columns to load all the same, as `table.column`."""
+    selected = parse_list(value)
+    known = {
+        f"{t}.{c.name}" for t, each in COLLECTIONS.items() for c in each.columns if c.sensitive
+    }
+    if unknown := [name for name in selected if name not in known]:
+        wanted = f"sensitive columns {_CATALOGUE}{_suggestion(unknown[0], known)}"
+        raise invalid_setting("sensitive_columns", ", ".join(unknown), wanted)
+    return selected
+
+
+def _external_references(value: Any) -> dict[str, str]:
+    """The external references to ask for, by table."""
+    if not isinstance(value, Mapping):
+        wanted = 'by table: {"assignments": "(people,...)"}'
+        raise invalid_setting("external_references", value, wanted)
+    requested = {
+        table.replace("-", "_"): re.sub(r"\s", "", str(text)) for table, text in value.items()
+    }
+    for table, text in requested.items():
+        offered = COLLECTIONS[table].references if table in COLLECTIONS else ()
+        pairs = REFERENCE.findall(text)
+        if not re.fullmatch(rf"(?:{REFERENCE.pattern})+", text) or any(
+            collection not in offered for collection, _ in pairs
+        ):
+            wanted = (
+                f"pairs like (people,@badge-number), of {', '.join(offered) or 'no collection'}"
+            )
+            raise invalid_setting(f"{table}.external_references", text, wanted)
+        columns = {(collection, name.removeprefix("@")) for collection, name in pairs}
+        if len(columns) < len(pairs):
+            wanted = "references of different names"
+            raise invalid_setting(f"{table}.external_references", text, wanted)
+    return requested
+
+
+def _activity_structures(value: Any) -> tuple[str, ...]:
+    """The structure versions and levels whose activity definitions to load."""
+    structures = parse_list(value)
+    for each in structures:
+        if not re.fullmatch(r"[0-9A-Fa-f-]{36}/[0-9]{1,3}", each):
+            wanted = "the GUID of a structure version and a level: 7c1f...-...-...-...-.../1"
+            raise invalid_setting("activity_structures", each, wanted)
+    return structures
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, known, 1, 0.7)
+    return f" (did you mean {near[0]}?)" if near else ""

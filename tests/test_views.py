@@ -105,7 +105,9 @@ def test_the_same_level_twice_is_there_twice(world: World) -> None:
 def test_levels_of_another_shape_break_no_query(world: World, levels: str) -> None:
     world.run()
     id_ = min(world.tenant.records)
-    world.query(f"UPDATE protime_data.assignments SET activity_levels = '{levels}' WHERE id = {id_}")
+    world.query(
+        f"UPDATE protime_data.assignments SET activity_levels = '{levels}' WHERE id = {id_}"
+    )
     assert all(row[1:] == (None, None) for row in _shown(world, f"a.id = {id_}"))
 
 

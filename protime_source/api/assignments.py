@@ -1,7 +1,6 @@
-"""Assignments, one at a time: create, get, update, delete.
+"""Single assignments: create, get, update, delete.
 
-What the tutorial on assignments does by hand (documentation:
-tutorials/first-assignment-integration), in a line each:
+The steps of Protime's tutorial (tutorials/first-assignment-integration), in a line each:
 
     with Client.from_config() as client:
         new = client.assignments.create(Assignment(person_id=1, from_date=date(2026, 3, 10)))
@@ -18,7 +17,7 @@ from typing import Any, Self
 
 import msgspec
 
-from protime_source.api.transport import Transport
+from protime_source.api.http import ApiSession, HttpClient
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.errors import ProtocolError
 from protime_source.settings import Settings
@@ -29,7 +28,7 @@ _SCALARS = {
     "break_duration_in_minutes": "breakDurationInMinutes",
     "comments": "comments",
 }
-"""Fields that go out as they are."""
+"""Fields that are sent as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ class ActivityLevel:
     Attributes:
         level: Number of the level, from 1.
         activity_definition_id: GUID of the activity definition.
-        other: Fields that Protime sent and this class does not know, as in `Assignment`.
+        other: Fields that Protime sent and this class does not have, as in `Assignment`.
     """
 
     level: int
@@ -63,7 +62,7 @@ class Assignment:
         id: Protime's id; read-only.
         change_version: Orders changes, compares as text; read-only.
         is_rejected: Whether it was rejected; read-only.
-        other: Fields that Protime sent and this class does not know. An update sends them back,
+        other: Fields that Protime sent and this class does not have. An update sends them back,
             since Protime empties what an update leaves out.
     """
 
@@ -85,17 +84,17 @@ class Assignments:
     """The assignments of a tenant. Not available with Planning Flex or Shift (403).
 
     Args:
-        transport: The way to the API.
+        session: Sends the requests.
     """
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, session: ApiSession) -> None:
+        self._session = session
 
     def create(self, assignment: Assignment) -> int:
         """Creates one (documentation: reference/collections/assignments/post).
 
-        It is never sent twice on its own, since nothing says that Protime would recognise it: after
-        an `UnavailableError` look whether it is there.
+        A create is never repeated by itself, because nothing documents that Protime would recognise
+        it: after an `UnavailableError` check whether the assignment exists.
 
         Returns:
             The new id, from the answer's `Location`.
@@ -104,7 +103,7 @@ class Assignments:
             BadRequestError: When Protime finds it not valid; `reasons` says why.
             ApiError: When it was not accepted otherwise.
         """
-        response = self._transport.send("POST", ASSIGNMENTS.path, _to_json(assignment))
+        response = self._session.send("POST", ASSIGNMENTS.path, _to_json(assignment))
         location = response.headers.get("Location", "")
         if not (new := location.rstrip("/").rpartition("/")[2]).isdecimal():
             raise ProtocolError("Protime created the assignment but did not say its id (Location).")
@@ -117,7 +116,7 @@ class Assignments:
             NotFoundError: When there is none with this id.
             ApiError: When there is no usable answer.
         """
-        record: dict[str, Any] = self._transport.get(
+        record: dict[str, Any] = self._session.get(
             _path(id_), msgspec.json.Decoder(dict[str, Any]).decode
         )
         try:
@@ -137,7 +136,7 @@ class Assignments:
             BadRequestError: When Protime finds it not valid; `reasons` says why.
             ApiError: When it was not accepted otherwise.
         """
-        self._transport.send("PUT", _path(id_), _to_json(assignment))
+        self._session.send("PUT", _path(id_), _to_json(assignment))
 
     def delete(self, id_: int) -> None:
         """Deletes one (documentation: reference/collections/assignments/delete).
@@ -145,7 +144,7 @@ class Assignments:
         Raises:
             ApiError: When Protime refuses; the status for an unknown id is not documented.
         """
-        self._transport.send("DELETE", _path(id_))
+        self._session.send("DELETE", _path(id_))
 
 
 class Client:
@@ -159,8 +158,9 @@ class Client:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._transport = Transport(settings, [ASSIGNMENTS.read_scope, ASSIGNMENTS.write_scope])
-        self.assignments = Assignments(self._transport)
+        self._http = HttpClient(settings)
+        scopes = [ASSIGNMENTS.read_scope, ASSIGNMENTS.write_scope]
+        self.assignments = Assignments(self._http.session(scopes))
 
     @classmethod
     def from_config(cls, **settings: Any) -> Self:
@@ -182,7 +182,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections."""
-        self._transport.close()
+        self._http.close()
 
 
 def _path(id_: int) -> str:

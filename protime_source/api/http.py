@@ -1,82 +1,88 @@
-"""What all collections of a source share: connections, tokens, and a limit on requests."""
+"""One HTTP client per run: connections, a limit on requests, and sessions with a token."""
 
 from __future__ import annotations
 
-import logging
+import http
+import io
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from http import HTTPStatus
-from typing import Self
+from functools import cache
+from typing import Any, Self, TypeVar
 from urllib.parse import urlencode, urlsplit
 
+import msgspec
 import requests
-from dlt.common.configuration import resolve_configuration
-from dlt.common.configuration.specs import RuntimeConfiguration
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    retry_if_not_exception_type,
-    stop_after_attempt,
-)
-from tenacity.wait import wait_random_exponential
+from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util import make_headers
 
 from protime_source.api.auth import ClientCredentials
-from protime_source.api.redaction import redact, redact_http_logs
-from protime_source.api.responses import Answer, RateLimitedError, place, raise_if_passing, read
-from protime_source.api.routes import Routes
-from protime_source.errors import ProtimeError, SettingsError, UnavailableError, first_line
+from protime_source.api.links import resolve_link
+from protime_source.api.redaction import redact, redact_http_logs, redacted_url
+from protime_source.api.responses import Response, decode_body, raise_for_status, status_line
+from protime_source.api.retry import RetryPolicy, raise_if_temporary, send_with_token
+from protime_source.errors import (
+    ProtimeError,
+    SettingsError,
+    TooLargeError,
+    UnavailableError,
+    UntrustedCertificateError,
+    causes,
+    first_line,
+)
 from protime_source.settings import Settings
 
-progress = logging.getLogger("protime_source.progress")
+MAX_CONCURRENT_REQUESTS = 4
+"""Protime limits concurrent requests; the limit is not documented."""
 
-IN_FLIGHT = 4
-"""Requests that are on their way at once. Protime limits them; how many is not documented."""
+MAX_BODY_BYTES = 256 * 2**20
+"""The most that is read of a response, decompressed: room for 100,000 records with comments of
+2,000 characters, and small enough that a small machine survives a response without end."""
+
+_PIECE_BYTES = 2**20
+_COMPRESSED_PIECE_BYTES = 64 * 2**10
+"""Older urllib3 decompress a whole piece at once: a thousandfold, 64 MiB."""
+
+T = TypeVar("T")
 
 
-SILENT = 5.0
-"""Seconds of asking again before it is told."""
-
-
-class Gate:
-    """Lets so many requests through at once, and none while Protime asks to wait.
+class RateLimiter:
+    """Lets a limited number of requests run at once, and none while Protime asks to wait.
 
     Args:
-        limit: How many.
+        limit: The number of concurrent requests.
     """
 
-    def __init__(self, limit: int = IN_FLIGHT) -> None:
-        self._free = threading.BoundedSemaphore(limit)
-        self._opens = 0.0
+    def __init__(self, limit: int = MAX_CONCURRENT_REQUESTS) -> None:
+        self._slots = threading.BoundedSemaphore(limit)
+        self._paused_until = 0.0
 
     @contextmanager
-    def passed(self) -> Iterator[None]:
-        """Waits for its turn, and keeps it for as long as the context lasts."""
-        with self._free:
+    def slot(self) -> Iterator[None]:
+        """Waits for a free slot and for the end of a pause; holds the slot within the context."""
+        with self._slots:
             self.wait()
             yield
 
     def wait(self) -> None:
-        """Waits for as long as the gate is closed."""
-        while (left := self._opens - time.monotonic()) > 0:
+        """Waits until no pause is left."""
+        while (left := self._paused_until - time.monotonic()) > 0:
             time.sleep(left)
 
-    def close_for(self, seconds: float) -> None:
-        """Lets nobody through for some time: a 429 is meant for all collections."""
-        self._opens = max(self._opens, time.monotonic() + seconds)
+    def pause(self, seconds: float) -> None:
+        """Starts no request for some time: a 429 concerns all collections."""
+        self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
 
-class Connection:
-    """The way to one tenant, safe to share between threads.
+class HttpClient:
+    """The connections, tokens and rate limit of one run. Thread-safe.
 
-    Patience is dlt's: `runtime.request_max_attempts`, `request_backoff_factor`,
-    `request_max_retry_delay` and `request_timeout`.
+    Use it as a context manager, or call `close`. A request after `close` opens new connections.
 
     Args:
         settings: The tenant.
@@ -85,8 +91,9 @@ class Connection:
     def __init__(self, settings: Settings) -> None:
         redact_http_logs()
         self._settings = settings
-        self._patience = resolve_configuration(RuntimeConfiguration())
-        self._routes = Routes()
+        self._pools = _ConnectionPools()
+        self._limiter = RateLimiter()
+        self._retry = RetryPolicy(pause_all=self._limiter.pause)
         self._headers = {
             "User-Agent": settings.user_agent,
             "Accept": "application/json",
@@ -94,153 +101,240 @@ class Connection:
         }
         self._credentials: dict[tuple[str, ...], ClientCredentials] = {}
         self._lock = threading.Lock()
-        self._users = 0
-        self._gate = Gate()
 
-    def open(self) -> Self:
-        """Counts one more user."""
-        with self._lock:
-            self._users += 1
+    def __enter__(self) -> Self:
         return self
 
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Closes the connections when nobody uses them any more."""
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                self._routes.close()
+        """Closes all connections."""
+        self._pools.close()
 
-    def credentials(self, scopes: Sequence[str]) -> ClientCredentials:
-        """The token of some scopes; collections with the same scopes share one."""
-        with self._lock:
-            found = self._credentials.get(tuple(scopes))
-            if found is None:
-                found = ClientCredentials(self._settings, scopes, self._post_form)
-                self._credentials[tuple(scopes)] = found
-            return found
+    def session(self, scopes: Sequence[str]) -> ApiSession:
+        """Returns a session whose token has the given scopes.
 
-    def exchange(
-        self,
-        method: str,
-        url: str,
-        *,
-        auth: ClientCredentials | None = None,
-        body: bytes | None = None,
-        kind: str = "application/json",
-    ) -> Answer:
-        """Sends one request and reads its answer, whatever its status.
-
-        A 401 renews the token, and it is sent once more (reference/responses).
-
-        Args:
-            method: HTTP's.
-            url: Where to, encoded.
-            auth: What signs it; without, it waits for no turn: the token must not wait for another.
-            body: What goes out.
-            kind: Its content type.
-
-        Raises:
-            UnavailableError: When nobody answers.
-            SettingsError: When `REQUESTS_CA_BUNDLE` names no file.
-            AuthenticationError: When there is no token.
+        Sessions with the same scopes share one token.
         """
-        own = {} if body is None else {"Content-Type": kind}
-        if auth is None:
-            return self._send(method, url, own, body)
-        with self._gate.passed():
-            token = auth.token()
-            answer = self._send(method, url, own | _bearer(token), body)
-            if answer.status != HTTPStatus.UNAUTHORIZED:
-                return answer
-            auth.forget(token)
-            again = self._send(method, url, own | _bearer(auth.token()), body)
-            return replace(again, requests=2)
-
-    def _send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
-        scheme, host, path, query, _ = urlsplit(url)
-        target = f"{path}?{query}" if query else path
-        try:
-            route = self._routes.to(f"{scheme}://{host}")
-            timeout = self._patience.request_timeout
-            with route.send(method, target, self._headers | headers, body, timeout) as response:
-                answer = read(response, url)
-                response.release_conn()
-                return answer
-        except (HTTPError, OSError) as error:
-            failure = _failure(error, url)
-        # Not raised from the error: its text has the whole URL, and a traceback would show it.
-        raise failure
-
-    def retrying(self) -> Retrying:
-        """Asks again for what may pass, with patience."""
-        return Retrying(
-            stop=stop_after_attempt(self._patience.request_max_attempts),
-            wait=self._wait,
-            retry=retry_if_exception_type(UnavailableError) & _MAY_PASS,
-            before_sleep=self._tell,
-            reraise=True,
+        key = tuple(scopes)
+        with self._lock:
+            if key not in self._credentials:
+                self._credentials[key] = ClientCredentials(self._settings, key, self._post_form)
+            credentials = self._credentials[key]
+        return ApiSession(
+            self._settings.api_origin, credentials, self._limiter, self._retry, self._send
         )
 
-    def _wait(self, state: RetryCallState) -> float:
-        """As long as `Retry-After` says, or randomly longer each time."""
-        longest = self._patience.request_max_retry_delay
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, UnavailableError) and error.retry_after is not None:
-            seconds = min(error.retry_after, longest)
-        else:
-            factor = self._patience.request_backoff_factor
-            seconds = wait_random_exponential(multiplier=factor, max=longest)(state)
-        if isinstance(error, RateLimitedError):
-            self._gate.close_for(seconds)
-        return seconds
+    def _post_form(self, url: str, form: dict[str, str]) -> Response:
+        """Posts a form, with retries. Takes no slot: the request that needs the token holds one."""
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        body = urlencode(form).encode()
 
-    def _tell(self, state: RetryCallState) -> None:
-        """Nobody should wonder whether a run hangs; what passes soon is not worth a line."""
-        if (seconds := state.seconds_since_start or 0) > SILENT:
-            progress.info(
-                "no usable answer for %d seconds: asked again, %d of %d times",
-                seconds,
-                state.attempt_number,
-                self._patience.request_max_attempts - 1,
+        def post() -> Response:
+            response = self._send("POST", url, headers, body)
+            raise_if_temporary(response, url)
+            return response
+
+        return self._retry.fetch_token(post)
+
+    def _send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Response:
+        """Sends one request, once, and reads its response, whatever its status."""
+        scheme, host, path, query, _ = urlsplit(url)
+        try:
+            pool, prefix = self._pools.find(f"{scheme}://{host}")
+            with pool.urlopen(
+                method,
+                prefix + (f"{path}?{query}" if query else path),
+                body=body,
+                headers=self._headers | headers,
+                timeout=self._retry.timeout,
+                redirect=False,
+                retries=False,
+                assert_same_host=False,  # a proxy's pool belongs to another host
+                preload_content=False,
+            ) as raw:
+                response = Response(raw.status, raw.headers, _read_body(raw, url))
+                raw.release_conn()
+                return response
+        except (HTTPError, OSError) as error:
+            failure = _explain_failure(error, url)
+        # Raised outside of `except`: the text of the first error holds the whole URL, and its
+        # traceback would show that.
+        raise failure
+
+
+class ApiSession:
+    """Sends requests to a tenant's API with a token of certain scopes. Thread-safe.
+
+    Made by `HttpClient.session`.
+
+    Args:
+        origin: Scheme, host and port of the API.
+        credentials: Caches the token.
+        limiter: Limits the requests of all sessions.
+        retry: Decides what is sent again.
+        send: Sends one request and reads its response.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        credentials: ClientCredentials,
+        limiter: RateLimiter,
+        retry: RetryPolicy,
+        send: Callable[[str, str, dict[str, str], bytes | None], Response],
+    ) -> None:
+        self._origin = origin
+        self._credentials = credentials
+        self._limiter = limiter
+        self._retry = retry
+        self._send_single_request = send
+        self._count_lock = threading.Lock()
+        self._request_count = 0
+
+    @property
+    def request_count(self) -> int:
+        """All API requests of this session so far, retries included, token requests not."""
+        return self._request_count
+
+    def get(self, link: str, decode: Callable[[bytes], T]) -> T:
+        """Gets a link and returns its decoded body. A body that is truncated is fetched again.
+
+        Args:
+            link: Path or URL, encoded or as Protime sends it.
+            decode: Decodes the body; raises `msgspec.DecodeError`.
+
+        Raises:
+            ApiError: When there is no usable response.
+            SettingsError: When `REQUESTS_CA_BUNDLE` names no file.
+        """
+        url = resolve_link(link, self._origin)
+        return self._retry.run(
+            "GET", lambda: decode_body(self._send_checked("GET", url), url, decode)
+        )
+
+    def send(self, method: str, path: str, body: object = None) -> Response:
+        """Sends a change. A POST is never repeated unless Protime surely did not process it.
+
+        Args:
+            method: `POST`, `PUT` or `DELETE`.
+            path: Path on the API host.
+            body: The content, encoded as JSON.
+
+        Raises:
+            ApiError: When Protime does not accept it.
+            SettingsError: When `REQUESTS_CA_BUNDLE` names no file.
+        """
+        url = resolve_link(path, self._origin)
+        encoded = None if body is None else msgspec.json.encode(body)
+        return self._retry.run(
+            method,
+            lambda: self._send_checked(method, url, encoded),
+            if_deleted=Response(http.HTTPStatus.NO_CONTENT),
+        )
+
+    def _send_checked(self, method: str, url: str, body: bytes | None = None) -> Response:
+        """Sends a request and raises an error unless its status is a success."""
+        response = self._send_limited(method, url, body)
+        raise_if_temporary(response, url)
+        raise_for_status(response, url)
+        return response
+
+    def _send_limited(self, method: str, url: str, body: bytes | None) -> Response:
+        """Sends a request with a token, within the limit on concurrent requests."""
+        with self._limiter.slot():
+            return send_with_token(
+                lambda token: self._send_counted(method, url, body, token), self._credentials
             )
 
-    def _post_form(self, url: str, data: dict[str, str]) -> Answer:
-        form = urlencode(data).encode()
-
-        def once() -> Answer:
-            answer = self.exchange("POST", url, body=form, kind=_FORM)
-            raise_if_passing(answer, url)
-            return answer
-
-        try:
-            return self.retrying()(once)
-        except UnavailableError as error:
-            raise _NoTokenError(str(error)) from None
+    def _send_counted(self, method: str, url: str, body: bytes | None, token: str) -> Response:
+        """Sends a single request and counts it, whatever its outcome."""
+        with self._count_lock:
+            self._request_count += 1
+        headers = {"Authorization": f"Bearer {token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return self._send_single_request(method, url, headers, body)
 
 
-class _NoTokenError(UnavailableError):
-    """The token endpoint gave no answer, and was asked often enough."""
+class _ConnectionPools(HTTPAdapter):
+    """One pool of connections per origin, with the environment's proxy and certificates.
+
+    requests resolves proxy and TLS; urllib3 sends in half the time of a session of requests.
+    A password in `.netrc` is never sent.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[str, tuple[HTTPConnectionPool, str]] = {}
+
+    def find(self, origin: str) -> tuple[HTTPConnectionPool, str]:
+        """Returns the pool of an origin, and the prefix of its paths: a proxy needs the origin.
+
+        Raises:
+            OSError: When `REQUESTS_CA_BUNDLE` names no file, or a proxy's address is not valid.
+        """
+        if origin not in self._found:
+            request = requests.Request("GET", origin).prepare()
+            with requests.Session() as session:
+                resolved = session.merge_environment_settings(origin, {}, None, None, None)
+            proxies, verify = resolved["proxies"], resolved["verify"]
+            pool = self.get_connection_with_tls_context(request, verify, proxies=proxies)
+            self.cert_verify(pool, origin, verify, None)  # type: ignore[no-untyped-call]
+            needs_origin = self.request_url(request, proxies) != request.path_url
+            self._found[origin] = pool, origin if needs_origin else ""
+        return self._found[origin]
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        """Makes a pool whose connections print no headers and forms at any debug level."""
+        pool: Any = super().get_connection_with_tls_context(*args, **options)
+        pool.ConnectionCls = _without_debug_output(pool.ConnectionCls)
+        return pool
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._found.clear()
+        super().close()
 
 
-class _UntrustedError(UnavailableError):
-    """Whoever answers cannot prove who it is; asking again changes nothing."""
+@cache
+def _without_debug_output(connection: type[HTTPConnection]) -> type[HTTPConnection]:
+    if connection.__dict__.get("debuglevel") == 0:
+        return connection
+    return type(connection.__name__, (connection,), {"debuglevel": 0})
 
 
-_FORM = "application/x-www-form-urlencoded"
+def _read_body(response: BaseHTTPResponse, url: str) -> bytes:
+    """Returns the body; refuses one larger than `MAX_BODY_BYTES` without reading the rest."""
+    announced = response.headers.get("Content-Length", "")
+    if announced.isdecimal() and float(announced) > MAX_BODY_BYTES:
+        raise _too_large(response, url)
+    is_compressed = "Content-Encoding" in response.headers
+    # Not a list of pieces: tiny pieces would cost far more memory than they hold. Closed at the
+    # end, so that an error's traceback does not keep the content alive.
+    with io.BytesIO() as body:
+        for piece in response.stream(_COMPRESSED_PIECE_BYTES if is_compressed else _PIECE_BYTES):
+            if body.tell() + len(piece) > MAX_BODY_BYTES:
+                raise _too_large(response, url)
+            body.write(piece)
+        return body.getvalue()
 
-_MAY_PASS = retry_if_not_exception_type((_NoTokenError, _UntrustedError))
+
+def _too_large(response: BaseHTTPResponse, url: str) -> TooLargeError:
+    return TooLargeError(
+        f"{redacted_url(url)} answered {status_line(response.status)} with more than"
+        f" {MAX_BODY_BYTES // 2**20} MiB; the rest was not read. No response of Protime's should be"
+        " that large: check api_url and token_url, and ask Protime if they are right."
+    )
 
 
-def _bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def _failure(error: Exception, url: str) -> ProtimeError:
-    """What keeps a request from being answered."""
-    cause = _innermost(error)
+def _explain_failure(error: Exception, url: str) -> ProtimeError:
+    """Returns our error for a request that got no response."""
+    *_, cause = causes(error)  # requests and urllib3 wrap it several times, with the whole URL
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return _UntrustedError(
-            f"{place(url)} shows a certificate that is not trusted ({cause.verify_message});"
+        return UntrustedCertificateError(
+            f"{redacted_url(url)} shows a certificate that is not trusted ({cause.verify_message});"
             " nothing was sent to it. If your network inspects TLS, name the file of its authority"
             " in REQUESTS_CA_BUNDLE; if not, check tenant, environment and api_url."
         )
@@ -248,39 +342,6 @@ def _failure(error: Exception, url: str) -> ProtimeError:
     if not isinstance(error, (HTTPError, requests.RequestException)):
         return SettingsError(f"{reason}. Nothing was sent; check REQUESTS_CA_BUNDLE.")
     return UnavailableError(
-        f"{place(url)} cannot be reached ({reason}). Check the network, tenant, environment,"
+        f"{redacted_url(url)} cannot be reached ({reason}). Check the network, tenant, environment,"
         " api_url and token_url."
     )
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """The reason itself: requests and urllib3 wrap it several times, with the whole URL."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return error
-
-
-class HttpClient:
-    def __init__(self, settings):
-        self._c = Connection(settings).open()
-        self.settings = settings
-
-    def session(self, scopes):
-        from protime_source.api.transport import Transport
-
-        class S(Transport):
-            @property
-            def request_count(self):
-                return self.requests
-
-            @request_count.setter
-            def request_count(self, v):
-                self.requests = v
-
-        return S(self.settings, scopes, self._c)
-
-    def close(self):
-        self._c._routes.close()
-
-
-ApiSession = object

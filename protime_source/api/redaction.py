@@ -1,4 +1,4 @@
-"""Keeps tokens out of logs, errors and what is printed."""
+"""Keeps secrets and tokens out of logs, errors and everything printed."""
 
 from __future__ import annotations
 
@@ -6,54 +6,60 @@ import json
 import logging
 import re
 from collections import deque
-from functools import cache
-from typing import Any
 from urllib.parse import quote
-
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection
 
 _NAMES = "deltaToken|continuationToken|access_token|client_secret|client_id"
 _SECRET_PARAMETER = re.compile(rf"((?:{_NAMES})=)[^&\s\"']+", re.IGNORECASE)
 _SECRET_FIELD = re.compile(rf"((?:{_NAMES})\\*[\"']\s*:\s*\\*[\"'])[^\"'\\]+", re.IGNORECASE)
-"""In JSON, also in JSON that is a text of JSON, and as Python shows it."""
+"""A field of JSON, of JSON inside a JSON string, or of a Python dict's `repr`."""
 _BEARER = re.compile(r"(Bearer\s+)[\w.~+/=-]+", re.IGNORECASE)
 
-_SHORTEST = 6
-"""Characters of a value that is looked for: a shorter one would be found in ordinary words."""
+_MIN_SECRET_LENGTH = 6
+"""Characters. Shorter values are not searched for: ordinary words would match them."""
 
-_hidden: deque[str] = deque(maxlen=100)
+_secrets: set[str] = set()
+_tokens: deque[str] = deque(maxlen=100)
 
 
-def hide(value: str) -> None:
-    """Makes a secret or a token known, so that it is found wherever a server repeats it.
+def register_secret(value: str, *, expires: bool = False) -> None:
+    """Makes `redact` replace a value wherever it appears.
 
     Args:
-        value: What no text may show; the last hundred are kept.
+        value: A password, key, client secret or token. Values of fewer than 6 characters are
+            ignored.
+        expires: Whether the value is a token that is renewed again and again: only the last
+            hundred of these are remembered. All other values are remembered until the process ends.
     """
-    if len(value) >= _SHORTEST:
-        _hidden.append(value)
+    if len(value) < _MIN_SECRET_LENGTH:
+        return
+    if expires:
+        _tokens.append(value)
+    else:
+        _secrets.add(value)
 
 
 def redact(text: str) -> str:
-    """Replaces tokens and credentials in a URL or any text that may hold one.
+    """Returns a text with every secret and token in it replaced by `***`.
 
     Args:
-        text: What is about to reach a log or an error.
-
-    Returns:
-        The text with every token replaced by `***`.
+        text: A text on its way to a log or an error.
     """
-    for value in set(_hidden):
-        for form in (value, json.dumps(value)[1:-1], quote(value, safe="")):
-            text = text.replace(form, "***")
+    # Longest first: a secret that begins with another one would be replaced only in part.
+    for value in sorted({*_secrets, *_tokens}, key=len, reverse=True):
+        for spelling in (value, json.dumps(value)[1:-1], quote(value, safe="")):
+            text = text.replace(spelling, "***")
     for pattern in (_SECRET_PARAMETER, _SECRET_FIELD, _BEARER):
         text = pattern.sub(r"\1***", text)
     return text
 
 
+def redacted_url(url: str) -> str:
+    """Returns a URL without its query, redacted, for use in a message."""
+    return redact(url.partition("?")[0])
+
+
 class RedactingFilter(logging.Filter):
-    """A logging filter that redacts a record's text; urllib3 logs every URL at DEBUG."""
+    """A logging filter that redacts the text of each record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redacts the record in place and keeps it."""
@@ -62,24 +68,7 @@ class RedactingFilter(logging.Filter):
 
 
 def redact_http_logs() -> None:
-    """Puts the filter on urllib3's connection log, once."""
+    """Adds the filter to urllib3's connection log, once: urllib3 logs every URL at DEBUG."""
     logger = logging.getLogger("urllib3.connectionpool")
     if not any(isinstance(present, RedactingFilter) for present in logger.filters):
         logger.addFilter(RedactingFilter())
-
-
-class QuietAdapter(HTTPAdapter):
-    """Keeps `http.client` from printing headers and forms, whatever debug level it was given."""
-
-    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
-        """Makes all connections of the pool quiet ones."""
-        pool: Any = super().get_connection_with_tls_context(*args, **options)
-        pool.ConnectionCls = _quiet(pool.ConnectionCls)
-        return pool
-
-
-@cache
-def _quiet(connection: type[HTTPConnection]) -> type[HTTPConnection]:
-    if connection.__dict__.get("debuglevel") == 0:
-        return connection
-    return type(connection.__name__, (connection,), {"debuglevel": 0})

@@ -1,6 +1,6 @@
 """Documentation of the catalogue, as Markdown.
 
-`python -m protime_source.catalogue` prints the table of all collections;
+`python -m protime_source.catalogue` prints all collections and all sensitive columns;
 `python -m protime_source.catalogue docs` rewrites what is generated in the pages of that folder.
 """
 
@@ -128,9 +128,9 @@ def with_generated_parts(page: str) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Prints the table of all collections, or rewrites the pages of the folder that is named."""
+    """Prints collections and sensitive columns, or rewrites the pages of a folder."""
     if not arguments:
-        sys.stdout.write(collections_table())
+        sys.stdout.write(f"{collections_table()}\n{sensitive_columns_table()}")
         return
     for path in sorted(Path(arguments[0]).glob("*.md")):
         page = path.read_text(encoding="utf-8")

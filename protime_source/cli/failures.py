@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import re
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dlt.common.configuration.exceptions import (
@@ -164,10 +163,3 @@ def _missing_destination(error: ConfigFieldMissingException) -> str:
         " it into .dlt/secrets.toml under [destination.<type>], or into the environment, like"
         " DESTINATION__POSTGRES__CREDENTIALS or DESTINATION__BIGQUERY__CREDENTIALS."
     )
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """From the outside in; an error that says it has no cause keeps what it happened in."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

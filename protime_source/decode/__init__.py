@@ -1,1 +1,1 @@
-"""JSON bytes to Arrow."""
+"""JSON bytes to Arrow. Knows neither HTTP nor threads nor dlt."""

@@ -1,17 +1,18 @@
-"""Records that look as documented: decoded at once, and read column by column."""
+"""The fast decoder: documented records, decoded by a typed struct and read column by column."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence, Set
-from typing import Any, cast
+from collections.abc import Iterable, Sequence, Set
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 
 from protime_source.catalogue.model import Collection, Column, ColumnType
 from protime_source.decode import arrow
-from protime_source.decode.values import may_need_mending
+from protime_source.decode.values import may_hold_unsupported
 
 _FIELD_TYPES: dict[ColumnType, Any] = {
     "bigint": int | None,
@@ -24,46 +25,43 @@ _FIELD_TYPES: dict[ColumnType, Any] = {
 
 
 class FastDecoder:
-    """Decodes records of one collection by a typed struct, six times as fast as dictionaries.
+    """Decodes documented records of one collection, six times as fast as dictionaries.
 
     Args:
-        collection: Whose records.
+        collection: The collection that the records belong to.
     """
 
     def __init__(self, collection: Collection) -> None:
-        records: Any = list[_struct(collection)]  # type: ignore[misc]
-        answer = msgspec.defstruct("Answer", [("value", records | None, None)], gc=False)
-        self._decode_body = msgspec.json.Decoder(answer).decode
-        self._getters = [(column, _getter(column.path)) for column in collection.columns]
+        records: Any = list[_record_type(collection)]  # type: ignore[misc]
+        body = msgspec.defstruct("Body", [("value", records | None, None)], gc=False)
+        self._decode = msgspec.json.Decoder(body).decode
+        self._columns = collection.columns
 
-    def decode(self, answers: Iterable[bytes]) -> pa.Table | None:
-        """The documented columns of the records in some answers.
+    def decode(self, bodies: Iterable[bytes]) -> pa.Table | None:
+        """Returns the documented columns of the records in some response bodies.
 
         Args:
-            answers: Their JSON.
+            bodies: JSON objects whose `value` is an array of records.
 
         Returns:
-            A table; `None` when they hold something that is not documented, or that a column
-            cannot hold.
+            One Arrow table; None if a record has an undocumented field, or a value that its
+            column cannot hold. `RecordDecoder` decodes such records.
         """
         try:
-            records = [record for answer in answers for record in self._records(answer)]
-            return pa.table(self._columns(records))
+            records = [record for body in bodies for record in self._records(body)]
+            return pa.table({column.name: _array(column, records) for column in self._columns})
         except (msgspec.DecodeError, RecursionError, pa.ArrowInvalid, OverflowError):
             return None
 
-    def _records(self, answer: bytes) -> Sequence[Any]:
-        if may_need_mending(answer):
+    def _records(self, body: bytes) -> Sequence[Any]:
+        if may_hold_unsupported(body):
             raise msgspec.DecodeError("a character that the warehouse may not hold")
-        decoded: Any = self._decode_body(answer)
+        decoded: Any = self._decode(body)
         return decoded.value or ()
 
-    def _columns(self, records: list[Any]) -> dict[str, pa.Array]:
-        return {column.name: _array(column, get(records)) for column, get in self._getters}
 
-
-def _struct(collection: Collection) -> type[msgspec.Struct]:
-    """A struct of the documented fields; any other field makes decoding fail."""
+def _record_type(collection: Collection) -> type[msgspec.Struct]:
+    """Returns a struct of the documented fields, excluded ones too; it refuses any other field."""
     tree: dict[str, Any] = {}
     for column in collection.columns:
         _put(tree, column.path, _FIELD_TYPES[column.type])
@@ -74,28 +72,27 @@ def _struct(collection: Collection) -> type[msgspec.Struct]:
     if collection.has_version:
         tree["changeVersion"] = str
         required.add("changeVersion")
-    return _define(collection.table, tree, required)
+    return _struct(collection.table, tree, required)
 
 
-def _put(tree: dict[str, Any], path: str, kind: Any) -> None:
-    """Puts a type at its place below the objects that the path names."""
+def _put(tree: dict[str, Any], path: str, type_: Any) -> None:
     *parents, leaf = path.split(".")
     for parent in parents:
         tree = tree.setdefault(parent, {})
-    tree[leaf] = kind
+    tree[leaf] = type_
 
 
-def _define(
+def _struct(
     name: str, fields: dict[str, Any], required: Set[str] = frozenset()
 ) -> type[msgspec.Struct]:
-    """Fields are renamed (`from` is no name in Python); `gc=False`: a third faster to decode."""
-    kinds = {
-        field: _define(field, kind) | None if isinstance(kind, dict) else kind
-        for field, kind in sorted(fields.items(), key=lambda item: item[0] not in required)
+    """Returns a struct of fields by name; `gc=False` decodes it in two thirds of the time."""
+    types = {
+        field: _struct(field, type_) | None if isinstance(type_, dict) else type_
+        for field, type_ in sorted(fields.items(), key=lambda item: item[0] not in required)
     }
     members: list[Any] = [
-        (_attribute(field), kind) if field in required else (_attribute(field), kind, None)
-        for field, kind in kinds.items()
+        (_attribute(field), type_) if field in required else (_attribute(field), type_, None)
+        for field, type_ in types.items()
     ]
     rename = {_attribute(field): field for field in fields}
     return msgspec.defstruct(
@@ -104,31 +101,29 @@ def _define(
 
 
 def _attribute(field: str) -> str:
-    """No underscore at the start: two would make it private to the class."""
+    """Returns the attribute of a field, because `from` and `@badge-number` are no Python names.
+
+    It does not begin with underscores, because Python would make two of them private.
+    """
     return "f_" + re.sub(r"\W", "_", field)
 
 
-def _getter(path: str) -> Callable[[list[Any]], list[Any]]:
-    """Reads one field of many records; a missing parent gives `None`."""
-    parts = [_attribute(part) for part in path.split(".")]
-    # Half the time of `attrgetter`: Python learns where the objects of one class have the field.
-    whole = eval(f"lambda records: [each.{'.'.join(parts)} for each in records]")  # noqa: S307
-
-    def get(records: list[Any]) -> list[Any]:
-        try:
-            return cast(list[Any], whole(records))
-        except AttributeError:  # a parent is missing
-            found = records
-            for part in parts:
-                found = [None if owner is None else getattr(owner, part) for owner in found]
-            return found
-
-    return get
-
-
-def _array(column: Column, values: list[Any]) -> pa.Array:
-    """A column; without a version, the empty one."""
+def _array(column: Column, records: list[Any]) -> pa.Array:
+    """Returns a column of the records; a missing version is an empty text."""
+    values = _values(column.path, records)
     if column.type == "json":
         return arrow.json_text(values)
     array = arrow.array(values, arrow.TYPES[column.type])
     return array.fill_null("") if column.name == "change_version" else array
+
+
+def _values(path: str, records: list[Any]) -> list[Any]:
+    """Returns one field of many records: None where the field or one of its parents is missing."""
+    parts = [_attribute(part) for part in path.split(".")]
+    try:
+        return list(map(attrgetter(".".join(parts)), records))
+    except AttributeError:  # a record without a parent
+        values = records
+        for part in parts:
+            values = [None if owner is None else getattr(owner, part) for owner in values]
+        return values

@@ -1,16 +1,23 @@
-"""Rows, and the marks on them: what we know of a row, and Protime does not send."""
+"""Rows and their sync columns: what this package adds to a record of Protime's."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
-
-from dlt.common.schema.typing import TColumnSchema
+from typing import Any, Literal, TypedDict
 
 Row = dict[str, Any]
-"""A row by column names; dates as ISO text, json as its text, fields we do not know beside them."""
+"""A row by column name: dates as ISO text, JSON as its text, undocumented fields beside them."""
 
-SYNC_COLUMNS: dict[str, TColumnSchema] = {
+
+class SyncColumn(TypedDict):
+    """The hints of one sync column, in dlt's words."""
+
+    data_type: Literal["bool", "text", "timestamp"]
+    nullable: bool
+    description: str
+
+
+SYNC_COLUMNS: dict[str, SyncColumn] = {
     "is_deleted": {
         "data_type": "bool",
         "nullable": False,
@@ -32,37 +39,37 @@ SYNC_COLUMNS: dict[str, TColumnSchema] = {
         "description": "When the row was last received (UTC).",
     },
 }
-"""Columns of every table, after those of Protime."""
+"""The columns of every table that follow those of Protime."""
 
 NOT_NULL = ("id", "change_version")
-"""Columns of Protime's that every row has."""
+"""The columns of Protime's that every row has."""
 
 LIVE = {"is_deleted": False, "deleted_at": None, "delete_reason": None}
-"""The marks of a live row, but for `synced_at`."""
+"""The sync columns of a live row, except `synced_at`."""
 
 
 def live(row: Row, synced_at: datetime) -> Row:
-    """A row as Protime shows it now: alive, whatever it was before."""
+    """Returns a row as live, whatever it was before."""
     return {**row, **LIVE, "synced_at": synced_at}
 
 
 def soft_deleted(row: Row, reason: str, learnt_at: datetime) -> Row:
-    """A row with its last-known values, marked. A row marked before keeps when we learnt of it.
+    """Returns a row with its last-known values, marked as deleted.
 
     Args:
-        row: The last-known row.
+        row: The last-known row. If it is soft-deleted already, it keeps its `deleted_at`.
         reason: `announced` or `vanished`.
-        learnt_at: When we learnt of it (UTC).
+        learnt_at: When we learnt of the deletion (UTC).
     """
     deleted_at = row.get("deleted_at") or learnt_at
     return {**row, "is_deleted": True, "deleted_at": deleted_at, "delete_reason": reason}
 
 
 def placeholder_row(synced_at: datetime, id_type: str = "bigint") -> Row:
-    """A row that no merge lets through: a delete of an id that is never held.
+    """Returns a placeholder tombstone that the merge filter always rejects.
 
-    It makes dlt create a table that has no rows yet. A table of no rows would do, but for the
-    driver that loads into Postgres, which refuses it each time.
+    It makes dlt create a table that has no rows yet. An Arrow table without rows would do, except
+    that the driver for Postgres refuses to load one.
     """
     id_ = "" if id_type == "text" else -(2**63)
     row = {"id": id_, "change_version": "", "synced_at": synced_at}

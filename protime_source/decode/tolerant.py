@@ -1,4 +1,4 @@
-"""JSON records of a collection, decoded whole, whatever is in them."""
+"""The tolerant decoder: any record of a collection, decoded field by field."""
 
 from __future__ import annotations
 
@@ -12,32 +12,51 @@ import msgspec
 from protime_source.catalogue.model import Collection, Column
 from protime_source.decode.fast import FastDecoder
 from protime_source.decode.soft_delete import NOT_NULL, SYNC_COLUMNS, Row
-from protime_source.decode.values import JsonText, coerce, fits_bigint, mended, stand_in_id
+from protime_source.decode.values import (
+    JsonText,
+    coerce,
+    fits_bigint,
+    is_whole_number,
+    replace_unsupported,
+)
 from protime_source.errors import ProtocolError
 
 logger = logging.getLogger(__name__)
 
 WARNINGS_PER_COLUMN = 20
-"""A mistake that all records share is not told for each of them."""
+"""Warnings of one kind per column, because all records may share a mistake."""
 
 _UNREADABLE = (msgspec.DecodeError, RecursionError)
 
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class RecordDecoder:
-    """Decodes records and events of one collection.
+class _IdTooLargeError(Exception):
+    """The id of a record does not fit into 64 bits."""
 
-    An answer with anything in it that is not documented (a field that the API added, a value of
-    another type) is decoded here, field by field, so that nothing is dropped in silence.
+
+class _Event(msgspec.Struct, gc=False):
+    """One event (documentation: reference/delta). Unknown change types count as updates."""
+
+    changeType: str  # noqa: N815  # Protime's spelling
+    data: msgspec.Raw
+
+
+class RecordDecoder:
+    """Decodes records and events of one collection, documented or not.
+
+    The fast decoder refuses pages with an undocumented field or a value of another type. This one
+    decodes them, so that no field is dropped in silence.
 
     Args:
-        collection: Whose records.
-        normalize: dlt's naming convention, for the names of undocumented fields.
+        collection: The collection that the records belong to.
+        normalize: dlt's naming convention, for the columns of undocumented fields.
         holds_nul: Whether the warehouse's text can hold U+0000.
 
     Attributes:
-        typed: The fast way.
+        fast: The decoder of documented records.
+        refused_records: How many records and events were left out, because their id does not fit
+            into 64 bits.
     """
 
     def __init__(
@@ -48,40 +67,55 @@ class RecordDecoder:
         holds_nul: bool = True,
     ) -> None:
         self.fast = FastDecoder(collection)
-        self._collection = collection
         self.refused_records = 0
+        self._collection = collection
         self._normalize = normalize
         self._holds_nul = holds_nul
         self._paths = {column.path for column in collection.columns}
         self._parents = {path.rpartition(".")[0] for path in self._paths}
-        self._hidden = {column.path.lower() for column in collection.excluded}
+        self._excluded = {column.path.lower() for column in collection.excluded}
         self._taken = {column.name for column in collection.columns} | SYNC_COLUMNS.keys()
-        self._events = msgspec.json.Decoder(list[_Event] | None)
-        self._told: Counter[tuple[str, str]] = Counter()
+        self._decode_events = msgspec.json.Decoder(list[_Event] | None).decode
+        self._warned: Counter[tuple[str, str]] = Counter()
 
-    def rows(self, records: msgspec.Raw) -> list[Row]:
-        """Decodes a page record by record, with every field.
+    def rows(self, raw: msgspec.Raw) -> list[Row]:
+        """Returns the rows of a JSON array of records, without records whose id is too large.
 
         Raises:
-            ProtocolError: When a record has no usable id or changeVersion.
+            ProtocolError: If a record has no usable id or changeVersion.
         """
         try:
-            decoded = msgspec.json.decode(records, type=list[msgspec.Raw] | None) or []
+            records = msgspec.json.decode(raw, type=list[msgspec.Raw] | None) or []
         except _UNREADABLE as error:
             raise self._unreadable() from error
-        return [self._row(record) for record in decoded]
+        rows = (self._row_or_none(record) for record in records)
+        return [row for row in rows if row is not None]
 
-    def events(self, records: msgspec.Raw) -> list[tuple[str, Row]]:
-        """Decodes the events of a delta answer: change type and row, nulls left out.
+    def events(self, raw: msgspec.Raw) -> list[tuple[str, Row]]:
+        """Returns change type and row of each event in a JSON array, without ids too large.
 
         Raises:
-            ProtocolError: When an event has no usable id or changeVersion.
+            ProtocolError: If an event has no usable id or changeVersion.
         """
         try:
-            decoded = self._events.decode(records) or []
+            events = self._decode_events(raw) or []
         except _UNREADABLE as error:
             raise ProtocolError(f"A delta event is not as documented: {error}.") from error
-        return [(event.changeType, self._row(event.data)) for event in decoded]
+        rows = ((event.changeType, self._row_or_none(event.data)) for event in events)
+        return [(change_type, row) for change_type, row in rows if row is not None]
+
+    def _row_or_none(self, record: msgspec.Raw) -> Row | None:
+        """Returns the row of a record; None, with a warning, if its id does not fit."""
+        try:
+            return self._row(record)
+        except _IdTooLargeError:
+            self.refused_records += 1
+            self._warn(
+                "id",
+                f"{self._collection.table}: a record was left out, because its id does not fit into"
+                " 64 bits. The warehouse has no row for it. Ask Protime why its id is so large.",
+            )
+            return None
 
     def _row(self, record: msgspec.Raw) -> Row:
         fields = self._flatten(record)
@@ -98,23 +132,24 @@ class RecordDecoder:
             if row.get(key) is None:
                 raise ProtocolError(f"A record of {self._collection.name} has no usable {key}.")
         for path, raw in fields.items():
-            if self._is_hidden(path):
+            if self._is_excluded(path):
                 continue
             name = self._undocumented_name(path, row)
-            if (value := self._undocumented(self._mended(name, raw, row["id"]))) is not None:
-                self._tell_undocumented(name)
+            text = self._supported(name, raw, row["id"])
+            if (value := self._undocumented_value(text)) is not None:
+                self._warn_undocumented(name)
                 row[name] = value
         return row
 
     def _flatten(self, record: msgspec.Raw) -> dict[str, msgspec.Raw]:
-        """Fields by path, undocumented objects opened by one level; arrays stay whole."""
+        """Returns fields by path; undocumented objects are opened by one level, arrays never."""
         fields: dict[str, msgspec.Raw] = {}
-        waiting = list(self._decode_object(record).items())
-        while waiting:
-            path, raw = waiting.pop()
+        remaining = list(self._object(record).items())
+        while remaining:
+            path, raw = remaining.pop()
             if self._is_opened(path) and bytes(raw).startswith(b"{"):
-                inner = self._decode_object(raw)
-                waiting += [(f"{path}.{leaf}", value) for leaf, value in inner.items()]
+                inner = self._object(raw)
+                remaining += [(f"{path}.{leaf}", value) for leaf, value in inner.items()]
             else:
                 fields[path] = raw
         return dict(reversed(fields.items()))
@@ -122,36 +157,30 @@ class RecordDecoder:
     def _is_opened(self, path: str) -> bool:
         return path in self._parents or ("." not in path and path not in self._paths)
 
-    def _is_hidden(self, path: str) -> bool:
-        """Whether it is a sensitive field, or one of its parents in another shape.
+    def _is_excluded(self, path: str) -> bool:
+        """Whether the path is an excluded field, or one of its parents or children.
 
-        Whatever its spelling: the documentation is not steady there (`countryIsoCode`).
+        Upper and lower case count as equal, because Protime's documentation varies there
+        (`countryIsoCode`).
         """
         path = path.lower()
         return any(
-            hidden == path or hidden.startswith(f"{path}.") or path.startswith(f"{hidden}.")
-            for hidden in self._hidden
+            excluded == path or excluded.startswith(f"{path}.") or path.startswith(f"{excluded}.")
+            for excluded in self._excluded
         )
 
-    def _decode_object(self, raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    def _object(self, raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
         try:
             return _raw_fields(raw)
         except _UNREADABLE as error:
             raise self._unreadable() from error
 
-    def _undocumented(self, raw: bytes) -> Any:
-        """A value of a field we do not know: scalars as they are, the rest as JSON text."""
-        if raw.startswith((b"{", b"[")):
-            return JsonText(raw.decode())
-        value = self._decode_scalar(raw)
-        return str(value) if isinstance(value, int) and not fits_bigint(value) else value
-
-    def _decode_scalar(self, raw: bytes) -> Any:
-        """The value; a number that no computer holds, as its text."""
+    def _scalar(self, text: bytes) -> Any:
+        """Returns the value; its text if it is a number that Python does not decode."""
         try:
-            return msgspec.json.decode(raw)
+            return msgspec.json.decode(text)
         except msgspec.ValidationError:
-            return raw.decode()
+            return text.decode()
         except _UNREADABLE as error:
             raise self._unreadable() from error
 
@@ -162,54 +191,57 @@ class RecordDecoder:
         )
 
     def _value(self, column: Column, raw: msgspec.Raw, id_: int | None) -> Any:
-        text = self._mended(column.name, raw, id_)
-        value = self._decode_scalar(text)
+        """Returns the value of a documented field; None, with a warning, if it does not fit."""
+        text = self._supported(column.name, raw, id_)
+        value = self._scalar(text)
         try:
             return None if value is None else coerce(column.type, value, text)
         except (ValueError, TypeError, OverflowError):
-            if column.name == "id" and type(value) is int:
-                return self._stand_in(value)
-            self._tell(column.name, f"has a value that is no {column.type}: loaded as empty", id_)
+            if column.name == "id" and is_whole_number(text):
+                raise _IdTooLargeError from None
+            self._warn_value(
+                column.name, id_, f"has a value that is no {column.type}: loaded as empty"
+            )
             return None
 
-    def _stand_in(self, id_: int) -> int:
-        replaced = stand_in_id(id_)
-        self._tell("id", "has more than 64 bits: loaded under this id instead", replaced)
-        return replaced
+    def _undocumented_value(self, text: bytes) -> Any:
+        """Returns the value of an undocumented field; objects and arrays as JSON text."""
+        if text.startswith((b"{", b"[")):
+            return JsonText(text.decode())
+        value = self._scalar(text)
+        return str(value) if isinstance(value, int) and not fits_bigint(value) else value
 
-    def _mended(self, column: str, raw: msgspec.Raw, id_: int | None) -> bytes:
-        """The JSON text, with what the warehouse cannot hold replaced."""
+    def _supported(self, column: str, raw: msgspec.Raw, id_: int | None) -> bytes:
+        """Returns the JSON text without characters that the warehouse cannot hold."""
         text = bytes(raw)
-        usable = mended(text, holds_nul=self._holds_nul)
-        if usable != text:
-            self._tell(column, "has a character that the warehouse cannot hold: now U+FFFD", id_)
-        return usable
+        supported = replace_unsupported(text, holds_nul=self._holds_nul)
+        if supported != text:
+            self._warn_value(
+                column, id_, "has a character that the warehouse cannot hold: now U+FFFD"
+            )
+        return supported
 
     def _undocumented_name(self, path: str, row: Row) -> str:
-        """A column of its own, also for a field whose name is taken by another."""
+        """Returns a column name that no other field of the row has."""
         name = self._normalize(path.replace(".", "_").strip() or "unnamed")
         while name in self._taken or name in row:
             name = f"protime_{name}"
         return name
 
-    def _tell_undocumented(self, column: str) -> None:
+    def _warn_undocumented(self, column: str) -> None:
         """Warns once per column."""
-        message = "is a field that Protime's documentation does not have: loaded as it came"
-        if not self._told[column, message]:
-            self._told[column, message] += 1
-            logger.warning("%s.%s %s", self._collection.table, column, message)
+        problem = "is a field that Protime's documentation does not have: loaded as it came"
+        if not self._warned[column, problem]:
+            self._warned[column, problem] += 1
+            logger.warning("%s.%s %s", self._collection.table, column, problem)
 
-    def _tell(self, column: str, message: str, id_: int | None) -> None:
-        """Warns of a value that was changed; never names it, since it may be personal."""
-        self._told[column, message] += 1
-        if (times := self._told[column, message]) <= WARNINGS_PER_COLUMN:
-            more = " (more of these are not told)" if times == WARNINGS_PER_COLUMN else ""
-            table = self._collection.table
-            logger.warning("%s.%s of id %s %s%s", table, column, id_, message, more)
+    def _warn_value(self, column: str, id_: int | None, problem: str) -> None:
+        """Warns of a changed value without showing it, because it may be personal data."""
+        self._warn(column, f"{self._collection.table}.{column} of id {id_} {problem}", problem)
 
-
-class _Event(msgspec.Struct, gc=False):
-    """One event (documentation: reference/delta). Unknown change types count as updates."""
-
-    changeType: str  # noqa: N815  # Protime's spelling
-    data: msgspec.Raw
+    def _warn(self, column: str, message: str, problem: str = "") -> None:
+        """Warns up to `WARNINGS_PER_COLUMN` times of one problem of a column."""
+        self._warned[column, problem] += 1
+        if (times := self._warned[column, problem]) <= WARNINGS_PER_COLUMN:
+            is_last = times == WARNINGS_PER_COLUMN
+            logger.warning("%s%s", message, " (no more warnings of this kind)" if is_last else "")

@@ -61,7 +61,7 @@ class DemoServer:
         """URL of the token endpoint."""
         return self.api_url + self.tenant.token_path
 
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:
         """The source's settings that lead here."""
         return {
             "tenant": self.tenant.name,

@@ -47,7 +47,7 @@ class LoadHooks:
     def register(self) -> None:
         """Makes dlt call these hooks, in place of those of an earlier import; once."""
         others = [each for each in trace.TRACKING_MODULES if not _are_ours(each)]
-        trace.TRACKING_MODULES[:] = [*others, self]  # type: ignore[list-item]
+        trace.TRACKING_MODULES[:] = [*others, self]
 
     def acquire_lock(self, pipeline: dlt.Pipeline) -> None:
         """Acquires the pipeline's lock until the end of dlt's run.

@@ -128,7 +128,7 @@ def _load_package(pipeline: dlt.Pipeline, run: RunContext, tables: tuple[str, ..
     except PipelineStepFailed as error:
         for cause in causes(error):
             if isinstance(cause, VanishedRowsError):
-                _invalidate_full_load(pipeline, cause.table)
+                _invalidate_full_load(pipeline, cause.table_name)
         raise
 
 

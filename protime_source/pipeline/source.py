@@ -19,12 +19,10 @@ from protime_source.api.http import ApiSession, HttpClient
 from protime_source.api.pages import iter_pages
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
-from protime_source.choices import wrong as invalid_setting
 from protime_source.decode.soft_delete import NOT_NULL, SYNC_COLUMNS
 from protime_source.decode.tables import BatchBuilder, rechunk
 from protime_source.decode.tolerant import RecordDecoder
 from protime_source.errors import (
-    ApiError,
     ForbiddenError,
     NotFoundError,
     RefusedCollectionsError,
@@ -39,7 +37,8 @@ from protime_source.pipeline.recovery import (
     resource_states,
     restore_committed_state,
 )
-from protime_source.settings import Settings
+from protime_source.pipeline.summary import refusal_message
+from protime_source.settings import Settings, invalid_setting
 from protime_source.sync.bookmark import Bookmark
 from protime_source.sync.context import CollectionContext, Limits, RunContext
 from protime_source.sync.counts import Counts
@@ -217,21 +216,11 @@ def _extract(
             message = refusal_message(collection, refusal)
             raise RefusedCollectionsError(message, (table_name,)) from refusal
         run.refusals[table_name] = refusal
-        logger.error("%s The others are loaded.", refusal_message(collection, refusal))
+        logger.warning("%s", refusal_message(collection, refusal))
     finally:
         run.at_work.discard(table_name)
         if not run.at_work and not run.keeps_prefetchers:
             run.http.close()
-
-
-def refusal_message(collection: Collection, refusal: ApiError) -> str:
-    """Returns what a refusal means, and what to do about it."""
-    if isinstance(refusal, NotFoundError):
-        return f"{collection.table} is not loaded because Protime does not have it: {refusal}"
-    return (
-        f"{collection.table} is not loaded because Protime does not let this client read it:"
-        f" {refusal} It needs the scope {' or '.join(collection.read_scopes)}."
-    )
 
 
 def _check_tenant(settings: Settings, destination: _Destination) -> None:
@@ -280,7 +269,7 @@ def _load(
     if context.history is not None:
         yield from _history_rows(context.history, stored)
     guards.write_tenant(run.settings, state)
-    context.counts.requests, session.request_count = session.request_count, 0
+    context.counts.requests = run.new_requests(session)
     context.counts.refused_records = decoder.refused_records
     dlt.current.resource_metrics().update(context.counts.metrics())
     if pa.total_allocated_bytes() > LARGE_BATCH_BYTES:
@@ -343,7 +332,14 @@ def column_hints(collection: Collection, settings: Settings) -> dict[str, TColum
         }
         for column in collection.columns
     }
-    sync_columns = {name: TColumnSchema(**column) for name, column in SYNC_COLUMNS.items()}
+    sync_columns: dict[str, TColumnSchema] = {
+        name: {
+            "data_type": column["data_type"],
+            "nullable": column["nullable"],
+            "description": column["description"],
+        }
+        for name, column in SYNC_COLUMNS.items()
+    }
     sync_columns["is_deleted"]["hard_delete"] = settings.deletes == "remove"
     return hints | sync_columns
 
@@ -387,7 +383,7 @@ def _history_rows(history: EventHistory, stored: StoredTable) -> Iterator[DataIt
         hints = dlt.mark.make_hints(
             table_name=history.table_name,
             primary_key="event_id",
-            columns=history.hints(stored.dialect.json_type),  # type: ignore[arg-type]
+            columns=history.hints(stored.dialect.json_type),
             write_disposition=_upsert(stored.history_filter(history.table_name)),
             file_format="parquet",
         )

@@ -164,6 +164,7 @@ class RunContext:
     refused_scopes: set[str] = field(default_factory=set)
     at_work: set[str] = field(default_factory=set)
     _sessions: dict[tuple[str, str], ApiSession] = field(default_factory=dict)
+    _counted_requests: dict[int, int] = field(default_factory=dict)
     _prefetchers: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -181,6 +182,12 @@ class RunContext:
         if key not in self._sessions:
             self._sessions[key] = self.http.session([scope])
         return self._sessions[key]
+
+    def new_requests(self, session: ApiSession) -> int:
+        """Returns the requests of a session since they were last asked for."""
+        counted = self._counted_requests.get(id(session), 0)
+        self._counted_requests[id(session)] = session.request_count
+        return session.request_count - counted
 
     def take_prefetcher(self, table_name: str, link: str) -> Any:
         """Returns the kept prefetcher that continues at a link; `None` when there is none."""

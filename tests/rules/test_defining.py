@@ -59,7 +59,7 @@ def test_importing_registers_nothing_and_defining_leaves_no_file(
 
 @pytest.mark.usefixtures("bare_environment")
 def test_wrong_names_are_refused_at_once() -> None:
-    with pytest.raises(SettingsError, match="perhaps assignments"):
+    with pytest.raises(SettingsError, match=r"did you mean assignments\?"):
         protime("asignments")
     with pytest.raises(SettingsError, match="sensitive_columns"):
         protime("people", sensitive_columns=["people.birthdate"])

@@ -11,12 +11,8 @@ import pytest
 
 import protime_source
 from protime_source import ProtimeError, Settings, __version__
-from protime_source.catalogue.__main__ import (
-    GENERATED,
-    collections_table,
-    main,
-    with_generated_parts,
-)
+from protime_source.catalogue import COLLECTIONS
+from protime_source.catalogue.__main__ import GENERATED, main, with_generated_parts
 from protime_source.cli.failures import STOPPED
 from protime_source.decode.soft_delete import SYNC_COLUMNS
 from protime_source.demo import Behaviour
@@ -50,12 +46,15 @@ def test_every_generated_part_is_in_one_page() -> None:
         assert pages.count(f"<!-- end generated: {name} -->") == 1
 
 
-def test_the_catalogue_prints_the_table_of_all_collections(
+def test_the_catalogue_prints_all_collections_and_all_sensitive_columns(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     main([])
-    assert capsys.readouterr().out == collections_table()
-    assert collections_table() in text_of(DOCS / "collections.md")
+    printed = capsys.readouterr().out
+    for table, each in COLLECTIONS.items():
+        assert f"| {each.name} |" in printed
+        for column in each.columns:
+            assert (f"`{table}.{column.name}`" in printed) == column.sensitive
 
 
 def test_the_catalogue_rewrites_the_pages_of_a_folder(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -12,15 +13,13 @@ import pytest
 from dlt.common.schema import Schema
 
 from protime_source import ProtocolError
-from protime_source.api.pages import Page
 from protime_source.catalogue import ASSIGNMENTS, COLLECTIONS
-from protime_source.decode.soft_delete import Row
-from protime_source.decode.tables import TableBuilder
+from protime_source.decode.soft_delete import Row, live
+from protime_source.decode.tables import BatchBuilder
 from protime_source.decode.tolerant import RecordDecoder
 from protime_source.decode.values import JsonText
 from protime_source.demo import DemoTenant
 from protime_source.settings import Settings
-from protime_source.sync.reader import Batch
 
 KEYS = {"id": 7, "changeVersion": "0000090200004BD0000A"}
 LEVELS = [{"level": 1, "activityDefinition": {"id": "0b9e", "name": "Ä"}}]
@@ -71,7 +70,7 @@ def row_of(decoder: RecordDecoder, record: dict[str, Any]) -> Row:
 
 def columns_of(decoder: RecordDecoder, value: Any) -> dict[str, list[Any]] | None:
     """The columns with dates as text, as `rows` has them."""
-    if (table := decoder.typed.table([b'{"value":%b}' % bytes(raw(value))])) is None:
+    if (table := decoder.fast.decode([b'{"value":%b}' % bytes(raw(value))])) is None:
         return None
     return {
         name: [value.isoformat() if isinstance(value, date) else value for value in values]
@@ -228,9 +227,11 @@ def test_a_value_of_another_type_is_kept_if_it_fits(
     column = next(column for column in ASSIGNMENTS.columns if column.path == field)
     assert row_with(decoder, **{field: value}).get(column.name) == kept
     id_, kind = KEYS["id"], column.type
-    told = f"assignments.{column.name} of id {id_} has a value that is no {kind}: loaded as empty"
+    message = (
+        f"assignments.{column.name} of id {id_} has a value that is no {kind}: loaded as empty"
+    )
     # An empty date is no mistake: "empty = open-ended" (reference/collections/people).
-    assert caplog.messages == ([] if kept is not None or value == "" else [told])
+    assert caplog.messages == ([] if kept is not None or value == "" else [message])
 
 
 def test_a_documented_object_is_the_same_both_ways(decoder: RecordDecoder) -> None:
@@ -318,9 +319,10 @@ def test_a_number_that_nothing_holds_is_no_double(
     (row,) = contracts.rows(raw(f"[{record}]"))
     assert row["contract_percentage"] is None
     assert "contract_percentage of id 1 has a value that is no double" in caplog.text
-    batch = Batch.of(contracts.typed, [Page.read(f'{{"value":[{record}]}}'.encode())])
-    table = TableBuilder(COLLECTIONS["contracts"], contracts, {}).batch(batch, datetime.now(UTC))
-    assert table["contract_percentage"].to_pylist() == [None]
+    assert contracts.fast.decode([f'{{"value":[{record}]}}'.encode()]) is None
+    builder = BatchBuilder(COLLECTIONS["contracts"], {})
+    batch = builder.from_rows([live(row, datetime.now(UTC))])
+    assert batch["contract_percentage"].to_pylist() == [None]
 
 
 def test_an_external_reference_may_begin_with_a_digit() -> None:
@@ -348,3 +350,43 @@ def test_an_answer_with_what_an_engine_may_not_hold_is_read_field_by_field(
     record = f'[{{"id":1,"changeVersion":"A","comments":"{escape}"}}]'
     assert columns_of(decoder, record) is None
     assert columns_of(decoder, record.replace(escape, "\\u0041")) is not None
+
+
+TOO_LARGE = ["9223372036854775808", "-9223372036854775809", "9" * 5000, '"9223372036854775808"']
+
+
+@pytest.mark.parametrize("id_", TOO_LARGE, ids=len)
+def test_a_record_whose_id_does_not_fit_is_left_out_and_counted(
+    decoder: RecordDecoder, caplog: pytest.LogCaptureFixture, id_: str
+) -> None:
+    """The warning names the table, and neither the id nor another value."""
+    record = f'{{"id":{id_},"changeVersion":"A","comments":"private"}}'
+    fine = json.dumps(FULL, ensure_ascii=False)
+    assert columns_of(decoder, f"[{record}]") is None
+    assert decoder.rows(raw(f"[{record},{fine}]")) == [ROW]
+    event = '{{"changeType":"Delete","data":{}}}'.format
+    assert decoder.events(raw(f"[{event(record)},{event(fine)}]")) == [("Delete", ROW)]
+    assert decoder.refused_records == 2
+    assert len(caplog.messages) == 2
+    assert all(text.startswith("assignments: a record was left out") for text in caplog.messages)
+    assert not {id_.strip('"'), "private"} & set(re.findall(r"-?\w+", caplog.text))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_refused"),
+    [
+        (r"\ud83d\ude00", False),
+        (r"\ud83d", True),
+        (r"\ude00", True),
+        (r"\ud83d\ud83d\ude00", True),
+        (r"\ud83d\ude00\ude00", True),
+        (r"\\ud83d\ude00", True),
+        (r"\ud83d\\ude00", True),
+        (r"\\n", False),
+    ],
+)
+def test_the_fast_decoder_refuses_lone_surrogates_within_json_columns(
+    decoder: RecordDecoder, text: str, is_refused: bool
+) -> None:
+    record = f'[{{"id":1,"changeVersion":"A","activityLevels":["{text}"]}}]'
+    assert (columns_of(decoder, record) is None) == is_refused

@@ -15,8 +15,9 @@ from protime_source.demo import DemoTenant
 from protime_source.pipeline.source import column_hints
 from protime_source.settings import Settings
 
+ROOT = Path(__file__).parents[3]
 DOCUMENTED: dict[str, Any] = json.loads(
-    (Path(__file__).parent / "documentation" / "collections.json").read_text(encoding="utf-8")
+    (ROOT / "tests" / "documentation" / "collections.json").read_text(encoding="utf-8")
 )
 TYPES = {
     "integer": {

@@ -6,18 +6,17 @@ import json
 from datetime import UTC, date, datetime
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 from dlt.common.schema import Schema
 
-from protime_source.api.pages import Page
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.decode.soft_delete import Row, deleted, live
-from protime_source.decode.tables import TableBuilder, joined
+from protime_source.decode.soft_delete import Row, live, soft_deleted
+from protime_source.decode.tables import BatchBuilder, rechunk
 from protime_source.decode.tolerant import RecordDecoder
 from protime_source.decode.values import JsonText
 from protime_source.demo import DemoTenant
-from protime_source.sync.reader import Batch
 
 NOW = datetime(2026, 3, 10, 12, 30, 0, 123456, UTC)
 EARLIER = datetime(2026, 3, 9, tzinfo=UTC)
@@ -44,13 +43,16 @@ SCHEMA = {
 DECODER = RecordDecoder(ASSIGNMENTS, Schema("any").naming.normalize_identifier)
 
 
-def builder(**undocumented: str) -> TableBuilder:
-    return TableBuilder(ASSIGNMENTS, DECODER, undocumented)
+def builder(**undocumented: str) -> BatchBuilder:
+    return BatchBuilder(ASSIGNMENTS, undocumented)
 
 
-def page(build: TableBuilder, *records: Any) -> pa.Table:
-    answer = {"value": [{**KEYS, **record} for record in records]}
-    return build.batch(Batch.of(DECODER.typed, [Page.read(json.dumps(answer).encode())]), NOW)
+def page(build: BatchBuilder, *records: Any) -> pa.Table:
+    """The batch of a page, by the fast decoder if it can."""
+    value = json.dumps([{**KEYS, **record} for record in records]).encode()
+    if (columns := DECODER.fast.decode([b'{"value":%b}' % value])) is not None:
+        return build.from_columns(columns, NOW)
+    return build.from_rows([live(row, NOW) for row in DECODER.rows(msgspec.Raw(value))])
 
 
 def types(table: pa.Table) -> dict[str, str]:
@@ -93,7 +95,7 @@ def test_both_ways_give_the_same_table() -> None:
 def test_an_empty_page_is_an_empty_table_of_the_same_schema() -> None:
     table = page(builder())
     assert (table.num_rows, types(table)) == (0, SCHEMA)
-    assert types(builder().rows([])) == SCHEMA
+    assert types(builder().from_rows([])) == SCHEMA
 
 
 @pytest.mark.parametrize(
@@ -212,13 +214,13 @@ def test_rows_keep_what_is_given_and_leave_the_rest_empty() -> None:
     }
     del row["changeVersion"]
     build = builder()
-    (shown,) = build.rows([row]).to_pylist()
+    (shown,) = build.from_rows([row]).to_pylist()
     assert {name: value for name, value in shown.items() if value is not None} == row
     assert build.undocumented == {"x": "json"}
 
 
-def test_a_live_row_has_no_marks_left() -> None:
-    gone = deleted({"id": 7, "comments": "a"}, "vanished", EARLIER)
+def test_a_live_row_has_the_sync_columns_of_a_live_row() -> None:
+    gone = soft_deleted({"id": 7, "comments": "a"}, "vanished", EARLIER)
     assert live(gone, NOW) == {
         "id": 7,
         "comments": "a",
@@ -235,7 +237,7 @@ def test_a_deleted_row_keeps_its_values_and_when_we_first_learnt_of_it(
     before: datetime | None, after: datetime, reason: str
 ) -> None:
     row = {"id": 7, "comments": "a", "synced_at": EARLIER, "deleted_at": before}
-    assert deleted(row, reason, NOW) == {
+    assert soft_deleted(row, reason, NOW) == {
         "id": 7,
         "comments": "a",
         "is_deleted": True,
@@ -249,18 +251,18 @@ def test_rows_read_back_from_a_table_make_the_same_table() -> None:
     build = builder()
     levels = [{"level": 1}]
     row = {"id": 1, "change_version": "A", "from_date": "2026-01-31", "tags": JsonText("[1]")}
-    table = build.rows([live({**row, "activity_levels": str(levels)}, NOW)])
-    again = build.rows([live(row, NOW) for row in build.plain_rows(table)])
+    table = build.from_rows([live({**row, "activity_levels": str(levels)}, NOW)])
+    again = build.from_rows([live(row, NOW) for row in build.plain_rows(table)])
     assert again.equals(table)
 
 
-def test_small_tables_are_joined_to_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_batches_are_rechunked_to_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows stay in their order; a rest comes at the end, and before other columns."""
     monkeypatch.setattr("protime_source.decode.tables.ROWS_PER_GROUP", 10)
     numbers = pa.table({"id": range(47)})
     parts = [numbers.slice(first, size) for first, size in ((0, 4), (4, 4), (8, 4), (12, 23))]
     other = pa.table({"id": range(47, 50), "colour": ["red"] * 3})
-    tables = [*joined([*parts, None, numbers.slice(35), other])]
+    tables = [*rechunk([*parts, None, numbers.slice(35), other])]
     sizes = [None if table is None else table.num_rows for table in tables]
     assert [size for size in sizes if size != 0] == [10, 20, None, 10, 7, 3]
     assert [id_ for table in tables if table for id_ in table["id"].to_pylist()] == [*range(50)]

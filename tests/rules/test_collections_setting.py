@@ -50,12 +50,12 @@ def test_what_is_named_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
     ("settings", "told"),
     [
         ({"collections": "peeple"}, "collections is 'peeple'"),
-        ({"collections": "peeple"}, "catalogue` lists (perhaps people)"),
+        ({"collections": "peeple"}, "catalogue` lists (did you mean people?)"),
         ({"collections": ""}, "collections is ''"),
         ({"sensitive_columns": "people.last_name"}, "sensitive_columns is 'people.last_name'"),
         (
             {"sensitive_columns": ["people.birthdate"]},
-            "catalogue` lists (perhaps people.birth_date)",
+            "catalogue` lists (did you mean people.birth_date?)",
         ),
         ({"external_references": {"assignments": "people,@badge-number"}}, "pairs like"),
         ({"external_references": {"shift_definitions": "(people,@x)"}}, "of no collection"),

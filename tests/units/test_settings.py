@@ -1,4 +1,4 @@
-"""Settings: where they come from, what they default to, and what is said of wrong ones."""
+"""Settings: where they come from, their defaults, and the messages about invalid ones."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import pytest
 
 from protime_source import Client, Settings, SettingsError
 from protime_source.api.auth import ClientCredentials
-from protime_source.api.transport import Transport
-from protime_source.settings import earliest_start
-from protime_source.version import __version__
+from protime_source.api.http import HttpClient
+from protime_source.settings import __version__, earliest_start
 
 GIVEN = {"tenant": "acme", "client_id": "id-of-acme", "client_secret": "secret-of-acme"}
 DEFAULTS: dict[str, Any] = {
@@ -195,10 +194,10 @@ def test_text_for_a_number_in_the_environment_is_a_wrong_value(
 
 def test_an_unknown_setting_is_named_with_the_known_ones() -> None:
     assert refusal(tennant="acme", secret="x") == (
-        "Unknown setting: secret, tennant. Nothing was changed. There are: tenant, client_id,"
-        " client_secret, environment, company, start_date, deletes, max_vanished_share, api_url,"
-        " token_url, collections, sensitive_columns, external_references, activity_structures,"
-        " history."
+        "Unknown setting: secret, tennant. Nothing was changed. The settings are: tenant,"
+        " client_id, client_secret, environment, company, start_date, deletes, max_vanished_share,"
+        " api_url, token_url, collections, sensitive_columns, external_references,"
+        " activity_structures, history."
     )
 
 
@@ -266,16 +265,14 @@ def test_addresses_can_be_given(url: str) -> None:
     assert settings.token_endpoint == "http://127.0.0.1:8124/token"
 
 
-def test_secrets_do_not_show_in_what_holds_them() -> None:
+def test_no_object_with_the_settings_shows_a_secret() -> None:
     settings = read()
-    transport = Transport(settings, ["scope"])
-    client = Client(settings)
-    credentials = ClientCredentials(settings, ["scope"], lambda: None)  # type: ignore[arg-type,return-value]
-    holders = [settings, transport, client, client.assignments, credentials]
-    shown = " ".join(f"{holder!r} {holder!s}" for holder in holders)
-    transport.close()
-    client.close()
+    with HttpClient(settings) as http, Client(settings) as client:
+        session = http.session(["scope"])
+        objects = [settings, http, session, client, client.assignments, vars(session)]
+        shown = " ".join(f"{each!r} {each!s}" for each in objects)
     assert "Settings" in shown
+    assert ClientCredentials.__name__ in shown
     assert GIVEN["client_secret"] not in shown
     assert GIVEN["client_id"] not in shown
 
@@ -305,8 +302,8 @@ def test_a_misspelt_setting_is_told_once(
     for _ in range(2):
         read()
     assert sorted(record.getMessage() for record in caplog.records) == [
-        "SOURCES_PROTIME_DELETES is no setting, and changes nothing: is deletes meant?",
-        "SOURCES__PROTIME__ASIGNMENTS__EXTERNAL_REFERENCES is no setting, and changes nothing: is"
-        " assignments meant?",
-        "SOURCES__PROTIME__HISTROY is no setting, and changes nothing: is history meant?",
+        "SOURCES_PROTIME_DELETES is not a setting and has no effect. Did you mean deletes?",
+        "SOURCES__PROTIME__ASIGNMENTS__EXTERNAL_REFERENCES is not a setting and has no effect. Did"
+        " you mean assignments?",
+        "SOURCES__PROTIME__HISTROY is not a setting and has no effect. Did you mean history?",
     ]
