@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from protime_source.api.transport import Transport
 
 from protime_source import (
     AuthenticationError,
@@ -20,7 +21,6 @@ from protime_source import (
     UnavailableError,
 )
 from protime_source.api import auth as auth_module
-from protime_source.api.transport import Transport
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour, DemoTenant, Fault
 from protime_source.demo.messages import Request

@@ -193,7 +193,7 @@ HOSTILE = (
 
 @every_engine
 def test_a_name_that_looks_like_sql_is_a_name(make_world: WorldFactory) -> None:
-    """In a full load, which creates the table, in a delta, which adds columns, and when read back."""
+    """In a full load, which creates the table; in a delta, which adds columns; when read back."""
     loaded_fully = {name: f"{number} loaded_fully" for number, name in enumerate(HOSTILE)}
     followed = {f"{name} too": f"{number} followed" for number, name in enumerate(HOSTILE)}
     world = make_world(rows=3, behaviour=Behaviour(extra_fields=loaded_fully))

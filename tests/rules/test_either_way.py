@@ -101,8 +101,8 @@ def _check(world: World, *, loaded_fully: bool = False) -> None:
     """The live rows are Protime's rows in the window, and no others but what cannot be known.
 
     A row that Protime shows outside the window (`update`), or that begins before it (`overlap`),
-    is stored; nothing says when it changes or goes later, and no full load shows it. A row that left
-    silently stays as it was until a full load no longer shows it.
+    is stored; nothing says when it changes or goes later, and no full load shows it. A row that
+    left silently stays as it was until a full load no longer shows it.
     """
     how = world.tenant.behaviour
     shown = {id_: as_sent(row) for id_, row in world.live().items()}

@@ -236,7 +236,7 @@ def test_a_stored_link_that_is_refused_in_another_way_leads_to_a_full_load_too(
 def test_rows_not_shown_by_a_stopped_full_load_are_not_deleted_later(
     world: World, share: float, allowed: float
 ) -> None:
-    """Each run starts from the beginning: the last part alone, with all rows back, would let the guard open."""
+    """The last part alone, with all rows back, would let the guard open: it loads all again."""
     load(world.pipeline())
     kept = dict(world.tenant.records)
     for id_ in Random(1).sample(sorted(kept), int(share * len(kept))):
