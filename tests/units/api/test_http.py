@@ -29,9 +29,8 @@ from protime_source import (
     UnavailableError,
 )
 from protime_source.api import pages as delta_module
-from protime_source.api.pages import MAX_EMPTY, Delta, Page
-from protime_source.api.responses import MAX_BODY
-from protime_source.api.transport import Transport
+from protime_source.api.http import MAX_BODY_BYTES, ApiSession, HttpClient
+from protime_source.api.pages import MAX_EMPTY_PAGES, Page, iter_pages
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from tests.conftest import WorldFactory
@@ -40,30 +39,29 @@ from tests.world import World
 
 PATH = ASSIGNMENTS.path
 TOKENS = "/connect/token"
-WALK = ASSIGNMENTS.delta_start(date(date.today().year - 1, 1, 1))
+START = ASSIGNMENTS.delta_start(date(date.today().year - 1, 1, 1))
 MIB = 2**20
 decode = msgspec.json.Decoder(dict[str, Any]).decode
 
-Connect = Callable[..., Transport]
+Connect = Callable[..., ApiSession]
 
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """Opens transports that may read and write, and closes them."""
+    """Opens sessions that may read and write, and closes their clients."""
     with ExitStack() as opened:
 
-        def open_(server: DemoServer, **settings: Any) -> Transport:
+        def open_(server: DemoServer, **settings: Any) -> ApiSession:
             own = Settings.from_config(**{**server.settings(), **settings})
-            transport = Transport(own, [ASSIGNMENTS.read_scope, ASSIGNMENTS.write_scope])
-            opened.callback(transport.close)
-            return transport
+            http = opened.enter_context(HttpClient(own))
+            return http.session([ASSIGNMENTS.read_scope, ASSIGNMENTS.write_scope])
 
         yield open_
 
 
 @pytest.fixture
-def transport(world: World, connect: Connect) -> Transport:
-    """A transport to the tenant."""
+def session(world: World, connect: Connect) -> ApiSession:
+    """A session to the tenant."""
     return connect(world.server)
 
 
@@ -100,7 +98,7 @@ def large(where: str = "") -> dict[str, Fault]:
         "endless refusal": Fault("endless", status=400, where=where),
         "gzip bomb": good(once, Content_Encoding="gzip"),
         "gzip of a gzip bomb": good(gzip.compress(once), Content_Encoding="gzip, gzip"),
-        "announced": good(Content_Length=str(MAX_BODY + 1)),
+        "announced": good(Content_Length=str(MAX_BODY_BYTES + 1)),
         "announced beyond all numbers": good(Content_Length="9" * 400),
     }
 
@@ -108,47 +106,48 @@ def large(where: str = "") -> dict[str, Fault]:
 @pytest.mark.parametrize("name", large())
 @pytest.mark.parametrize("where", [PATH, TOKENS])
 def test_an_answer_that_is_too_large_is_refused_and_not_asked_for_again(
-    world: World, transport: Transport, name: str, where: str
+    world: World, session: ApiSession, name: str, where: str
 ) -> None:
     fault = large(where)[name]
     fault.times = 99
     world.tenant.faults.append(fault)
     with pytest.raises(ProtocolError, match=r"with more than 256 MiB; the rest was not read") as e:
-        transport.get(first(world), decode)
+        session.get(first(world), decode)
     assert len(str(e.value).splitlines()) == 1
     assert where in str(e.value)
     assert sum(where in request.path for request in world.tenant.requests) == 1
 
 
 def test_after_an_answer_that_was_too_large_the_next_one_is_read(
-    world: World, transport: Transport
+    world: World, session: ApiSession
 ) -> None:
     world.tenant.faults.append(large()["endless"])
     with pytest.raises(ProtocolError):
-        transport.get(first(world), decode)
-    assert transport.get(first(world), decode)["id"]
+        session.get(first(world), decode)
+    assert session.get(first(world), decode)["id"]
 
 
 GREEDY = """
 import resource, sys
 from protime_source import ProtocolError, Settings
-from protime_source.api.transport import Transport
+from protime_source.api.http import HttpClient
 
 def peak():
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
-transport = Transport(Settings.from_config(), [sys.argv[1]])
-transport.get(sys.argv[2], len)
+http = HttpClient(Settings.from_config())
+session = http.session([sys.argv[1]])
+session.get(sys.argv[2], len)
 before = peak()
 for _ in range(int(sys.argv[3])):
     try:
-        transport.get(sys.argv[2], len)
+        session.get(sys.argv[2], len)
     except ProtocolError as error:
         assert "256 MiB" in str(error)
     else:
         raise AssertionError("it was read")
-transport.close()
+http.close()
 print(peak() - before)
 """
 
@@ -164,27 +163,27 @@ def test_memory_is_bounded_by_the_largest_body(world: World) -> None:
     )
     assert world.tenant.faults == []
     # Twice, since a buffer that grows may be copied; the bodies are larger than that together.
-    assert int(ran.stdout) < 2 * MAX_BODY
+    assert int(ran.stdout) < 2 * MAX_BODY_BYTES
 
 
-def test_a_body_below_the_limit_is_read_and_held_once(world: World, transport: Transport) -> None:
-    transport.get(first(world), decode)
+def test_a_body_below_the_limit_is_read_and_held_once(world: World, session: ApiSession) -> None:
+    session.get(first(world), decode)
     size = 200 * MIB
     world.tenant.faults.append(Fault("endless", status=200, size=size))
     tracemalloc.start()
     try:
-        assert transport.get(first(world), len) == size
+        assert session.get(first(world), len) == size
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 1.3 * size
 
 
-def test_a_packed_body_is_unpacked(world: World, transport: Transport) -> None:
+def test_a_packed_body_is_unpacked(world: World, session: ApiSession) -> None:
     body = gzip.compress(json.dumps({"id": 7, "comments": "x" * MIB}).encode())
     headers = {"Content-Encoding": "gzip"}
     world.tenant.faults.append(Fault("status", status=200, body=body, headers=headers))
-    assert len(transport.get(first(world), decode)["comments"]) == MIB
+    assert len(session.get(first(world), decode)["comments"]) == MIB
 
 
 def test_one_connection_serves_the_token_and_all_pages(
@@ -192,7 +191,7 @@ def test_one_connection_serves_the_token_and_all_pages(
 ) -> None:
     world = make_world(page_size=10)
     caplog.set_level("DEBUG", "urllib3.connectionpool")
-    *_, last = Delta(connect(world.server), ASSIGNMENTS).follow(WALK)
+    *_, last = iter_pages(connect(world.server), ASSIGNMENTS, START)
     assert last.delta_link
     assert world.requests > 20
     assert caplog.text.count("Starting new HTTP connection") == 1
@@ -202,11 +201,11 @@ def test_one_connection_serves_the_token_and_all_pages(
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("where", ["", TOKENS])
 def test_json_without_a_floor_is_an_error_of_ours(
-    world: World, transport: Transport, text: str, status: int, where: str
+    world: World, session: ApiSession, text: str, status: int, where: str
 ) -> None:
     world.tenant.faults.append(Fault("status", status=status, body=text, where=where, times=99))
     with pytest.raises(ApiError) as caught:
-        transport.get(first(world), decode)
+        session.get(first(world), decode)
     assert len(str(caught.value)) < 300
 
 
@@ -250,9 +249,9 @@ def trust(
     return known
 
 
-def check_untrusted(transport: Transport) -> None:
+def check_untrusted(session: ApiSession) -> None:
     with pytest.raises(UnavailableError, match="certificate that is not trusted") as caught:
-        transport.get(f"{PATH}/1?deltaToken=a-token", decode)
+        session.get(f"{PATH}/1?deltaToken=a-token", decode)
     assert len(str(caught.value).splitlines()) == 1
     assert "REQUESTS_CA_BUNDLE" in str(caught.value)
     assert "a-token" not in str(caught.value)
@@ -292,8 +291,8 @@ def test_an_authority_that_was_made_known_is_trusted(
     https: Https, connect: Connect, trust: Callable[[], None]
 ) -> None:
     trust()
-    transport = connect(https("127.0.0.1"))
-    *_, last = Delta(transport, ASSIGNMENTS).follow(WALK)
+    session = connect(https("127.0.0.1"))
+    *_, last = iter_pages(session, ASSIGNMENTS, START)
     assert last.delta_link
 
 
@@ -308,7 +307,7 @@ def test_a_proxy_sees_no_more_than_where_https_goes(
     server = https("127.0.0.1")
     with Proxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url())
-        *_, last = Delta(connect(server), ASSIGNMENTS).follow(WALK)
+        *_, last = iter_pages(connect(server), ASSIGNMENTS, START)
     assert last.delta_link
     assert set(proxy.asked) == {("CONNECT", server.api_url.removeprefix("https://"))}
 
@@ -331,7 +330,7 @@ def test_nothing_leads_from_https_to_http(
     server = https("127.0.0.1")
     server.tenant.faults.append(Fault(kind, location=elsewhere.api_url, times=99))
     with pytest.raises(ProtocolError):
-        list(Delta(connect(server), ASSIGNMENTS).follow(WALK))
+        list(iter_pages(connect(server), ASSIGNMENTS, START))
     assert elsewhere.tenant.requests == []
 
 
@@ -344,15 +343,15 @@ REDIRECTS = [301, 302, 303, 307, 308]
 @pytest.mark.parametrize("status", REDIRECTS)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 def test_no_redirect_takes_the_token_along(
-    world: World, transport: Transport, elsewhere: DemoServer, status: int, method: str
+    world: World, session: ApiSession, elsewhere: DemoServer, status: int, method: str
 ) -> None:
     location = elsewhere.api_url + PATH
     world.tenant.faults.append(Fault("redirect", status=status, location=location, times=99))
     with pytest.raises(ProtocolError, match=f"answered {status} .* redirect is not followed"):
         _ = (
-            transport.get(PATH, decode)
+            session.get(PATH, decode)
             if method == "GET"
-            else transport.send(method, PATH, {"person": {"id": 1}})
+            else session.send(method, PATH, {"person": {"id": 1}})
         )
     assert world.requests == 1
     assert elsewhere.tenant.requests == []
@@ -361,13 +360,13 @@ def test_no_redirect_takes_the_token_along(
 @pytest.mark.parametrize("status", REDIRECTS)
 @pytest.mark.parametrize("host", ["another", "the same"])
 def test_no_redirect_takes_the_secret_along(
-    world: World, transport: Transport, elsewhere: DemoServer, status: int, host: str
+    world: World, session: ApiSession, elsewhere: DemoServer, status: int, host: str
 ) -> None:
     url = elsewhere.token_url if host == "another" else f"{world.server.token_url}/again"
     fault = Fault("redirect", status=status, location=url, where=TOKENS, times=99)
     world.tenant.faults.append(fault)
     with pytest.raises(UnavailableError, match=f"token endpoint answered {status} "):
-        transport.get(PATH, decode)
+        session.get(PATH, decode)
     assert elsewhere.tenant.requests == []
     assert {request.path for request in world.tenant.requests} == {world.tenant.token_path}
 
@@ -393,21 +392,21 @@ TRICKS = [
 ]
 
 
-def walk_and_follow(delta: Delta) -> None:
-    *_, last = delta.follow(WALK)
+def load_and_follow(session: ApiSession) -> None:
+    *_, last = iter_pages(session, ASSIGNMENTS, START)
     for _ in range(2):
-        (last,) = delta.follow(last.delta_link or "")
+        (last,) = iter_pages(session, ASSIGNMENTS, last.delta_link or "")
 
 
 @pytest.mark.parametrize("trick", TRICKS)
 @pytest.mark.parametrize("after", [0, 5, 6], ids=["nextLink", "deltaLink", "its deltaLink"])
 def test_no_link_takes_the_token_along(
-    world: World, transport: Transport, elsewhere: DemoServer, trick: str, after: int
+    world: World, session: ApiSession, elsewhere: DemoServer, trick: str, after: int
 ) -> None:
     hosts = {"here": world.server.api_url[7:], "there": elsewhere.api_url[7:]}
     world.tenant.faults.append(Fault("foreign_link", location=trick.format(**hosts), after=after))
     with pytest.raises((ProtocolError, NotFoundError)):
-        walk_and_follow(Delta(transport, ASSIGNMENTS))
+        load_and_follow(session)
     assert world.tenant.faults == []
     assert elsewhere.tenant.requests == []
     requests.get(elsewhere.api_url, timeout=5)  # it would have been seen there
@@ -416,12 +415,12 @@ def test_no_link_takes_the_token_along(
 
 @pytest.mark.parametrize("token", ["a\nb: c", "a b", "a\u20acb", "a\x00b"])
 def test_a_token_that_fits_no_header_is_refused_and_not_shown(
-    world: World, transport: Transport, token: str
+    world: World, session: ApiSession, token: str
 ) -> None:
     body = json.dumps({"access_token": token})
     world.tenant.faults.append(Fault("status", status=200, body=body, where=TOKENS))
     with pytest.raises(AuthenticationError) as caught:
-        transport.get(PATH, decode)
+        session.get(PATH, decode)
     assert token not in str(caught.value)
     assert world.requests == 0
 
@@ -441,43 +440,43 @@ def linked(*names: str) -> list[Fault]:
 
 @pytest.mark.parametrize("names", ["aa", "aba", "abca", "abb", "abcb"])
 def test_pages_that_lead_in_a_circle_are_told(
-    world: World, transport: Transport, names: str
+    world: World, session: ApiSession, names: str
 ) -> None:
     world.tenant.faults += linked(*names)
     with pytest.raises(ProtocolError, match="goes in a circle"):
-        list(Delta(transport, ASSIGNMENTS).follow(WALK))
+        list(iter_pages(session, ASSIGNMENTS, START))
     assert world.requests == len(names)
 
 
-def test_a_link_that_leads_to_itself_is_told(world: World, transport: Transport) -> None:
+def test_a_link_that_leads_to_itself_is_told(world: World, session: ApiSession) -> None:
     world.tenant.faults.append(Fault("loop", times=99))
     with pytest.raises(ProtocolError, match="goes in a circle"):
-        list(Delta(transport, ASSIGNMENTS).follow(WALK))
+        list(iter_pages(session, ASSIGNMENTS, START))
     assert world.requests == 2  # we write `delta`, the tenant's links have `delta=`
 
 
-def test_empty_pages_without_end_are_told(world: World, transport: Transport) -> None:
-    world.tenant.faults.append(Fault("chain", times=2 * MAX_EMPTY))
-    with pytest.raises(ProtocolError, match=f"{MAX_EMPTY + 1} pages in a row were empty"):
-        list(Delta(transport, ASSIGNMENTS).follow(WALK))
-    assert world.requests == MAX_EMPTY + 1
+def test_empty_pages_without_end_are_told(world: World, session: ApiSession) -> None:
+    world.tenant.faults.append(Fault("chain", times=2 * MAX_EMPTY_PAGES))
+    with pytest.raises(ProtocolError, match=f"{MAX_EMPTY_PAGES + 1} pages in a row were empty"):
+        list(iter_pages(session, ASSIGNMENTS, START))
+    assert world.requests == MAX_EMPTY_PAGES + 1
 
 
 @pytest.mark.parametrize("empty", ["[]", "[ ]", "[\n\t]"])
 def test_only_empty_pages_in_a_row_count(
-    world: World, transport: Transport, monkeypatch: pytest.MonkeyPatch, empty: str
+    world: World, session: ApiSession, monkeypatch: pytest.MonkeyPatch, empty: str
 ) -> None:
-    monkeypatch.setattr(delta_module, "MAX_EMPTY", 2)
+    monkeypatch.setattr(delta_module, "MAX_EMPTY_PAGES", 2)
     values = [empty, empty, "[{}]", empty, empty]
     world.tenant.faults += [
         page(value, nextLink=f"{PATH}?page={number}") for number, value in enumerate(values)
     ]
     world.tenant.faults.append(page("[[]]", deltaLink=f"{PATH}?deltaToken=x"))
-    pages = list(Delta(transport, ASSIGNMENTS).follow(WALK))
+    pages = list(iter_pages(session, ASSIGNMENTS, START))
     assert [each.is_empty for each in pages] == [value == empty for value in values] + [False]
     world.tenant.faults += [page(empty, nextLink=f"{PATH}?page={number}") for number in range(3)]
     with pytest.raises(ProtocolError, match="3 pages in a row"):
-        list(Delta(transport, ASSIGNMENTS).follow(WALK))
+        list(iter_pages(session, ASSIGNMENTS, START))
 
 
 def test_what_is_empty_and_what_is_not() -> None:

@@ -23,8 +23,7 @@ from protime_source import (
     Settings,
     UnavailableError,
 )
-from protime_source.api.http import Gate
-from protime_source.api.transport import Transport
+from protime_source.api.http import ApiSession, HttpClient, RateLimiter
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Fault
 from tests.world import World
@@ -36,19 +35,18 @@ PAST = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
 @pytest.fixture
-def transport(world: World) -> Iterator[Transport]:
-    """A transport to the tenant that may read and write."""
+def session(world: World) -> Iterator[ApiSession]:
+    """A session to the tenant that may read and write."""
     settings = Settings.from_config(**world.server.settings())
-    opened = Transport(settings, [ASSIGNMENTS.read_scope, ASSIGNMENTS.write_scope])
-    yield opened
-    opened.close()
+    with HttpClient(settings) as http:
+        yield http.session([ASSIGNMENTS.read_scope, ASSIGNMENTS.write_scope])
 
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that would have been waited."""
     waited: list[float] = []
-    monkeypatch.setattr(Gate, "wait", lambda _: None)
+    monkeypatch.setattr(RateLimiter, "wait", lambda _: None)
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waited.append))
     return waited
 
@@ -96,23 +94,23 @@ LASTING: dict[int, type[ApiError]] = {
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_what_passes_is_asked_again(world: World, transport: Transport, name: str) -> None:
+def test_what_passes_is_asked_again(world: World, session: ApiSession, name: str) -> None:
     world.tenant.faults.append(Fault(**PASSING[name], times=2))
-    assert transport.get(first(world), decode)["id"]
-    assert sent(world) == transport.requests == 3
+    assert session.get(first(world), decode)["id"]
+    assert sent(world) == session.requests == 3
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_patience_ends_after_five_attempts(world: World, transport: Transport, name: str) -> None:
+def test_patience_ends_after_five_attempts(world: World, session: ApiSession, name: str) -> None:
     world.tenant.faults.append(Fault(**PASSING[name], times=99))
     with pytest.raises(UnavailableError):
-        transport.get(first(world), decode)
+        session.get(first(world), decode)
     assert sent(world) == 5
 
 
 def test_patience_is_a_setting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "2")
-    own = Transport(Settings.from_config(), [ASSIGNMENTS.read_scope])
+    own = HttpClient(Settings.from_config())
     world.tenant.faults.append(Fault("drop", times=99))
     with pytest.raises(UnavailableError):
         own.get(first(world), decode)
@@ -123,14 +121,14 @@ def test_patience_is_a_setting(world: World, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("status", LASTING)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 def test_what_lasts_is_asked_once(
-    world: World, transport: Transport, status: int, method: str
+    world: World, session: ApiSession, status: int, method: str
 ) -> None:
     world.tenant.faults.append(Fault("status", status=status, times=99))
     with pytest.raises(LASTING[status]) as caught:
         _ = (
-            transport.get(first(world), decode)
+            session.get(first(world), decode)
             if method == "GET"
-            else transport.send(method, PATH, NEW)
+            else session.send(method, PATH, NEW)
         )
     assert type(caught.value) is LASTING[status]
     assert sent(world, method) == 1
@@ -138,26 +136,26 @@ def test_what_lasts_is_asked_once(
 
 
 def test_text_that_is_not_utf_8_is_seen_also_where_it_is_left_undecoded(
-    world: World, transport: Transport
+    world: World, session: ApiSession
 ) -> None:
     world.tenant.faults.append(Fault(**PASSING["not UTF-8"]))
     undecoded = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-    assert "id" in transport.get(first(world), undecoded)
+    assert "id" in session.get(first(world), undecoded)
     assert sent(world) == 2
 
 
-def test_a_redirect_is_not_followed(world: World, transport: Transport) -> None:
+def test_a_redirect_is_not_followed(world: World, session: ApiSession) -> None:
     target = f"{world.server.api_url}{first(world)}?followed"
     world.tenant.faults.append(Fault("redirect", location=target))
     with pytest.raises(ProtocolError, match="redirect is not followed"):
-        transport.get(first(world), decode)
+        session.get(first(world), decode)
     assert sent(world) == 1
 
 
-def test_json_of_another_shape_is_not_asked_for_again(world: World, transport: Transport) -> None:
+def test_json_of_another_shape_is_not_asked_for_again(world: World, session: ApiSession) -> None:
     world.tenant.faults.append(Fault("status", status=200, body='["no object"]', times=99))
     with pytest.raises(ProtocolError, match="not as documented"):
-        transport.get(first(world), decode)
+        session.get(first(world), decode)
     assert sent(world) == 1
 
 
@@ -179,7 +177,7 @@ def test_json_of_another_shape_is_not_asked_for_again(world: World, transport: T
 @pytest.mark.parametrize("status", [429, 503])
 def test_it_waits_as_long_as_protime_asks(
     world: World,
-    transport: Transport,
+    session: ApiSession,
     waits: list[float],
     status: int,
     header: int | str | None,
@@ -187,83 +185,83 @@ def test_it_waits_as_long_as_protime_asks(
     most: float,
 ) -> None:
     world.tenant.faults.append(Fault("status", status=status, retry_after=header))
-    transport.get(first(world), decode)
+    session.get(first(world), decode)
     assert len(waits) == 1
     assert least <= waits[0] <= most
 
 
 def test_a_date_to_come_is_waited_for(
-    world: World, transport: Transport, waits: list[float]
+    world: World, session: ApiSession, waits: list[float]
 ) -> None:
     date = email.utils.formatdate(time.time() + 200, usegmt=True)
     world.tenant.faults.append(Fault("status", status=429, retry_after=date))
-    transport.get(first(world), decode)
+    session.get(first(world), decode)
     assert 0 < waits[0] <= 200
 
 
 @pytest.mark.parametrize("name", ["500", "502 as a page", "503", "504", "drop", "cut", "html"])
-def test_a_create_is_not_repeated(world: World, transport: Transport, name: str) -> None:
+def test_a_create_is_not_repeated(world: World, session: ApiSession, name: str) -> None:
     before = len(world.tenant.records)
     world.tenant.faults.append(Fault(**PASSING[name], times=99))
     with pytest.raises(UnavailableError):
-        transport.send("POST", PATH, NEW)
+        session.send("POST", PATH, NEW)
     assert sent(world, "POST") == 1
     assert len(world.tenant.records) == before + (name == "cut")
 
 
 @pytest.mark.parametrize("times", [1, 4, 5])
 def test_a_create_that_was_not_taken_is_repeated(
-    world: World, transport: Transport, times: int
+    world: World, session: ApiSession, times: int
 ) -> None:
     before = len(world.tenant.records)
     world.tenant.faults.append(Fault("status", status=429, retry_after=0, times=times))
     if times < 5:
-        transport.send("POST", PATH, NEW)
+        session.send("POST", PATH, NEW)
     else:
         with pytest.raises(UnavailableError):
-            transport.send("POST", PATH, NEW)
+            session.send("POST", PATH, NEW)
     assert sent(world, "POST") == min(times + 1, 5)
     assert len(world.tenant.records) == before + (times < 5)
 
 
 @pytest.mark.parametrize("name", ["429", "500", "503", "drop", "cut", "html"])
-def test_a_replacement_is_repeated(world: World, transport: Transport, name: str) -> None:
+def test_a_replacement_is_repeated(world: World, session: ApiSession, name: str) -> None:
     world.tenant.faults.append(Fault(**PASSING[name]))
-    transport.send("PUT", first(world), {**NEW, "comments": "twice is once"})
+    session.send("PUT", first(world), {**NEW, "comments": "twice is once"})
     assert sent(world, "PUT") == 2
     assert next(iter(world.tenant.records.values()))["comments"] == "twice is once"
 
 
 @pytest.mark.parametrize("times", [1, 4])
 def test_a_delete_whose_answer_was_lost_is_done(
-    world: World, transport: Transport, times: int
+    world: World, session: ApiSession, times: int
 ) -> None:
     path = first(world)
     world.tenant.faults.append(Fault("cut", times=times))
-    transport.send("DELETE", path)
+    session.send("DELETE", path)
     answered = [request.status for request in world.tenant.api_requests]
     assert answered == [200] + [404] * times
 
 
-def test_a_delete_that_was_not_taken_at_first_is_done(world: World, transport: Transport) -> None:
+def test_a_delete_that_was_not_taken_at_first_is_done(world: World, session: ApiSession) -> None:
     path, before = first(world), len(world.tenant.records)
     world.tenant.faults.append(Fault("status", status=503, retry_after=0))
-    transport.send("DELETE", path)
+    session.send("DELETE", path)
     assert len(world.tenant.records) == before - 1
     with pytest.raises(NotFoundError):
-        transport.send("DELETE", path)
+        session.send("DELETE", path)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_only_a_delete_is_done_when_nothing_is_there(
-    world: World, transport: Transport, method: str
+    world: World, session: ApiSession, method: str
 ) -> None:
     world.tenant.faults.append(Fault("drop"))
     with pytest.raises(NotFoundError):
         _ = (
-            transport.get(f"{PATH}/1", decode)
+            session.get(f"{PATH}/1", decode)
             if method == "GET"
-            else transport.send(method, f"{PATH}/1", NEW)
+            else session.send(method, f"{PATH}/1", NEW)
         )
     assert sent(world, method) == 2
 
@@ -303,7 +301,7 @@ def test_only_a_delete_is_done_when_nothing_is_there(
 )
 def test_an_error_says_what_protime_said(
     world: World,
-    transport: Transport,
+    session: ApiSession,
     body: str,
     code: str,
     reasons: tuple[str, ...],
@@ -311,19 +309,19 @@ def test_an_error_says_what_protime_said(
 ) -> None:
     world.tenant.faults.append(Fault("status", status=400, body=body))
     with pytest.raises(BadRequestError) as caught:
-        transport.get(f"{PATH}?filter=nothing", decode)
+        session.get(f"{PATH}?filter=nothing", decode)
     error = caught.value
     assert str(error) == f"{world.server.api_url}{PATH} answered 400 Bad Request: {said}."
     assert (error.status, error.code, error.reasons) == (400, code, reasons)
 
 
-def test_a_status_that_nobody_knows_is_shown_as_it_is(world: World, transport: Transport) -> None:
+def test_a_status_that_nobody_knows_is_shown_as_it_is(world: World, session: ApiSession) -> None:
     world.tenant.faults.append(Fault("status", status=499))
     with pytest.raises(ResponseError, match=r"answered 499: Something went wrong\.$"):
-        transport.get(PATH, decode)
+        session.get(PATH, decode)
 
 
-def test_a_403_says_whom_to_ask(world: World, transport: Transport) -> None:
+def test_a_403_says_whom_to_ask(world: World, session: ApiSession) -> None:
     world.tenant.faults.append(Fault("status", status=403))
     with pytest.raises(ForbiddenError, match="Planning Flex or Shift"):
-        transport.get(PATH, decode)
+        session.get(PATH, decode)

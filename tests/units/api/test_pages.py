@@ -8,14 +8,14 @@ import msgspec
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from protime_source.api.pages import SMALL, Page
+from protime_source.api.pages import LINK_BYTES, Page
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.cli.failures import explain
 from protime_source.demo import Fault
 from protime_source.pipeline.load import load
 from tests.world import World
 
-LONG = b'[{"id":1,"comments":"%b"}]' % (b"x" * SMALL)
+LONG = b'[{"id":1,"comments":"%b"}]' % (b"x" * LINK_BYTES)
 LINK = rb'"/a?b=c&d=\"e\"\u0026\\"'
 
 
@@ -58,7 +58,9 @@ def test_a_link_is_found_wherever_it_is(body: bytes, value: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [b'{"value":VALUE,PAD"nextLink":"/a"}', b'{PAD"value":VALUE,"nextLink":"/a"}']
 )
-@pytest.mark.parametrize("padding", [b"", b" " * 2 * SMALL, b'"note":"%b",' % (b"x" * 2 * SMALL)])
+@pytest.mark.parametrize(
+    "padding", [b"", b" " * 2 * LINK_BYTES, b'"note":"%b",' % (b"x" * 2 * LINK_BYTES)]
+)
 def test_an_empty_page_is_found_whatever_its_size(
     body: bytes, value: bytes, padding: bytes
 ) -> None:
@@ -68,7 +70,7 @@ def test_an_empty_page_is_found_whatever_its_size(
 
 
 def test_a_link_that_is_longer_than_what_is_looked_at() -> None:
-    link = "/" + "a" * 2 * SMALL
+    link = "/" + "a" * 2 * LINK_BYTES
     body = msgspec.json.encode({"value": [], "nextLink": link})
     assert Page.read(body).next_link == link
 
@@ -84,7 +86,7 @@ def test_a_body_that_is_cut_is_no_answer(cut: int) -> None:
 def test_a_body_that_is_broken_in_its_middle_is_not_loaded(world: World, middle: bytes) -> None:
     """Its end leads on all the same; the next page is asked for before that is found out."""
     path = ASSIGNMENTS.delta_start(date(date.today().year, 1, 1))
-    body = f'{{{" " * SMALL}"value":{middle.decode()},"nextLink":"{path}"}}'
+    body = f'{{{" " * LINK_BYTES}"value":{middle.decode()},"nextLink":"{path}"}}'
     world.tenant.faults.append(Fault("status", status=200, body=body))
     with pytest.raises(PipelineStepFailed) as caught:
         load(world.pipeline())

@@ -31,9 +31,9 @@ from protime_source import (
     WarehouseError,
     protime,
 )
-from protime_source.api.pages import Delta
-from protime_source.api.redaction import RedactingFilter, hide, redact, redact_http_logs
-from protime_source.api.transport import Transport
+from protime_source.api.http import ApiSession, HttpClient
+from protime_source.api.pages import iter_pages
+from protime_source.api.redaction import RedactingFilter, redact, redact_http_logs
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.cli.failures import explain
 from protime_source.demo import Fault
@@ -46,12 +46,11 @@ decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @pytest.fixture
-def transport(world: World) -> Iterator[Transport]:
-    """A transport to the tenant that may read."""
+def session(world: World) -> Iterator[ApiSession]:
+    """A session to the tenant that may read."""
     settings = Settings.from_config(**world.server.settings())
-    opened = Transport(settings, [ASSIGNMENTS.read_scope])
-    yield opened
-    opened.close()
+    with HttpClient(settings) as http:
+        yield http.session([ASSIGNMENTS.read_scope])
 
 
 @pytest.mark.parametrize(
@@ -85,21 +84,21 @@ def test_tokens_are_replaced_and_the_rest_is_kept(text: str, redacted: str) -> N
     "shown", ['no "qu/ot" e here', r'{"message": "no \"qu/ot\" e here"}', "no=%22qu%2Fot%22%20e"]
 )
 def test_a_value_that_is_known_is_found_anywhere(shown: str) -> None:
-    hide('"qu/ot" e')
+    register_secret('"qu/ot" e')
     assert "***" in redact(shown)
     assert "ot" not in redact(shown)
 
 
 def test_what_is_too_short_to_be_a_secret_is_not_looked_for() -> None:
-    hide("the")
-    hide("")
+    register_secret("the")
+    register_secret("")
     assert redact("Check the network") == "Check the network"
 
 
-def test_the_secret_is_known_after_a_thousand_tokens(world: World, transport: Transport) -> None:
+def test_the_secret_is_known_after_a_thousand_tokens(world: World, session: ApiSession) -> None:
     for number in range(1000):
-        hide(f"some token {number}")
-    transport.get(f"{ASSIGNMENTS.path}/{next(iter(world.tenant.records))}", decode)
+        register_secret(f"some token {number}")
+    session.get(f"{ASSIGNMENTS.path}/{next(iter(world.tenant.records))}", decode)
     assert redact(f"It is {world.tenant.client_secret}.") == "It is ***."
     assert redact("some token 1 some token 999") == "some token 1 ***"
 
@@ -136,28 +135,28 @@ FAULTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_no_error_tells_a_token(world: World, transport: Transport, fault: dict[str, Any]) -> None:
+def test_no_error_tells_a_token(world: World, session: ApiSession, fault: dict[str, Any]) -> None:
     world.tenant.faults.append(Fault(**fault, times=99))
     with pytest.raises(ApiError) as caught:
-        transport.get(LINK, decode)
+        session.get(LINK, decode)
     check_silence(world, caught.value)
 
 
 @pytest.mark.parametrize("kind", ["cut", "truncated_json"])
 def test_no_error_of_a_spoilt_page_tells_a_token(
-    world: World, transport: Transport, kind: Any
+    world: World, session: ApiSession, kind: Any
 ) -> None:
     world.tenant.faults.append(Fault(kind, times=99))
     with pytest.raises(UnavailableError) as caught:
-        transport.get(f"{ASSIGNMENTS.path}?filter=date ge '2026-01-01'&delta", decode)
+        session.get(f"{ASSIGNMENTS.path}?filter=date ge '2026-01-01'&delta", decode)
     check_silence(world, caught.value)
 
 
-def test_no_error_of_a_dead_host_tells_a_token(world: World, transport: Transport) -> None:
-    transport.get(f"{ASSIGNMENTS.path}/{next(iter(world.tenant.records))}", decode)
+def test_no_error_of_a_dead_host_tells_a_token(world: World, session: ApiSession) -> None:
+    session.get(f"{ASSIGNMENTS.path}/{next(iter(world.tenant.records))}", decode)
     world.server.__exit__(None, None, None)
     with pytest.raises(UnavailableError, match="Connection refused") as caught:
-        transport.get(LINK, decode)
+        session.get(LINK, decode)
     check_silence(world, caught.value)
 
 
@@ -216,7 +215,7 @@ def log(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[pytest.LogCaptureFixture]:
     """Everything that any logger says at DEBUG, those that keep to themselves included."""
-    # The filter of an earlier test's transport would hide that this one's has put up none.
+    # The filter of an earlier test's session would hide that this one's has put up none.
     monkeypatch.setattr(logging.getLogger("urllib3.connectionpool"), "filters", [])
     known = [logging.getLogger(name) for name in [*logging.root.manager.loggerDict, "urllib3"]]
     alone = [logger for logger in known if not logger.propagate]
@@ -231,17 +230,17 @@ def log(
 
 
 def test_a_walk_and_its_changes_log_no_token(
-    log: pytest.LogCaptureFixture, world: World, transport: Transport
+    log: pytest.LogCaptureFixture, world: World, session: ApiSession
 ) -> None:
     world.tenant.faults.append(Fault("status", status=429, retry_after=0, where="deltaToken"))
     world.tenant.faults.append(Fault("drop", where="deltaToken", after=2))
     start = ASSIGNMENTS.delta_start(date(date.today().year, 1, 1))
-    *_, last = Delta(transport, ASSIGNMENTS).follow(start)
+    *_, last = iter_pages(session, ASSIGNMENTS, start)
     assert last.delta_link is not None
-    list(Delta(transport, ASSIGNMENTS).follow(last.delta_link))
+    list(iter_pages(session, ASSIGNMENTS, last.delta_link))
     world.server.__exit__(None, None, None)
     with pytest.raises(UnavailableError):
-        list(Delta(transport, ASSIGNMENTS).follow(last.delta_link))
+        list(iter_pages(session, ASSIGNMENTS, last.delta_link))
     check_log(world, log, "deltaToken=***", "continuationToken=***")
 
 

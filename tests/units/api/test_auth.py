@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from protime_source.api.transport import Transport
 
 from protime_source import (
     AuthenticationError,
@@ -21,6 +20,7 @@ from protime_source import (
     UnavailableError,
 )
 from protime_source.api import auth as auth_module
+from protime_source.api.http import ApiSession, HttpClient
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour, DemoTenant, Fault
 from protime_source.demo.messages import Request
@@ -31,27 +31,27 @@ READ, WRITE = ASSIGNMENTS.read_scope, ASSIGNMENTS.write_scope
 TOKENS = "/connect/token"
 decode = msgspec.json.Decoder(dict[str, Any]).decode
 
-Connect = Callable[..., Transport]
+Connect = Callable[..., ApiSession]
 
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
     """Opens transports to a world, and closes them."""
-    opened: list[Transport] = []
+    opened: list[HttpClient] = []
 
-    def open_(world: World, *scopes: str, **settings: Any) -> Transport:
+    def open_(world: World, *scopes: str, **settings: Any) -> ApiSession:
         own = Settings.from_config(**{**world.server.settings(), **settings})
-        opened.append(Transport(own, scopes or (READ,)))
-        return opened[-1]
+        opened.append(HttpClient(own))
+        return opened[-1].session(scopes or (READ,))
 
     yield open_
-    for transport in opened:
-        transport.close()
+    for http in opened:
+        http.close()
 
 
-def ask(world: World, transport: Transport) -> dict[str, Any]:
+def ask(world: World, session: ApiSession) -> dict[str, Any]:
     id_ = next(iter(world.tenant.records))
-    return transport.get(f"{ASSIGNMENTS.path}/{id_}", decode)
+    return session.get(f"{ASSIGNMENTS.path}/{id_}", decode)
 
 
 def fetched(world: World) -> list[int]:
@@ -76,9 +76,9 @@ def test_it_asks_for_just_the_scopes_it_is_given(
 
 
 def test_one_token_serves_many_requests(world: World, connect: Connect) -> None:
-    transport = connect(world)
+    session = connect(world)
     for _ in range(5):
-        ask(world, transport)
+        ask(world, session)
     assert fetched(world) == [200]
     assert len(set(headers(world))) == 1
 
@@ -112,32 +112,32 @@ def test_a_token_is_renewed_before_it_ends(
     world = make_world(behaviour=Behaviour(token_lifetime=lifetime))
     time = Time(world.tenant)
     time.stop(monkeypatch)
-    transport = connect(world)
-    ask(world, transport)
+    session = connect(world)
+    ask(world, session)
     time.pass_(fresh_until - 1)
-    ask(world, transport)
+    ask(world, session)
     assert fetched(world) == [200]
     time.pass_(1)
-    ask(world, transport)
+    ask(world, session)
     assert fetched(world) == [200, 200]
     assert answered(world) == [200, 200, 200]
 
 
 def test_a_401_renews_the_token_and_sends_once_more(world: World, connect: Connect) -> None:
-    transport = connect(world)
-    ask(world, transport)
+    session = connect(world)
+    ask(world, session)
     world.tenant.revoke_tokens()
-    assert ask(world, transport)["id"]
+    assert ask(world, session)["id"]
     assert fetched(world) == [200, 200]
     assert answered(world) == [200, 401, 200]
-    assert transport.requests == 3
+    assert session.requests == 3
 
 
 def test_a_write_is_sent_once_more_after_a_401(world: World, connect: Connect) -> None:
     before = len(world.tenant.records)
     world.tenant.faults.append(Fault("expired_token"))
-    transport = connect(world, READ, WRITE)
-    transport.send("POST", ASSIGNMENTS.path, {"person": {"id": 1}, "from": "2026-01-05"})
+    session = connect(world, READ, WRITE)
+    session.send("POST", ASSIGNMENTS.path, {"person": {"id": 1}, "from": "2026-01-05"})
     assert answered(world) == [401, 201]
     assert len(world.tenant.records) == before + 1
 
@@ -153,13 +153,13 @@ def test_a_second_401_is_the_end(world: World, connect: Connect, times: int) -> 
     assert "The access token is expired" in str(caught.value)
 
 
-def in_threads(world: World, transport: Transport, requests: int = 3) -> None:
+def in_threads(world: World, session: ApiSession, requests: int = 3) -> None:
     barrier = Barrier(8)
 
     def work(_: int) -> None:
         barrier.wait()
         for _ in range(requests):
-            ask(world, transport)
+            ask(world, session)
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(work, range(8)))
@@ -175,10 +175,10 @@ def test_eight_threads_fetch_one_token(world: World, connect: Connect) -> None:
 def test_eight_threads_renew_a_revoked_token_once(
     world: World, connect: Connect, round_: int
 ) -> None:
-    transport = connect(world)
-    ask(world, transport)
+    session = connect(world)
+    ask(world, session)
     world.tenant.revoke_tokens()
-    in_threads(world, transport)
+    in_threads(world, session)
     assert fetched(world) == [200, 200]
 
 
@@ -276,9 +276,9 @@ def test_lasting_trouble_of_the_token_endpoint_ends_after_five_attempts(
 
 
 def test_a_token_endpoint_that_nobody_serves_is_named(world: World, connect: Connect) -> None:
-    transport = connect(world, token_url="http://127.0.0.1:1/tenants/demo/connect/token")
+    session = connect(world, token_url="http://127.0.0.1:1/tenants/demo/connect/token")
     with pytest.raises(UnavailableError, match=r"http://127\.0\.0\.1:1/tenants/demo/connect/token"):
-        ask(world, transport)
+        ask(world, session)
     assert answered(world) == []
 
 

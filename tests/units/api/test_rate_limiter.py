@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 
 from protime_source.api import http as connection
-from protime_source.api.http import IN_FLIGHT, Gate
+from protime_source.api.http import MAX_CONCURRENT_REQUESTS, RateLimiter
 from protime_source.demo import Fault
 from tests.world import World
 
 SEVERAL = ["people", "contracts", "jobs", "sectors", "departments", "employers", "breaks"]
 
 
-def test_a_gate_lets_so_many_through() -> None:
-    gate, lock, inside, most = Gate(3), Lock(), 0, 0
+def test_a_limited_number_of_requests_runs_at_once() -> None:
+    limiter, lock, inside, most = RateLimiter(3), Lock(), 0, 0
 
     def pass_through(_: int) -> None:
         nonlocal inside, most
-        with gate.passed():
+        with limiter.slot():
             with lock:
                 inside += 1
                 most = max(most, inside)
@@ -36,12 +36,12 @@ def test_a_gate_lets_so_many_through() -> None:
     assert most == 3
 
 
-def test_a_closed_gate_lets_nobody_through() -> None:
-    gate = Gate()
-    gate.close_for(0.2)
-    gate.close_for(0.0)
+def test_a_pause_holds_all_requests_back() -> None:
+    limiter = RateLimiter()
+    limiter.pause(0.2)
+    limiter.pause(0.0)
     began = time.monotonic()
-    with gate.passed():
+    with limiter.slot():
         pass
     assert time.monotonic() - began >= 0.2
 
@@ -65,7 +65,7 @@ def test_collections_wait_for_their_answers_together(world: World) -> None:
 
     world.tenant.respond = counted  # type: ignore[method-assign]
     world.run(collections=SEVERAL)
-    assert most == IN_FLIGHT
+    assert most == MAX_CONCURRENT_REQUESTS
     world.check_tables(*SEVERAL)
 
 
@@ -73,7 +73,7 @@ def test_a_429_holds_all_collections_back(world: World) -> None:
     world.tenant.faults.append(Fault("status", status=429, retry_after=1))
     world.run(collections=SEVERAL)
     first, *later = (request.at.timestamp() for request in world.tenant.api_requests)
-    assert sum(moment < first + 0.9 for moment in later) < IN_FLIGHT
+    assert sum(moment < first + 0.9 for moment in later) < MAX_CONCURRENT_REQUESTS
     world.check_tables(*SEVERAL)
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from urllib3.util import parse_url
 
 from protime_source import ProtocolError, Settings
-from protime_source.api.links import absolute
-from protime_source.api.pages import Delta
-from protime_source.api.transport import Transport
+from protime_source.api.http import ApiSession, HttpClient
+from protime_source.api.links import resolve_link
+from protime_source.api.pages import iter_pages
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour
 from tests.conftest import WorldFactory
@@ -56,7 +56,7 @@ START = date(date.today().year - 1, 1, 1)
     ],
 )
 def test_a_link_becomes_a_url_of_ours(link: str, url: str) -> None:
-    made = absolute(link, ORIGIN)
+    made = resolve_link(link, ORIGIN)
     assert made == ORIGIN + url
     assert requests.Request("GET", made).prepare().url == made
 
@@ -95,7 +95,7 @@ def test_a_link_becomes_a_url_of_ours(link: str, url: str) -> None:
 )
 def test_a_link_elsewhere_is_refused_in_one_line(link: str) -> None:
     with pytest.raises(ProtocolError) as caught:
-        absolute(f"{link}?deltaToken=a-token", ORIGIN)
+        resolve_link(f"{link}?deltaToken=a-token", ORIGIN)
     assert len(str(caught.value).splitlines()) == 1
     assert "a-token" not in str(caught.value)
 
@@ -109,7 +109,7 @@ PIECES += ["acme.myprotime.eu", ":443", ":8443", "deltaToken=", "/api", ".."]
 @example("https://evil.example\\@acme.myprotime.eu")
 def test_no_link_leads_to_another_origin(link: str) -> None:
     try:
-        url = absolute(link, ORIGIN)
+        url = resolve_link(link, ORIGIN)
     except ProtocolError:
         return
     asked = parse_url(requests.Request("GET", url).prepare().url or "")
@@ -120,7 +120,7 @@ def test_no_link_leads_to_another_origin(link: str) -> None:
 @given(st.from_regex(r"[A-Za-z0-9+/]{1,40}={0,2}", fullmatch=True), st.booleans())
 def test_a_token_arrives_unchanged_however_it_is_written(token: str, encoded: bool) -> None:
     written = quote(token, safe="") if encoded else token
-    url = absolute(f"/api/x?filter=a b&deltaToken={written}", ORIGIN)
+    url = resolve_link(f"/api/x?filter=a b&deltaToken={written}", ORIGIN)
     arrived = requests.Request("GET", url).prepare().path_url.partition("deltaToken=")[2]
     assert "+" not in arrived
     assert unquote(arrived) == token
@@ -129,27 +129,25 @@ def test_a_token_arrives_unchanged_however_it_is_written(token: str, encoded: bo
 @pytest.mark.parametrize("origin", ["http://127.0.0.1:8123", "http://[::1]:8123"])
 @pytest.mark.parametrize("style", ["/api/x?delta", "{}/api/x?delta"])
 def test_an_origin_may_be_an_address_with_a_port(origin: str, style: str) -> None:
-    assert absolute(style.format(origin), origin) == f"{origin}/api/x?delta"
+    assert resolve_link(style.format(origin), origin) == f"{origin}/api/x?delta"
 
 
 @pytest.fixture
-def transport(world: World) -> Iterator[Transport]:
-    """A transport to the tenant that may read."""
+def session(world: World) -> Iterator[ApiSession]:
+    """A session to the tenant that may read."""
     settings = Settings.from_config(**world.server.settings())
-    opened = Transport(settings, [ASSIGNMENTS.read_scope])
-    yield opened
-    opened.close()
+    with HttpClient(settings) as http:
+        yield http.session([ASSIGNMENTS.read_scope])
 
 
 @pytest.mark.parametrize("style", ["plain", "encoded", "absolute"])
-def test_a_walk_and_its_delta_can_be_followed_in_each_style(
+def test_a_full_load_and_its_delta_can_be_followed_in_each_style(
     make_world: WorldFactory, style: str
 ) -> None:
     world = make_world(behaviour=Behaviour(link_style=style))  # type: ignore[arg-type]
-    with_links = Transport(Settings.from_config(), [ASSIGNMENTS.read_scope])
-    delta = Delta(with_links, ASSIGNMENTS)
-    *_, last = delta.follow(ASSIGNMENTS.delta_start(START))
-    world.tenant.delete(next(iter(world.tenant.records)))
-    (changes,) = delta.follow(last.delta_link or "")
-    with_links.close()
+    with HttpClient(Settings.from_config()) as http:
+        session = http.session([ASSIGNMENTS.read_scope])
+        *_, last = iter_pages(session, ASSIGNMENTS, ASSIGNMENTS.delta_start(START))
+        world.tenant.delete(next(iter(world.tenant.records)))
+        (changes,) = iter_pages(session, ASSIGNMENTS, last.delta_link or "")
     assert b'"Delete"' in bytes(changes.records)

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from protime_source import UnavailableError
-from protime_source.api.http import Connection
-from protime_source.api.transport import Transport
+from protime_source.api.http import HttpClient
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.settings import Settings
 from tests.servers.proxy import Proxy, forget_proxies
@@ -48,32 +47,33 @@ def test_hosts_that_need_no_proxy_are_asked_themselves(
     assert proxy.asked == []
 
 
-def test_a_way_that_was_closed_is_found_anew(
+def test_a_closed_client_opens_new_connections(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "urllib3.connectionpool")
     settings = Settings.from_config(**world.server.settings())
-    connection = Connection(settings)
+    http = HttpClient(settings)
+    session = http.session([ASSIGNMENTS.read_scope])
     record = f"{ASSIGNMENTS.path}/{next(iter(world.tenant.records))}"
     for times in (1, 2):
-        transport = Transport(settings, [ASSIGNMENTS.read_scope], connection)
-        transport.get(record, bytes)
-        transport.close()
+        session.get(record, bytes)
+        http.close()
         assert caplog.text.count("Starting new HTTP connection") == times
 
 
 @pytest.mark.parametrize(
     ("address", "reason"), [(DEAD, "Connection refused"), ("http://", "check proxy URL")]
 )
-def test_a_proxy_that_is_not_there_is_told_without_its_password(
+def test_a_missing_proxy_is_named_without_its_password(
     world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, address: str, reason: str
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", address)
     monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "1")
     settings = Settings.from_config(**world.server.settings())
-    transport = Transport(settings, [ASSIGNMENTS.read_scope])
-    with pytest.raises(UnavailableError, match=f"cannot be reached.*{reason}") as caught:
-        transport.get(ASSIGNMENTS.path, bytes)
-    transport.close()
+    with (
+        HttpClient(settings) as http,
+        pytest.raises(UnavailableError, match=f"cannot be reached.*{reason}") as caught,
+    ):
+        http.session([ASSIGNMENTS.read_scope]).get(ASSIGNMENTS.path, bytes)
     assert "password" not in str(caught.value)
     assert world.tenant.requests == []
