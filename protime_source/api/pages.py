@@ -181,7 +181,7 @@ def iter_pages(session: PageSession, collection: Collection, link: str) -> Itera
         if empty_pages > MAX_EMPTY_PAGES:
             raise ProtocolError(
                 f"Protime's pages of {collection.name} do not end: {empty_pages} pages in a row"
-                " were empty, so they are not used. Run again later, and ask Protime if this happens"
-                " again."
+                " were empty, so they are not used. Run again later, and ask Protime if this"
+                " happens again."
             )
         yield page

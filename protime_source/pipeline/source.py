@@ -23,7 +23,6 @@ from protime_source.decode.soft_delete import NOT_NULL, SYNC_COLUMNS
 from protime_source.decode.tables import BatchBuilder, rechunk
 from protime_source.decode.tolerant import RecordDecoder
 from protime_source.errors import (
-    ApiError,
     ForbiddenError,
     NotFoundError,
     RefusedCollectionsError,
@@ -38,6 +37,7 @@ from protime_source.pipeline.recovery import (
     resource_states,
     restore_committed_state,
 )
+from protime_source.pipeline.summary import refusal_message
 from protime_source.settings import Settings, invalid_setting
 from protime_source.sync.bookmark import Bookmark
 from protime_source.sync.context import CollectionContext, Limits, RunContext
@@ -216,21 +216,11 @@ def _extract(
             message = refusal_message(collection, refusal)
             raise RefusedCollectionsError(message, (table_name,)) from refusal
         run.refusals[table_name] = refusal
-        logger.error("%s The others are loaded.", refusal_message(collection, refusal))
+        logger.warning("%s", refusal_message(collection, refusal))
     finally:
         run.at_work.discard(table_name)
         if not run.at_work and not run.keeps_prefetchers:
             run.http.close()
-
-
-def refusal_message(collection: Collection, refusal: ApiError) -> str:
-    """Returns what a refusal means, and what to do about it."""
-    if isinstance(refusal, NotFoundError):
-        return f"{collection.table} is not loaded because Protime does not have it: {refusal}"
-    return (
-        f"{collection.table} is not loaded because Protime does not let this client read it:"
-        f" {refusal} It needs the scope {' or '.join(collection.read_scopes)}."
-    )
 
 
 def _check_tenant(settings: Settings, destination: _Destination) -> None:

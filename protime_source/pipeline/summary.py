@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from protime_source.catalogue import COLLECTIONS
+from protime_source.catalogue.model import Collection
 from protime_source.errors import ApiError, NotFoundError
 from protime_source.sync.bookmark import Bookmark
 
@@ -67,24 +68,33 @@ class Summary:
     @property
     def refusal(self) -> str:
         """What to do about the tables that were not loaded; empty when there are none."""
-        missing = [t for t, error in self.refusals.items() if isinstance(error, NotFoundError)]
-        unreadable = [table for table in self.refusals if table not in missing]
-        sentences = []
-        if unreadable:
-            scopes = {" or ".join(COLLECTIONS[table].read_scopes) for table in unreadable}
-            sentences.append(
-                f"Protime does not let this client read {', '.join(unreadable)}: not loaded, and"
-                " left as they were; all else was loaded. Ask Protime for the scope"
-                f" {' and '.join(sorted(scopes))}, or leave them out of the setting collections."
+        if not self.refusals:
+            return ""
+        if len(self.refusals) == 1:
+            [(table, error)] = self.refusals.items()
+            sentences = [refusal_message(COLLECTIONS[table], error)]
+        else:
+            sentences = [*self._unreadable(), *self._missing()]
+        others = " All others are loaded." if self.tables else ""
+        return f"{' '.join(sentences)} What was loaded before stays as it is.{others}"
+
+    def _unreadable(self) -> Iterator[str]:
+        tables = [t for t, error in self.refusals.items() if not isinstance(error, NotFoundError)]
+        if tables:
+            scopes = {" or ".join(COLLECTIONS[table].read_scopes) for table in tables}
+            yield (
+                f"Protime does not let this client read {', '.join(tables)}. Ask Protime for the"
+                f" scope {' and '.join(sorted(scopes))}, or leave them out of the setting"
+                " collections."
             )
-        if missing:
-            setting = "activity_structures" if "activity_definitions" in missing else "api_url"
-            sentences.append(
-                f"Protime answers 404 to {', '.join(missing)}: not loaded, and left as they were;"
-                f" all else was loaded. Check the setting {setting}, or leave them out of the"
-                " setting collections."
+
+    def _missing(self) -> Iterator[str]:
+        tables = [t for t, error in self.refusals.items() if isinstance(error, NotFoundError)]
+        if tables:
+            yield (
+                f"Protime answers 404 to {', '.join(tables)}. Check the setting"
+                f" {_setting_of_path(tables)}, or leave them out of the setting collections."
             )
-        return " ".join(sentences)
 
     def _footer(self) -> str:
         requests = sum(table.counts["requests"] for table in self.tables.values())
@@ -106,3 +116,21 @@ class Summary:
             return ""
         until = f"{min(expiries):%Y-%m-%d %H:%M} UTC"
         return f" The delta expires {until}, unless a run uses it before."
+
+
+def refusal_message(collection: Collection, refusal: ApiError) -> str:
+    """Returns why a collection is not loaded, and what to do about it."""
+    if isinstance(refusal, NotFoundError):
+        return (
+            f"{collection.table} is not loaded because Protime does not have it: {refusal} Check"
+            f" the setting {_setting_of_path([collection.table])}, or leave it out of the setting"
+            " collections."
+        )
+    return (
+        f"{collection.table} is not loaded because Protime does not let this client read it:"
+        f" {refusal} It needs the scope {' or '.join(collection.read_scopes)}."
+    )
+
+
+def _setting_of_path(tables: Sequence[str]) -> str:
+    return "activity_structures" if "activity_definitions" in tables else "api_url"

@@ -18,7 +18,7 @@ from tests.world import World
 SCOPE = "connector-protimeapi-people.read"
 
 
-@pytest.fixture(params=[("refuse", 403), ("ignore", 403), ("ignore", 401)], ids=str)
+@pytest.fixture(params=[("refuse", 403), ("omit", 403), ("omit", 401)], ids=str)
 def without_people(request: pytest.FixtureRequest, make_world: WorldFactory) -> World:
     """A client without the scope of people, whichever way Protime says so."""
     unknown_scope, status = request.param
@@ -51,7 +51,7 @@ def test_load_loads_the_others_and_then_fails(without_people: World) -> None:
 
 def test_a_collection_that_protime_does_not_have_is_refused_too(world: World) -> None:
     world.tenant.faults.append(Fault("status", status=404, times=99, where="/people"))
-    with pytest.raises(RefusedCollectionsError, match="404 to people"):
+    with pytest.raises(RefusedCollectionsError, match="Protime does not have it"):
         load(world.pipeline(), collections="people,assignments")
     world.check()
 

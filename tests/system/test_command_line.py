@@ -51,11 +51,11 @@ def test_it_loads_into_bigquery(world: World) -> None:
     world.check()
 
 
-def test_a_walk_says_in_a_log_that_it_begins(world: World) -> None:
-    assert run(world).stderr.startswith("assignments: a full walk from ")
+def test_a_full_load_logs_that_it_starts(world: World) -> None:
+    assert run(world).stderr.startswith("assignments: a full load from ")
 
 
-def test_full_resync_walks_again(world: World) -> None:
+def test_full_resync_loads_everything_again(world: World) -> None:
     run(world)
     world.tenant.clear_requests()
     assert run(world, "--full-resync").returncode == 0
@@ -85,7 +85,7 @@ WRONG = {
     "no date": ({"START_DATE": "soon"}, 2, "start_date is 'soon'"),
     "environment": ({"ENVIRONMENT": "test"}, 2, "production or sandbox"),
     "secret": ({"CLIENT_SECRET": "wrong"}, 3, "refuses the credentials"),
-    "host": ({"API_URL": DEAD}, 3, "cannot be reached"),
+    "host": ({"API_URL": DEAD}, 4, "another tenant"),
     "token host": ({"TOKEN_URL": f"{DEAD}/token"}, 3, "cannot be reached"),
 }
 
@@ -120,9 +120,19 @@ def test_what_protime_refuses_is_said(make_world: WorldFactory, case: str) -> No
     world.check()
 
 
+def test_a_token_that_is_never_accepted_changes_nothing(world: World) -> None:
+    world.run()
+    before = world.rows()
+    world.tenant.faults.append(Fault("expired_token", times=99))
+    failed = run_here(world, "--full-resync")
+    assert failed.returncode == 3
+    assert "401 Unauthorized" in reason(failed)
+    assert "What was loaded before stays as it is." in reason(failed)
+    assert world.rows() == before
+
+
 FAULTS = {
     "failing": (Fault("status", status=500, times=99), "500 Internal Server Error"),
-    "no token": (Fault("expired_token", times=99), "401 Unauthorized"),
     "other host": (Fault("foreign_link", location="http://127.0.0.2:9"), "another host"),
     "circle": (Fault("loop", times=99), "circle"),
     "redirect": (Fault("redirect", location="http://127.0.0.2:9/"), "redirect"),
@@ -141,7 +151,7 @@ def test_after_a_fault_nothing_is_changed_and_the_next_run_is_right(
     failed = run_here(world, "--full-resync")
     assert failed.returncode == 3
     assert words in reason(failed)
-    assert "Nothing was changed; the full resync has to be asked for again." in reason(failed)
+    assert "Nothing was changed; pass --full-resync again." in reason(failed)
     assert world.rows() == before
     world.tenant.faults.clear()
     assert run_here(world).returncode == 0
@@ -179,7 +189,7 @@ def test_a_file_that_a_notebook_holds_is_named(world: World) -> None:
 
 
 def test_a_file_named_like_the_dataset_is_refused(world: World) -> None:
-    world.database = world.folder / "protime.duckdb"
+    world.database = world.folder / "protime_data.duckdb"
     failed = run_here(world)
     assert failed.returncode == 4
     assert "names must differ" in reason(failed)

@@ -16,7 +16,7 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
-from protime_source import AlreadyRunningError, protime
+from protime_source import AlreadyRunningError, RefusedCollectionsError, protime
 from protime_source.cli.failures import explain
 from protime_source.demo import Fault
 from protime_source.pipeline.load import load
@@ -125,8 +125,8 @@ def _run_in_the_commands_folder(world: World) -> None:
 
 
 def test_a_failed_run_gives_the_lock_back(world: World) -> None:
-    world.tenant.faults.append(Fault("status", status=403))
-    with pytest.raises(PipelineStepFailed):
+    world.tenant.faults.append(Fault("status", status=404))
+    with pytest.raises(RefusedCollectionsError):
         load(world.pipeline())
     assert not _is_locked(world)
     load(world.pipeline())

@@ -1,4 +1,4 @@
-"""Protime and a warehouse in memory, so that the engine alone lives thousands of histories a second.
+"""Protime and a warehouse in memory: the engine alone lives hundreds of histories a second.
 
 The engine, the decoders and the builder are the real ones. Protime is a list of events; the
 warehouse is a dict that follows the merge filter in plain Python.
@@ -263,7 +263,7 @@ def _row(row: Row) -> Row:
     return {name: str(v) if type(v) is date else v for name, v in row.items()}
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """The process ends here."""
 
 
@@ -290,11 +290,11 @@ class MemoryWorld:
         sync = self._sync(state, Limits(max_pages), full_resync=full_resync)
         for number, batch in enumerate(sync.batches(table_is_known=self.table.exists)):
             if number == crash_at:
-                raise Crash
+                raise CrashError
             if batch is not None:
                 staged.append(batch)
         if crash_at is not None:
-            raise Crash
+            raise CrashError
         self.table.merge(staged * (1 + is_staged_twice), sync.ignore_live_rows_before)
         self.state = state
         return sync.context.counts
@@ -398,7 +398,7 @@ def _run(world: MemoryWorld, dice: random.Random, *, crashes: bool) -> str:
     }
     try:
         counts = world.run(**arguments)
-    except (Crash, ProtimeError) as error:
+    except (CrashError, ProtimeError) as error:
         return f"{arguments} {type(error).__name__} {world.digest()}"
     has_followed = not (counts.resumed or world.full_load_in_progress)
     if has_followed and not world.protime.habits.lags:

@@ -1,4 +1,4 @@
-"""Items are fetched in the background, up to the buffer, in their order, and errors in their place."""
+"""Items are fetched in the background up to the buffer, in order; errors come in their place."""
 
 from __future__ import annotations
 
