@@ -74,7 +74,7 @@ class Settings:
         collections: The tables to load, or `all`.
         sensitive_columns: Columns with personal data to load, like `people.birth_date`.
         external_references: By table, the references to request, like `(people,@badge-number)`.
-        activity_structures: Where activity definitions are: `<GUID of a structure version>/<level>`.
+        activity_structures: Where activity definitions are: `<GUID of a version>/<level>`.
         history: Whether to keep every event, in `<table>__changes`.
     """
 
