@@ -123,5 +123,5 @@ def every_page_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def every_page_is_a_package(every_page_is_a_table: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a run loads each page of a walk before it takes the next one."""
+    """So that a run loads each page of a full load before it takes the next one."""
     monkeypatch.setattr("protime_source.pipeline.load.PACKAGE_BYTES", 1)

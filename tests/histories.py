@@ -50,7 +50,7 @@ _SWITCHES: dict[str, tuple[Any, ...]] = {
     "delta_page_size": (None, 2),
     "empty_last_page": (False, True),
     "empty_middle_page": (False, True),
-    "stale_walk_status": (409, 410),
+    "stale_continuation_status": (409, 410),
     "link_style": ("plain", "encoded", "absolute"),
 }
 _BEHAVIOURS = st.fixed_dictionaries(
@@ -188,7 +188,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(in_parts=st.booleans())
     def cut(self, in_parts: bool) -> None:
-        """Walks are loaded at once, or in several packages, and are read on meanwhile."""
+        """Full loads are one package, or several, and are fetched on meanwhile."""
         self.in_parts = in_parts
         self._note("cut")
 
@@ -293,7 +293,7 @@ class Histories(RuleBasedStateMachine):
         return None
 
     def _check_as_far_as_it_went(self, *, is_resumed: bool) -> None:
-        """What changed since the first part of a resumed walk comes with the next run."""
+        """What changed since the first part of a resumed full load comes with the next run."""
         if self._is_clean() and not is_resumed:
             self._check()
         else:
@@ -307,7 +307,7 @@ class Histories(RuleBasedStateMachine):
             assert _live(rows) == self._wanted(), "the kill left a table that is half changed"
 
     def _is_clean(self) -> bool:
-        """Whether no package is left, and no walk unfinished."""
+        """Whether no package is left, and no full load in progress."""
         pipeline = self.world.pipeline()
         bookmark = read_bookmark(pipeline, "assignments")
         return (
@@ -335,8 +335,8 @@ class Histories(RuleBasedStateMachine):
     def _check_marked(self, marked: dict[int, Row], live: dict[int, Row]) -> None:
         """A marked row keeps its values unless something happened to it lately.
 
-        Lately: since the run before the last, as a row that a walk found vanished may be announced
-        as deleted in the next answer.
+        Lately: since the run before the last, because a row that a full load found vanished may
+        be announced as deleted in the next answer.
         """
         lately = self.touched | self.touched_before
         for id_, row in self.marked.items():
@@ -356,7 +356,7 @@ class Histories(RuleBasedStateMachine):
         self._check_values_were_true(id_, _values(row))
 
     def _check_values_were_true(self, id_: int, values: Row) -> None:
-        """Field by field: a delete that carries fields is laid over the last row held."""
+        """Field by field: a delete that carries fields is laid over the last stored row."""
         versions = self.versions[id_].values()
         for name, value in values.items():
             assert value in [version.get(name) for version in versions], (id_, name)

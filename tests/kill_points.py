@@ -185,14 +185,14 @@ def run_until(name: str, moment: Moment, world: World, *, nth: int = 1, **settin
     return reached
 
 
-def _act(errand: Errand, name: str, moment: Moment, nth: int, told: Connection) -> None:
+def _act(errand: Errand, name: str, moment: Moment, nth: int, parent: Connection) -> None:
     point = {**KILL_POINTS, **CREATION_POINTS}[name]
     module, _, owner = point.owner.rpartition(".")
-    _arm(getattr(importlib.import_module(module), owner), point, moment, nth, told)
+    _arm(getattr(importlib.import_module(module), owner), point, moment, nth, parent)
     errand.run()
 
 
-def _arm(owner: Any, point: KillPoint, moment: Moment, nth: int, told: Connection) -> None:
+def _arm(owner: Any, point: KillPoint, moment: Moment, nth: int, parent: Connection) -> None:
     """Replaces the function by one that counts its calls and dies."""
     function, calls = getattr(owner, point.function), 0
 
@@ -203,17 +203,17 @@ def _arm(owner: Any, point: KillPoint, moment: Moment, nth: int, told: Connectio
         calls += counts
         dies = counts and calls == nth
         if dies and moment == "before":
-            _die(told)
+            _die(parent)
         result = function(*args, **kwargs)
         if dies:
-            _die(told)
+            _die(parent)
         return result
 
     setattr(owner, point.function, deadly)
 
 
-def _die(told: Connection) -> None:
-    told.send(True)
+def _die(parent: Connection) -> None:
+    parent.send(True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

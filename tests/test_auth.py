@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from protime_source.api.transport import Transport
 
 from protime_source import (
     AuthenticationError,
@@ -20,10 +21,9 @@ from protime_source import (
     UnavailableError,
 )
 from protime_source.api import auth as auth_module
-from protime_source.api.transport import Transport
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour, DemoTenant, Fault
-from protime_source.demo.messages import Call
+from protime_source.demo.messages import Request
 from tests.conftest import WorldFactory
 from tests.world import World, claims
 
@@ -189,8 +189,8 @@ class Meanwhile(Fault):
         self._action = action
         return self
 
-    def hits(self, call: Call) -> bool:
-        if hit := super().hits(call):
+    def hits(self, request: Request) -> bool:
+        if hit := super().hits(request):
             self._action()
         return hit
 

@@ -49,21 +49,21 @@ def test_a_closed_gate_lets_nobody_through() -> None:
 def test_collections_wait_for_their_answers_together(world: World) -> None:
     """The tenant counts the requests that it has at the same time."""
     inside, most, lock = 0, 0, Lock()
-    answer = world.tenant.answer
+    respond = world.tenant.respond
 
-    def counted(call: Any) -> Any:
+    def counted(request: Any) -> Any:
         nonlocal inside, most
         with lock:
-            inside += call.is_api
+            inside += request.is_api
             most = max(most, inside)
         time.sleep(0.5)
         try:
-            return answer(call)
+            return respond(request)
         finally:
             with lock:
-                inside -= call.is_api
+                inside -= request.is_api
 
-    world.tenant.answer = counted  # type: ignore[method-assign]
+    world.tenant.respond = counted  # type: ignore[method-assign]
     world.run(collections=SEVERAL)
     assert most == IN_FLIGHT
     world.check_tables(*SEVERAL)

@@ -28,7 +28,9 @@ CASES: dict[str, tuple[Any, str, str, Any]] = {
 """By name of the field: what Protime sends, and the column, its type and value that come of it."""
 
 
-by_delta_and_by_walk = pytest.mark.parametrize("walks", [False, True], ids=["delta", "walk"])
+by_delta_and_by_full_load = pytest.mark.parametrize(
+    "is_full_load", [False, True], ids=["delta", "full load"]
+)
 
 
 def _types(world: World) -> dict[str, str]:
@@ -58,14 +60,14 @@ def _is_ours(record: LogRecord) -> bool:
     return record.name.startswith("protime_source")
 
 
-@by_delta_and_by_walk
+@by_delta_and_by_full_load
 def test_a_new_field_becomes_a_column(
-    world: World, walks: bool, caplog: pytest.LogCaptureFixture
+    world: World, is_full_load: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.run()
     ids = _write(world, **{name: value for name, (value, *_) in CASES.items()})
     caplog.clear()
-    world.run(full_resync=walks)
+    world.run(full_resync=is_full_load)
     world.check()
     types, told = _types(world), [r.getMessage() for r in caplog.records if _is_ours(r)]
     for _, column, kind, wanted in CASES.values():
@@ -106,13 +108,13 @@ OTHERS: dict[str, tuple[Any, Any, str, Any]] = {
 """By name of the field: what came first, what then, and the column and its value."""
 
 
-@by_delta_and_by_walk
-def test_a_value_of_another_type_goes_to_a_column_beside(world: World, walks: bool) -> None:
+@by_delta_and_by_full_load
+def test_a_value_of_another_type_goes_to_a_column_beside(world: World, is_full_load: bool) -> None:
     world.run()
     _write(world, **{name: first for name, (first, *_) in OTHERS.items()})
     world.run()
     ids = _write(world, 2, **{name: second for name, (_, second, *_) in OTHERS.items()})
-    world.run(full_resync=walks)
+    world.run(full_resync=is_full_load)
     world.check()
     for name, (_, _, variant, wanted) in OTHERS.items():
         assert _column(world, variant) == dict.fromkeys(ids, wanted)
@@ -191,22 +193,24 @@ HOSTILE = (
 
 @every_engine
 def test_a_name_that_looks_like_sql_is_a_name(make_world: WorldFactory) -> None:
-    """In a walk, which creates the table, in a delta, which adds columns, and when read back."""
-    walked = {name: f"{number} walked" for number, name in enumerate(HOSTILE)}
+    """In a full load, which creates the table; in a delta, which adds columns; when read back."""
+    loaded_fully = {name: f"{number} loaded_fully" for number, name in enumerate(HOSTILE)}
     followed = {f"{name} too": f"{number} followed" for number, name in enumerate(HOSTILE)}
-    world = make_world(rows=3, behaviour=Behaviour(extra_fields=walked))
+    world = make_world(rows=3, behaviour=Behaviour(extra_fields=loaded_fully))
     world.run()
     for row in world.rows().values():
-        assert set(walked.values()) <= set(row.values())
-    world.tenant.behaviour = Behaviour(extra_fields={**walked, **followed})
+        assert set(loaded_fully.values()) <= set(row.values())
+    world.tenant.behaviour = Behaviour(extra_fields={**loaded_fully, **followed})
     gone = world.tenant.create({"person": {"id": 7}, "from": date.today().isoformat()})
     world.run()
     row = world.rows()[gone]
-    assert {*walked.values(), *followed.values()} <= set(row.values())
+    assert {*loaded_fully.values(), *followed.values()} <= set(row.values())
     world.tenant.delete(gone)
     world.run()
     after = world.rows()[gone]
     assert after["is_deleted"]
-    texts = [name for name, value in row.items() if str(value).endswith(("walked", "followed"))]
+    texts = [
+        name for name, value in row.items() if str(value).endswith(("loaded_fully", "followed"))
+    ]
     assert {name: after[name] for name in texts} == {name: row[name] for name in texts}
     world.check()

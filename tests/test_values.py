@@ -55,7 +55,7 @@ def _comments(world: World) -> dict[int, str | None]:
     return {id_: row["comments"] for id_, row in world.rows().items()}
 
 
-def test_text_survives_a_walk_and_a_delta(world: World) -> None:
+def test_text_survives_a_full_load_and_a_delta(world: World) -> None:
     world.tenant._store.records.clear()
     for number, text in enumerate(TEXTS):
         _put(world, 100 + number, comments=text)
@@ -79,7 +79,7 @@ def test_text_survives_a_walk_and_a_delta(world: World) -> None:
 
 
 def test_numbers_dates_and_levels_survive(world: World) -> None:
-    """In a walk, in a delta, and when a deletion reads them back."""
+    """In a full load, in a delta, and when a deletion reads them back."""
     world.tenant._store.records.clear()
     records: list[dict[str, Any]] = [
         {"startTimeInMinutes": n, "endTimeInMinutes": n, "breakDurationInMinutes": n}
@@ -106,12 +106,12 @@ def test_numbers_dates_and_levels_survive(world: World) -> None:
     assert _unmarked(world.rows()) == _unmarked(before)
 
 
-MARKS = ("change_version", "is_deleted", "deleted_at", "delete_reason", "synced_at")
+SYNC_COLUMNS = ("change_version", "is_deleted", "deleted_at", "delete_reason", "synced_at")
 
 
 def _unmarked(rows: dict[int, Row]) -> dict[int, Row]:
     return {
-        id_: {name: value for name, value in row.items() if name not in MARKS}
+        id_: {name: value for name, value in row.items() if name not in SYNC_COLUMNS}
         for id_, row in rows.items()
     }
 

@@ -17,7 +17,7 @@ from protime_source import protime
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.catalogue.model import Collection
 from protime_source.demo import DemoServer, DemoTenant, Fault
-from protime_source.demo.messages import Call
+from protime_source.demo.messages import Request
 from protime_source.pipeline.load import read_bookmark
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
@@ -33,8 +33,8 @@ class Moment(Fault):
     kind: Any = "status"
     action: Callable[[], object] = bool
 
-    def hits(self, call: Call) -> bool:
-        if super().hits(call):
+    def hits(self, request: Request) -> bool:
+        if super().hits(request):
             self.action()
         return False
 

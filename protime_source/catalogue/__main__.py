@@ -1,33 +1,141 @@
-"""Prints the table of all collections that README.md has: `python -m protime_source.catalogue`."""
+"""Documentation of the catalogue, as Markdown.
+
+`python -m protime_source.catalogue` prints all collections and all sensitive columns;
+`python -m protime_source.catalogue docs` rewrites what is generated in the pages of that folder.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from protime_source.catalogue import COLLECTIONS
-from protime_source.catalogue.model import Collection
+from protime_source.catalogue.model import ArrayView, Collection, Column
 
-_HEAD = ("collection", "table", "key", "scope", "how", "filter", "sensitive columns")
-
-
-def markdown() -> str:
-    """All collections as a Markdown table, a line each."""
-    lines = [_HEAD, ("---",) * len(_HEAD), *map(_cells, COLLECTIONS.values())]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+NOT_NULL = ("id", "change_version")
+"""Columns that every row has."""
 
 
-def _cells(collection: Collection) -> tuple[str, ...]:
-    scopes = " or ".join(f"`{_short(scope)}`" for scope in collection.read_scopes)
-    sensitive = ", ".join(f"`{column.name}`" for column in collection.columns if column.sensitive)
-    how = "delta" if collection.has_delta else "walk"
-    window = f"`{collection.date_column}`" if collection.date_column else ""
-    branches = "structure and level" if collection.needs_structure else window
-    return (collection.name, f"`{collection.table}`", "`id`", scopes, how, branches, sensitive)
+def collections_table() -> str:
+    """Returns all collections as a Markdown table, one line each."""
+    return _table(
+        ("collection", "table", "scope", "loaded by", "date filter"),
+        (
+            (
+                each.name,
+                f"[`{each.table}`](data-model.md#{each.table})",
+                " or ".join(f"`{_short(scope)}`" for scope in each.read_scopes),
+                "delta" if each.has_delta else "snapshot",
+                f"`{each.date_column}`" if each.date_column else "",
+            )
+            for each in COLLECTIONS.values()
+        ),
+    )
+
+
+def sensitive_columns_table() -> str:
+    """Returns the sensitive columns of each collection that has some as a Markdown table."""
+    sensitive = {
+        each.table: [f"`{each.table}.{c.name}`" for c in each.columns if c.sensitive]
+        for each in COLLECTIONS.values()
+    }
+    return _table(
+        ("table", "sensitive columns"),
+        ((f"`{table}`", ", ".join(names)) for table, names in sensitive.items() if names),
+    )
+
+
+def data_model() -> str:
+    """Returns a Markdown section for each collection: its columns, and those of its views."""
+    return "\n".join(map(_section, COLLECTIONS.values()))
+
+
+def _section(collection: Collection) -> str:
+    lines = [
+        f"### {collection.table}",
+        "",
+        f"Protime's [{collection.name}]({collection.documentation}).",
+        "",
+        _table(
+            ("column", "type", "meaning", "refers to"),
+            (_column_cells(column, collection) for column in collection.columns),
+        ),
+    ]
+    lines += [_view_section(collection, view) for view in collection.views]
+    return "\n".join(lines)
+
+
+def _column_cells(column: Column, collection: Collection) -> tuple[str, ...]:
+    is_required = column.name in NOT_NULL
+    sensitive = " *Sensitive.*" if column.sensitive else ""
+    return (
+        f"`{column.name}`",
+        f"{column.type}, not null" if is_required else column.type,
+        f"{column.description}{sensitive}",
+        _reference(column.refers),
+    )
+
+
+def _view_section(collection: Collection, view: ArrayView) -> str:
+    key = next(column.type for column in collection.columns if column.name == "id")
+    rows = [
+        (f"`{view.key}`", key, _reference(collection.name)),
+        *((f"`{name}`", kind, _reference(_named_after(name))) for name, _, kind in view.columns),
+    ]
+    intro = f"The view `{collection.view_name(view)}` has one row per entry of `{view.column}`:"
+    return f"{intro}\n\n{_table(('column', 'type', 'refers to'), rows)}"
+
+
+def _named_after(column_name: str) -> str:
+    """Returns the collection that a view's column is named after, like `activity_definition_id`."""
+    table_name = column_name.removesuffix("_id") + "s"
+    return COLLECTIONS[table_name].name if table_name in COLLECTIONS else ""
+
+
+def _reference(name: str) -> str:
+    """Returns the key that a column refers to; Protime has collections that are not loaded."""
+    table = name.replace("-", "_")
+    return f"[`{table}.id`](#{table})" if table in COLLECTIONS else name
 
 
 def _short(scope: str) -> str:
     return scope.removeprefix("connector-protimeapi-")
 
 
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    titles = tuple(head)
+    lines = [titles, ("---",) * len(titles), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "collections": collections_table,
+    "sensitive columns": sensitive_columns_table,
+    "data model": data_model,
+}
+"""The generated parts by the name in the comments that enclose them in a page."""
+
+
+def with_generated_parts(page: str) -> str:
+    """Returns a page with each generated part as the catalogue has it now."""
+    for name, generate in GENERATED.items():
+        begin, end = f"<!-- begin generated: {name} -->\n", f"<!-- end generated: {name} -->"
+        before, found, rest = page.partition(begin)
+        if found:
+            page = f"{before}{begin}\n{generate()}\n{end}{rest.partition(end)[2]}"
+    return page
+
+
+def main(arguments: list[str]) -> None:
+    """Prints collections and sensitive columns, or rewrites the pages of a folder."""
+    if not arguments:
+        sys.stdout.write(f"{collections_table()}\n{sensitive_columns_table()}")
+        return
+    for path in sorted(Path(arguments[0]).glob("*.md")):
+        page = path.read_text(encoding="utf-8")
+        path.write_text(with_generated_parts(page), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    sys.stdout.write(markdown())
+    main(sys.argv[1:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 import signal
 from dataclasses import dataclass
 
@@ -17,60 +16,23 @@ from dlt.common.exceptions import SignalReceivedException
 
 from protime_source.api.redaction import redact
 from protime_source.errors import ProtimeError, SettingsError, WarehouseError, causes, first_line
+from protime_source.warehouse.dialect import FULL_DISK_ADVICE, advice_on
 
 STOPPED = 128
 """The exit code of a run stopped by a signal is this and the signal's number, as in shells."""
 
 
-_FULL_DISK = "No space is left on the disk. Make room, then run again."
 _DRIVERS = ("psycopg2", "adbc_driver", "google.")
-_SYMPTOMS: tuple[tuple[str, str], ...] = (
-    (r"No space left on device|could not write all bytes|disk is full", _FULL_DISK),
-    (
-        r"Could not set lock on file",
-        "The DuckDB file is open in another program, often a notebook. Close it there, then run"
-        " again.",
-    ),
-    (
-        r"Cannot open file|read-only mode|Is a directory",
-        "The DuckDB file cannot be opened for writing. Check its path and its permissions.",
-    ),
-    (
-        r"permission denied for (?:database|schema)",
-        "Postgres does not let this user create what it loads into. Let an administrator say GRANT"
-        " CREATE ON DATABASE <database> TO <user>, and the same on schemas that are there.",
-    ),
-    (
-        r"in a read-only transaction",
-        "Postgres lets this run read only. Give the user the right to write, and name the primary"
-        " server in DESTINATION__POSTGRES__CREDENTIALS.",
-    ),
-    (
-        r"because other objects depend on it",
-        "Postgres drops no table that a view of somebody's is built on. Drop the view, run again,"
-        " and create it anew.",
-    ),
-    (
-        r"not a valid DuckDB database file",
-        "The file is not DuckDB's, or it is broken. Check DESTINATION__DUCKDB__CREDENTIALS. If that"
-        " is right, move it away and run again: everything is loaded anew, except what was deleted"
-        " in Protime before.",
-    ),
-    (
-        r"Ambiguous reference to catalog or schema",
-        "DuckDB cannot hold a dataset in a file of the same name. Name another file in"
-        " DESTINATION__DUCKDB__CREDENTIALS.",
-    ),
-)
+"""Modules of the destinations' drivers begin with these."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A failure, told.
+    """A failure in words.
 
     Attributes:
-        message: What is wrong and what to do, on one line.
-        exit_code: What the command line answers with; README.md lists them.
+        message: What happened and what to do, on one line.
+        exit_code: The command line's exit code; README.md lists them.
     """
 
     message: str
@@ -78,7 +40,7 @@ class Failure:
 
 
 def explain(error: BaseException) -> Failure:
-    """Finds the cause below dlt's wrappings and says it in one line, without secrets.
+    """Returns the cause that dlt's exceptions wrap, in one line and without secrets.
 
     Args:
         error: What a run raised.
@@ -89,13 +51,13 @@ def explain(error: BaseException) -> Failure:
             return failure
     reason = redact(" ".join(first_line(chain[-1]).split())).rstrip(".")
     if any(_is_of_destination(cause) for cause in chain):
-        text = f"The destination did not do its part: {reason}. Check its address, credentials and"
-        return Failure(f"{text} permissions.", WarehouseError.exit_code)
+        text = f"Loading into the destination failed: {reason}. Check its address, credentials"
+        return Failure(f"{text} and permissions.", WarehouseError.exit_code)
     return Failure(f"{type(chain[-1]).__name__}: {reason}.", 1)
 
 
 def _is_of_destination(cause: BaseException) -> bool:
-    """Whether a driver of a destination raised it, or dlt in its name."""
+    """Whether a destination's driver raised it, or dlt on its behalf."""
     module = type(cause).__module__
     return isinstance(cause, DestinationException) or module.startswith(_DRIVERS)
 
@@ -112,7 +74,7 @@ def _known(cause: BaseException) -> Failure | None:
             return Failure(_unreadable(cause), SettingsError.exit_code)
         case UnknownDestinationModule(ref=name):
             text = (
-                f"The setting destination_type is {name!r}, which names no destination of dlt's."
+                f"The setting destination_type is {name!r}, which is no destination of dlt."
                 " Nothing was changed. Set it to duckdb, postgres or bigquery."
             )
             return Failure(text, SettingsError.exit_code)
@@ -126,32 +88,20 @@ def _known(cause: BaseException) -> Failure | None:
         case ConfigFieldMissingException():
             return Failure(_missing_destination(cause), SettingsError.exit_code)
         case OSError(errno=errno.ENOSPC):
-            return Failure(_FULL_DISK, WarehouseError.exit_code)
+            return Failure(FULL_DISK_ADVICE, WarehouseError.exit_code)
         case OSError(errno=errno.EROFS | errno.EACCES | errno.EPERM, filename=str(path)):
             text = (
-                f"{path} cannot be written. dlt keeps what it is about to load in a folder of its"
-                " own: give this user the right to write there, or name another in DLT_DATA_DIR."
+                f"{path} cannot be written, so this run stopped. dlt keeps what it is about to"
+                " load in a folder of its own: give this user the right to write there, or name"
+                " another folder in DLT_DATA_DIR."
             )
             return Failure(text, WarehouseError.exit_code)
-    for symptom, message in _SYMPTOMS:
-        if re.search(symptom, str(cause)):
-            return Failure(message + _named_in(str(cause)), WarehouseError.exit_code)
-    return None
-
-
-def _named_in(text: str) -> str:
-    """What is in the way, if the engine names it; a file that is being made by its later name.
-
-    A file with a line is Python's, out of a stack trace.
-    """
-    if view := re.search(r"(\w+ \S+) depends on", text):
-        return f" It is {view[1]}."
-    named = re.search(r'"(/[^"]*/)(?:\.([^"/]+)\.[^."/]+|([^."/][^"/]*))"(?!, line)', text)
-    return f" It is {named[1]}{named[2] or named[3]}." if named else ""
+    advice = advice_on(str(cause))
+    return None if advice is None else Failure(advice, WarehouseError.exit_code)
 
 
 def _unreadable(error: TomlProviderReadException) -> str:
-    """What the parser found, without the places that dlt looked at in vain."""
+    """What the parser found, without the list of places where dlt looked."""
     found = str(error).strip().splitlines()[-1].strip()
     name = error.file_name
     return f"{name} under .dlt/ cannot be read: {found}. Nothing was changed. Text needs quotes."
@@ -159,7 +109,7 @@ def _unreadable(error: TomlProviderReadException) -> str:
 
 def _missing_destination(error: ConfigFieldMissingException) -> str:
     return (
-        f"The destination's configuration lacks {', '.join(error.fields)}. Nothing was changed. Put"
-        " it into .dlt/secrets.toml under [destination.<type>], or into the environment, like"
+        f"The destination's configuration lacks {', '.join(error.fields)}. Nothing was changed. Add"
+        " it to .dlt/secrets.toml under [destination.<type>], or to the environment, like"
         " DESTINATION__POSTGRES__CREDENTIALS or DESTINATION__BIGQUERY__CREDENTIALS."
     )

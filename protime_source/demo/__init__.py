@@ -1,6 +1,6 @@
-"""A small Protime to try everything with: a tenant in memory, over real HTTP on loopback.
+"""A demo Protime tenant: in memory, served over HTTP on loopback.
 
-It does what the documentation says; where that says nothing, `Behaviour` has a switch.
+The tenant follows the documentation; `Behaviour` has a switch for each case that it leaves open.
 
     tenant = DemoTenant(rows=5000)
     with DemoServer(tenant) as server:
@@ -12,10 +12,10 @@ It does what the documentation says; where that says nothing, `Behaviour` has a 
 In a terminal: `python -m protime_source.demo`.
 """
 
-from protime_source.demo.behaviour import Behaviour, Fault
-from protime_source.demo.clock import Clock
+from protime_source.demo.behaviour import Behaviour, Clock
 from protime_source.demo.data import assignments
-from protime_source.demo.messages import Request
+from protime_source.demo.faults import Fault
+from protime_source.demo.messages import RecordedRequest
 from protime_source.demo.server import DemoServer
 from protime_source.demo.tenant import DemoTenant
 
@@ -25,6 +25,6 @@ __all__ = [
     "DemoServer",
     "DemoTenant",
     "Fault",
-    "Request",
+    "RecordedRequest",
     "assignments",
 ]

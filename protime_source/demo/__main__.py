@@ -12,7 +12,7 @@ from protime_source.demo import DemoServer, DemoTenant
 
 
 def main() -> None:
-    """Serve, print where, and let the data change now and then."""
+    """Serve a tenant, print the settings that point to it, and change its data at intervals."""
     options = _options()
     try:
         _serve(options)
@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    # A shell lets what it starts in the background ignore it.
+    # A shell starts background processes with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         tenant = DemoTenant(rows=options.rows, seed=options.seed)
@@ -31,20 +31,20 @@ def _serve(options: argparse.Namespace) -> None:
             structures = ",".join(tenant.structures)
             print(f"export SOURCES__PROTIME__ACTIVITY_STRUCTURES={structures}", flush=True)
             print("# A tenant is running here until Ctrl-C.", flush=True)
-            _live(tenant, options.churn_every, max(1, options.rows // 200))
+            _change_data(tenant, options.churn_every, max(1, options.rows // 200))
 
 
-def _live(tenant: DemoTenant, seconds: float, changes: int) -> None:
-    """Make some changes every so many seconds, for ever; none when seconds is 0."""
+def _change_data(tenant: DemoTenant, seconds: float, changes: int) -> None:
+    """Make some changes at each interval of so many seconds, for ever; none when it is 0."""
     while True:
-        _rest(seconds or 3600)
+        _sleep(seconds or 3600)
         tenant.churn(changes if seconds else 0)
 
 
-def _rest(seconds: float) -> None:
-    """Sleeps in small parts: a Ctrl-C that comes just before a sleep is only seen after it."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
+def _sleep(seconds: float) -> None:
+    """Sleep in short steps, because a Ctrl-C just before a sleep takes effect only after it."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
         time.sleep(min(left, 0.5))
 
 

@@ -1,4 +1,4 @@
-"""Access tokens (page `reference/authentication/`)."""
+"""Access tokens of the demo tenant (page `reference/authentication/`)."""
 
 from __future__ import annotations
 
@@ -10,46 +10,45 @@ from secrets import compare_digest, token_bytes, token_hex
 from typing import Any
 from urllib.parse import parse_qsl
 
-from protime_source.demo.behaviour import Behaviour
-from protime_source.demo.clock import Clock
-from protime_source.demo.messages import Answer, ApiError, Call, json_answer
+from protime_source.demo.behaviour import Behaviour, Clock
+from protime_source.demo.messages import HttpError, Request, Response, json_response
 
 
 class Access:
-    """The token endpoint, and the check of the tokens it gave."""
+    """Issues access tokens and checks them."""
 
     def __init__(self, client_id: str, client_secret: str, clock: Clock) -> None:
         self._client_id, self._client_secret, self._clock = client_id, client_secret, clock
         self._issued: dict[str, tuple[datetime, frozenset[str]]] = {}
 
-    def issue(self, call: Call, how: Behaviour) -> Answer:
-        """Answer a request for a token: client credentials, as a form."""
-        form = dict(parse_qsl(call.body.decode("utf-8", "replace")))
+    def issue(self, request: Request, behaviour: Behaviour) -> Response:
+        """Issue a token for client credentials, sent as a form."""
+        form = dict(parse_qsl(request.body.decode("utf-8", "replace")))
         if not self._is_client(form):
-            return json_answer(400, {"error": "invalid_client"})
+            return json_response(400, {"error": "invalid_client"})
         if form.get("grant_type") != "client_credentials":
-            return json_answer(400, {"error": "unsupported_grant_type"})
-        asked = form.get("scope", "").split() or list(how.granted_scopes)
-        granted = [scope for scope in asked if scope in how.granted_scopes]
-        if how.unknown_scope == "refuse" and granted != asked:
-            return json_answer(400, {"error": "invalid_scope"})
-        return json_answer(200, self._token(granted, how.token_lifetime))
+            return json_response(400, {"error": "unsupported_grant_type"})
+        requested = form.get("scope", "").split() or list(behaviour.granted_scopes)
+        granted = [scope for scope in requested if scope in behaviour.granted_scopes]
+        if behaviour.unknown_scope == "refuse" and granted != requested:
+            return json_response(400, {"error": "invalid_scope"})
+        return json_response(200, self._token(granted, behaviour.token_lifetime))
 
-    def check(self, call: Call, wanted: Sequence[str], how: Behaviour) -> None:
-        """Let a call through that has a living token with one of some scopes.
+    def check(self, request: Request, required: Sequence[str], behaviour: Behaviour) -> None:
+        """Check that the request has a valid token with one of the required scopes.
 
         Raises:
-            ApiError: 401 without such a token, `missing_scope_status` when it lacks the scopes.
+            HttpError: 401 without a valid token, `missing_scope_status` when it lacks the scopes.
         """
-        kind, _, token = call.headers.get("Authorization", "").partition(" ")
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
         expiry, scopes = self._issued.get(token, (self._clock.now(), frozenset[str]()))
         if kind != "Bearer" or expiry <= self._clock.now():
-            raise ApiError(401, "The access token is missing, unknown or expired.")
-        if scopes.isdisjoint(wanted):
-            raise ApiError(how.missing_scope_status, f"The scope {wanted[0]} is missing.")
+            raise HttpError(401, "The access token is missing, unknown or expired.")
+        if scopes.isdisjoint(required):
+            raise HttpError(behaviour.missing_scope_status, f"The scope {required[0]} is missing.")
 
     def revoke(self) -> None:
-        """Kill every token given so far."""
+        """Invalidate every token issued so far."""
         self._issued.clear()
 
     def _is_client(self, form: dict[str, str]) -> bool:
@@ -72,7 +71,7 @@ class Access:
 
 
 def _jwt(claims: dict[str, Any]) -> str:
-    """A token of the usual shape; the signature is random, the tenant knows its tokens."""
+    """A JWT with a random signature, since the tenant remembers the tokens it issued."""
     header = {"alg": "RS256", "typ": "at+jwt"}
     parts = [json.dumps(part).encode() for part in (header, {**claims, "jti": token_hex(16)})]
     return ".".join(

@@ -1,61 +1,65 @@
-"""What the protocol needs to know of a collection."""
+"""The collections of the demo tenant: scopes, dates, checks of writes, external references."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 from protime_source.demo.data import LEVELS, STRUCTURE
 from protime_source.demo.filters import Selection
+from protime_source.demo.messages import HttpError
 from protime_source.demo.store import Match, Record
 
 Fields = Mapping[str, Any]
-Span = tuple[str, str]
-_FAR = "9999-12-31"
+Dates = tuple[str, str]
+_LAST_DATE = "9999-12-31"
 
 
 def _person(record: Record) -> int:
-    """The person, or 0."""
+    """The id of the person of a record, or 0."""
     id_: int = record.get("person", {}).get("id", 0)
     return id_
 
 
-def _day(record: Record) -> Span:
-    """A record of one day."""
+def _date(record: Record) -> Dates:
+    """The first and last date of a record of one day."""
     return record["date"], record["date"]
 
 
 def _no_problems(_: Fields) -> list[tuple[str, str]]:
-    """Nothing is wrong with any write."""
+    """No problems: every write is accepted."""
     return []
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection.
+    """A collection of the demo tenant.
 
     Attributes:
-        name: As in paths and scopes, kebab-case.
-        span: First and last date of a record, `YYYY-MM-DD`; None where there is no date filter.
-        person: The person a record belongs to.
-        problems: What is wrong with the fields of a write, as (field, message).
+        name: Name in paths and scopes, kebab-case.
+        dates: Returns the first and last date of a record, `YYYY-MM-DD`; None when the collection
+            has no date filter.
+        person: Returns the id of the person of a record, or 0.
+        problems: Returns what is wrong with the fields of a write, as (field, message).
         initial: The read-only fields of a new record, besides `id` and `changeVersion`.
-        has_delta: Whether it offers a delta.
-        opened_by: The collections of whose scopes one opens it, if not its own.
+        has_delta: Whether the collection offers a delta.
+        scope_names: The collections whose scopes give access; empty for the collection's own.
     """
 
     name: str
-    span: Callable[[Record], Span] | None = _day
+    dates: Callable[[Record], Dates] | None = _date
     person: Callable[[Record], int] = _person
     problems: Callable[[Fields], list[tuple[str, str]]] = _no_problems
     initial: Fields = field(default_factory=dict)
     has_delta: bool = True
-    opened_by: tuple[str, ...] = ()
+    scope_names: tuple[str, ...] = ()
 
     def scopes(self, access: Literal["read", "write"]) -> tuple[str, ...]:
-        """The OAuth2 scopes of which one opens it (page `concepts/oauth2-scope-model/`)."""
-        names = self.opened_by or (self.name,)
+        """The OAuth2 scopes of which one is needed (page `concepts/oauth2-scope-model/`)."""
+        names = self.scope_names or (self.name,)
         return tuple(f"connector-protimeapi-{name}.{access}" for name in names)
 
     def writable(self, body: Fields) -> dict[str, Any]:
@@ -66,16 +70,16 @@ class Collection:
         }
 
     def match(self, selection: Selection, window: Literal["from", "overlap"]) -> Match:
-        """Whether a record is selected, by its first date or by any overlap."""
-        start, end, people = selection.start, selection.end or _FAR, selection.people
-        overlap, span, person = window == "overlap", self.span, self.person
-        if span is None:
+        """A test whether a record is selected, by its first date or by any overlap."""
+        start, end, people = selection.start, selection.end or _LAST_DATE, selection.people
+        overlap, dates, person = window == "overlap", self.dates, self.person
+        if dates is None:
             return lambda record: not people or person(record) in people
 
         def selected(record: Record) -> bool:
-            first, last = span(record)
-            dated = first <= end and (last if overlap else first) >= start
-            return dated and (not people or person(record) in people)
+            first, last = dates(record)
+            in_range = first <= end and (last if overlap else first) >= start
+            return in_range and (not people or person(record) in people)
 
         return selected
 
@@ -90,15 +94,15 @@ _DATED = (
 )
 _CATALOGS = "departments employers jobs job-categories sectors work-locations"
 _HISTORIES = "department employer job job-category sector work-location"
-_SCOPES = {"paid-presences": ("calculated-totals",)}
-_HISTORY_SCOPES = ("people-historical-data", "people")
+_SCOPE_NAMES = {"paid-presences": ("calculated-totals",)}
+_HISTORY_SCOPE_NAMES = ("people-historical-data", "people")
 
 OTHERS = (
-    *(Collection(name, opened_by=_SCOPES.get(name, ())) for name in _DATED.split()),
+    *(Collection(name, scope_names=_SCOPE_NAMES.get(name, ())) for name in _DATED.split()),
     *(Collection(name, None) for name in _UNDATED.split()),
     *(Collection(name, None, has_delta=False) for name in _CATALOGS.split()),
     *(
-        Collection(f"{name}-histories", None, has_delta=False, opened_by=_HISTORY_SCOPES)
+        Collection(f"{name}-histories", None, has_delta=False, scope_names=_HISTORY_SCOPE_NAMES)
         for name in _HISTORIES.split()
     ),
     *(
@@ -106,9 +110,160 @@ OTHERS = (
             f"activity-structure-versions/{STRUCTURE}/levels/{level}/activity-definitions",
             None,
             has_delta=False,
-            opened_by=("activity-definitions",),
+            scope_names=("activity-definitions",),
         )
         for level in LEVELS
     ),
 )
-"""All but the assignments."""
+"""All collections except the assignments."""
+
+
+# Assignments (pages `reference/collections/assignments/`).
+
+_EARLIEST_MINUTE, _LATEST_MINUTE = -1440, 2880
+
+
+def _assignment_dates(record: Record) -> Dates:
+    first: str = record["from"]
+    return first, record.get("until") or first
+
+
+def _assignment_person(record: Record) -> int:
+    id_: int = record["person"]["id"]
+    return id_
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_date(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
+
+
+def _is_time(value: Any) -> bool:
+    return _is_integer(value) and _EARLIEST_MINUTE <= value <= _LATEST_MINUTE
+
+
+def _is_break(value: Any) -> bool:
+    return _is_integer(value) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_person(value: Any) -> bool:
+    return isinstance(value, dict) and _is_integer(value.get("id"))
+
+
+def _is_levels(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_level, value))
+
+
+def _is_level(value: Any) -> bool:
+    if not isinstance(value, dict) or not _is_integer(value.get("level")):
+        return False
+    definition = value.get("activityDefinition")
+    return isinstance(definition, dict) and _is_text(definition.get("id"))
+
+
+_TIME = f"must be a whole number of minutes from {_EARLIEST_MINUTE} to {_LATEST_MINUTE}"
+_DATE = "must be a date of the form YYYY-MM-DD"
+_REQUIRED = ("person", "from")
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "person": (_is_person, "must have an integer id"),
+    "from": (_is_date, _DATE),
+    "until": (_is_date, _DATE),
+    "startTimeInMinutes": (_is_time, _TIME),
+    "endTimeInMinutes": (_is_time, _TIME),
+    "breakDurationInMinutes": (_is_break, "must be a whole number of minutes"),
+    "comments": (_is_text, "must be text"),
+    "activityLevels": (_is_levels, "must be a list of level and activityDefinition.id"),
+}
+
+
+def _assignment_problems(fields: Fields) -> list[tuple[str, str]]:
+    found = [(name, "is required") for name in _REQUIRED if fields.get(name) is None]
+    found += _broken_rules(fields)
+    if not found and _assignment_dates(dict(fields))[1] < fields["from"]:
+        found.append(("until", "must not be before from"))
+    return found
+
+
+def _broken_rules(fields: Fields) -> Iterator[tuple[str, str]]:
+    for name, (is_valid, message) in _RULES.items():
+        value = fields.get(name)
+        if value is not None and not is_valid(value):
+            yield name, message
+
+
+ASSIGNMENTS = Collection(
+    name="assignments",
+    dates=_assignment_dates,
+    person=_assignment_person,
+    problems=_assignment_problems,
+    initial={"isRejected": False},
+)
+
+
+# External references (page `reference/external-references/`).
+
+_COLLECTION_OF_FIELD = {
+    "person": "people",
+    "terminal": "terminals",
+    "reason": "absence-definitions",
+    "absenceDefinition": "absence-definitions",
+    "resultingAbsenceDefinition": "absence-definitions",
+    "requestedAbsenceDefinition": "absence-definitions",
+    "shiftDefinition": "shift-definitions",
+    "counterDefinition": "counter-definitions",
+    "absenceGroup": "absence-groups",
+    "parentContract": "contracts",
+    "activityDefinition": "activity-definitions",
+}
+_REFERENCE = r"\(([a-z-]+),(@?[\w-]+)\)"
+
+
+def parse_references(text: str) -> str:
+    """The requested external references, checked (page `reference/external-references/`).
+
+    Raises:
+        HttpError: 400 when the references are malformed.
+    """
+    if text and not re.fullmatch(f"(?:{_REFERENCE})+", text):
+        raise HttpError(400, "The external references are malformed.")
+    return text
+
+
+def add_references(record: Record, requested: str, collection: str) -> Record:
+    """A record with the requested references, in itself and in each object that it refers to."""
+    for owner, reference in re.findall(_REFERENCE, requested):
+        record = {
+            name: _with_reference(name, value, owner, reference) for name, value in record.items()
+        }
+        if owner == collection:
+            record = _referenced(record, reference)
+    return record
+
+
+def _with_reference(name: str, value: Any, owner: str, reference: str) -> Any:
+    if isinstance(value, list):
+        return [
+            {key: _with_reference(key, inner, owner, reference) for key, inner in each.items()}
+            if isinstance(each, dict)
+            else each
+            for each in value
+        ]
+    if _COLLECTION_OF_FIELD.get(name) == owner and isinstance(value, dict):
+        return _referenced(value, reference)
+    return value
+
+
+def _referenced(owner: Record, reference: str) -> Record:
+    known = owner.get("externalReferences", {})
+    value = f"{reference.lstrip('@')}-{owner['id']}"
+    return {**owner, "externalReferences": {**known, reference: value}}

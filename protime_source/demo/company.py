@@ -1,6 +1,6 @@
-"""What a customer has besides its assignments, derived from them: people, clockings, totals ...
+"""Generates the other collections of a customer from its assignments: people, clockings, ...
 
-Fields as on the pages `reference/collections/`; ids and names lead from one to another.
+The fields are those of the pages `reference/collections/`; the ids in them refer to each other.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Company:
     """The other collections of a customer.
 
     Args:
-        planning: Who works, and on what.
-        assignments: The assignments at the start, which all else follows.
-        today: There are clockings up to here.
+        planning: The people and the activity definitions.
+        assignments: The initial assignments, from which the other records are derived.
+        today: Records of worked days end before this date.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Company:
         self._assignments = assignments
 
     def rows(self, name: str) -> list[Fields]:
-        """The records of a collection at the start, without changeVersion."""
+        """The initial records of a collection, without changeVersion."""
         makers: dict[str, Callable[[], Iterator[Fields]]] = {
             "people": self._people,
             "contracts": self._contracts,
@@ -85,7 +85,7 @@ class Company:
 
     @cached_property
     def _worked(self) -> list[Fields]:
-        """The assignments that are over and have times, one a day and person."""
+        """The past assignments with times, one for each person and day."""
         found = {
             (each["person"]["id"], each["from"]): dict(each)
             for each in self._assignments
@@ -193,7 +193,7 @@ class Company:
             }
 
     def _totals(self) -> Iterator[Fields]:
-        """What the clockings of the day add up to."""
+        """The totals of each worked day."""
         for each in self._worked:
             present = each["endTimeInMinutes"] - each["startTimeInMinutes"]
             yield {
@@ -244,15 +244,15 @@ class Company:
         field = catalog.split("-")[0] + "".join(part.title() for part in catalog.split("-")[1:])
         plural = catalog.removesuffix("y") + ("ies" if catalog.endswith("y") else "s")
         for id_ in self._planning.people:
-            place = {field: {"id": 1 + id_ % len(_CATALOGS[plural])}}
-            yield {"person": {"id": id_}, "from": "2015-03-01", "until": None, **place}
+            reference = {field: {"id": 1 + id_ % len(_CATALOGS[plural])}}
+            yield {"person": {"id": id_}, "from": "2015-03-01", "until": None, **reference}
 
     def _entry(self, catalog: str, number: int, text: str) -> Fields:
         name = {"default": text, "translations": {"nl-BE": f"{text} (nl)", "en-GB": text}}
-        return {"id": number, "name": name, **_more(catalog, number, text, name)}
+        return {"id": number, "name": name, **_extra_fields(catalog, number, text, name)}
 
     def _definitions(self, level: int) -> list[Fields]:
-        """The activity definitions of a level, by GUID."""
+        """The activity definitions of a level, in the order of their GUIDs."""
         return [
             {
                 "id": guid,
@@ -282,8 +282,8 @@ def _shift(assignment: Mapping[str, Any]) -> Fields:
     }
 
 
-def _more(catalog: str, number: int, text: str, name: Fields) -> Fields:
-    """The fields that a catalog has beyond its name."""
+def _extra_fields(catalog: str, number: int, text: str, name: Fields) -> Fields:
+    """The fields of a catalog entry besides id and name."""
     code = {"code": text[:3].upper(), "isEnabled": True, "friendlyName": name}
     match catalog:
         case "departments" | "job-categories":
@@ -306,8 +306,8 @@ def _more(catalog: str, number: int, text: str, name: Fields) -> Fields:
     return {}
 
 
-def edited(random: Random, record: Mapping[str, Any]) -> Fields:
-    """The fields of a record of any collection after somebody has changed one of them."""
+def edit(random: Random, record: Mapping[str, Any]) -> Fields:
+    """The fields of a record of any collection after a random edit."""
     fields = {k: v for k, v in record.items() if k not in ("id", "changeVersion")}
     numbers = [k for k, value in fields.items() if type(value) is int and k != "level"]
     if numbers:

@@ -1,4 +1,4 @@
-"""Assignments as a real customer has them, of any size, from a seed."""
+"""Generates realistic assignments, of any number, from a seed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Shift = tuple[int, int, int]
 """Start and end in minutes since midnight, break in minutes."""
 
 STRUCTURE = "7c1f2f0e-3b0a-4d55-9f43-0c5a6f7b8d90"
-"""The one activity structure version of the customer."""
+"""The id of the customer's only activity structure version."""
 
 LEVELS = (1, 2, 3)
-"""Its levels."""
+"""The levels of the activity structure."""
 
 _WEEKS_AHEAD = 6
 _LONGEST_DAYS = 14
 _FIRST_PERSON = 1204
 _WEEK = (0, 1, 2, 3, 4)
 _PATTERNS: tuple[tuple[float, tuple[tuple[int, ...], ...], tuple[Shift, ...]], ...] = (
-    # share of the people, weekdays to choose from, shifts that take turns by week
+    # share of the people, weekdays to choose from, shifts that alternate by week
     (0.30, (_WEEK,), ((510, 1020, 30), (510, 1020, 60))),
     (0.15, ((0, 1, 2, 3), (0, 1, 3, 4), (1, 2, 3)), ((480, 990, 45), (540, 1020, 30))),
     (0.10, (_WEEK, (0, 1, 2), (2, 3, 4)), ((480, 720, 0), (780, 1020, 15))),
@@ -64,15 +64,14 @@ class _Worker:
 def assignments(*, rows: int, seed: int, today: date) -> Iterator[Fields]:
     """Exactly `rows` assignments, without id and changeVersion, oldest first.
 
-    They run from 1 January of the previous year to six weeks ahead. As many people as needed
-    work by weekly patterns; a small number is spread evenly over the same time. What is optional
-    is left out, not null.
+    They cover the time from 1 January of the previous year to six weeks ahead, spread evenly. As
+    many people as needed work by weekly patterns. Optional fields without a value are left out.
     """
     return Planning(seed, rows, today).rows(rows)
 
 
 class Planning:
-    """The people of a customer and their work."""
+    """The people of a customer and their weekly patterns."""
 
     def __init__(self, seed: int, rows: int, today: date) -> None:
         first = date(today.year - 1, 1, 1)
@@ -90,7 +89,7 @@ class Planning:
         return [worker.person["id"] for worker in self._workers]
 
     def definitions(self, level: int) -> dict[str, str]:
-        """The activity definitions of a level, each with its parent, which is empty at the top."""
+        """The activity definitions of a level with their parents; "" at the top level."""
         return {
             path[level - 1]["activityDefinition"]["id"]: (
                 path[level - 2]["activityDefinition"]["id"] if level > 1 else ""
@@ -100,7 +99,7 @@ class Planning:
         }
 
     def rows(self, count: int) -> Iterator[Fields]:
-        """Exactly `count` assignments, as evenly spread as the patterns allow."""
+        """Exactly `count` assignments, spread as evenly as the patterns allow."""
         total, slot = self._slots(self._workers), 0
         teams = [[w for w in self._workers if day in w.weekdays] for day in range(7)]
         for day, weekday in enumerate(self._weekdays):
@@ -110,12 +109,12 @@ class Planning:
                     yield self._assignment(self._random, worker, day)
 
     def one(self, random: Random) -> Fields:
-        """Any single new assignment."""
+        """A random new assignment."""
         worker = random.choice(self._workers)
         return self._assignment(random, worker, random.randrange(len(self._weekdays)))
 
     def edit(self, random: Random, record: Mapping[str, Any]) -> Fields:
-        """The fields of `record` after a planner has changed something."""
+        """The fields of `record` after a random edit by a planner."""
         fields = {k: v for k, v in record.items() if k not in ("id", "changeVersion")}
         new = self.one(random)
         subject = random.choice(("times", "comments", "dates", "activityLevels", "isRejected"))
@@ -131,7 +130,7 @@ class Planning:
         return {**kept, **{k: new[k] for k in names if k in new}}
 
     def _hire(self, rows: int) -> list[_Worker]:
-        """At least five people, and enough of them to do the work."""
+        """At least five people, and enough for the number of rows."""
         workers: list[_Worker] = []
         slots = 0
         while len(workers) < 5 or slots < rows:
@@ -153,13 +152,16 @@ class Planning:
     def _assignment(self, random: Random, worker: _Worker, day: int) -> Fields:
         chance = random.random
         fields: Fields = {"person": worker.person, "from": self._texts[day]}
-        if (luck := chance()) > 0.10:
-            length = random.randint(1, _LONGEST_DAYS) if luck > 0.98 else 0
+        if (draw := chance()) > 0.10:
+            length = random.randint(1, _LONGEST_DAYS) if draw > 0.98 else 0
             fields["until"] = self._texts[day + length]
-        if (luck := chance()) > 0.05:
+        if (draw := chance()) > 0.05:
             start, end, pause = worker.shifts[day // 7 % len(worker.shifts)]
-            moved = random.randint(-4, 4) * 15 if luck > 0.85 else 0
-            fields["startTimeInMinutes"], fields["endTimeInMinutes"] = start + moved, end + moved
+            shift_minutes = random.randint(-4, 4) * 15 if draw > 0.85 else 0
+            fields["startTimeInMinutes"], fields["endTimeInMinutes"] = (
+                start + shift_minutes,
+                end + shift_minutes,
+            )
             if chance() > 0.08:
                 fields["breakDurationInMinutes"] = pause
         if chance() < 0.08:
@@ -171,7 +173,7 @@ class Planning:
 
 
 def _activity_levels(random: Random) -> list[list[dict[str, Any]]]:
-    """Paths of 0 to 3 levels through one tree of activities, shared by many records."""
+    """Paths of 0 to 3 levels in one tree of activities; many records share a path."""
     paths: list[list[dict[str, Any]]] = [[], []]
     for _ in range(4):
         top = [_level(random, 1)]

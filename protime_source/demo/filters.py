@@ -1,4 +1,4 @@
-"""The `filter` expression of the API (page `reference/filtering/`)."""
+"""Parser of the API's `filter` expression (page `reference/filtering/`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 
-from protime_source.demo.messages import ApiError
+from protime_source.demo.messages import HttpError
 
 _TOKEN = re.compile(r"\s*(?:('[^']*')|(\d+)|([A-Za-z][\w-]*)|([(),]))")
 _DAYS_IN_A_YEAR = 366
@@ -15,22 +15,22 @@ _DAYS_IN_A_YEAR = 366
 
 @dataclass(frozen=True)
 class Selection:
-    """What a filter selects; both dates are inclusive, `YYYY-MM-DD`; no people means all."""
+    """What a filter selects: inclusive dates, `YYYY-MM-DD`, and people; empty means all."""
 
     start: str = ""
     end: str = ""
     people: frozenset[int] = frozenset()
 
 
-def parse(text: str, *, is_dated: bool = True) -> Selection:
-    """Read a filter.
+def parse_filter(text: str, *, is_dated: bool = True) -> Selection:
+    """The selection of a filter expression.
 
     Args:
         text: The expression.
-        is_dated: Whether it needs a date range; if not, it may have none.
+        is_dated: Whether the collection has a date filter: then it is required, else refused.
 
     Raises:
-        ApiError: 400 when it is missing, malformed, or has no start date.
+        HttpError: 400 when the filter is missing, malformed, or without a start date.
     """
     if not text and not is_dated:
         return Selection()
@@ -46,10 +46,10 @@ def parse(text: str, *, is_dated: bool = True) -> Selection:
 
 
 def check_delta(selection: Selection, today: date) -> None:
-    """Hold a filter against the rules for a delta (page `reference/delta/`).
+    """Check a filter against the rules for a delta (page `reference/delta/`).
 
     Raises:
-        ApiError: 400 with the reasons.
+        HttpError: 400 with the reasons.
     """
     earliest = f"{today.year - 1}-01-01"
     reasons = []
@@ -57,18 +57,18 @@ def check_delta(selection: Selection, today: date) -> None:
         reasons.append("The person filter is not allowed on a delta.")
     if selection.start and selection.start < earliest:
         reasons.append(f"The start date must not be earlier than {earliest}.")
-    if selection.end and _days(selection) > _DAYS_IN_A_YEAR:
+    if selection.end and _length_in_days(selection) > _DAYS_IN_A_YEAR:
         reasons.append("The date range is limited to 1 year.")
     if reasons:
-        raise ApiError(400, "The filter is not valid for a delta.", tuple(reasons))
+        raise HttpError(400, "The filter is not valid for a delta.", tuple(reasons))
 
 
-def _days(selection: Selection) -> int:
+def _length_in_days(selection: Selection) -> int:
     return (date.fromisoformat(selection.end) - date.fromisoformat(selection.start)).days
 
 
-def _malformed(reason: str) -> ApiError:
-    return ApiError(400, "The filter is missing or malformed.", (reason,))
+def _malformed(reason: str) -> HttpError:
+    return HttpError(400, "The filter is missing or malformed.", (reason,))
 
 
 def _tokens(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Pages of anything that has an order (page `how-to/fetch-resources/`)."""
+"""Pages and continuation tokens of lists and deltas (page `how-to/fetch-resources/`)."""
 
 from __future__ import annotations
 
@@ -8,74 +8,73 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from zlib import crc32
 
-from protime_source.demo import opaque
 from protime_source.demo.behaviour import Behaviour
-from protime_source.demo.messages import ApiError, encode
+from protime_source.demo.messages import HttpError, encode_json, pack_token, unpack_token
 from protime_source.demo.store import Match, Record, Store
 
 
 @dataclass(frozen=True)
-class Place:
+class PageStart:
     """Where the next page starts.
 
     Attributes:
-        position: The position of the last row that was served.
-        number: How many pages were served.
-        until: The cursor at which a paged delta answer ends.
+        last_row: The position of the last row sent so far.
+        pages: The number of pages sent so far.
+        until: The cursor at which a paged delta response ends.
     """
 
-    position: int = 0
-    number: int = 0
+    last_row: int = 0
+    pages: int = 0
     until: int = 0
 
 
 @dataclass(frozen=True)
 class Page:
-    """The rows of a page as JSON, and the place of the next; None on the last page."""
+    """The rows of a page as JSON, and the start of the next page; None on the last page."""
 
     rows: list[bytes]
-    next: Place | None
+    next: PageStart | None
 
 
 class Rows(Protocol):
-    """Rows at growing positions."""
+    """Rows in the order of their positions."""
 
     def after(self, position: int, count: int) -> Sequence[int]:
-        """The next positions."""
+        """The next `count` positions."""
 
-    def until(self, position: int, count: int) -> Sequence[int]:
-        """The last positions up to and with this one."""
+    def up_to(self, position: int, count: int) -> Sequence[int]:
+        """The last `count` positions up to and including this one."""
 
-    def text(self, position: int) -> bytes:
+    def json(self, position: int) -> bytes:
         """The row as JSON."""
 
 
 @dataclass(frozen=True)
-class Live:
-    """The matching records of a store as they are at each page, in id order."""
+class LiveRows:
+    """The matching records of a store at the time of each page, in id order."""
 
     store: Store
     match: Match
-    shown: Callable[[Record], Record] | None = None
+    transform: Callable[[Record], Record] | None = None
 
     def after(self, position: int, count: int) -> Sequence[int]:
-        """The next ids."""
+        """The next `count` ids."""
         return self.store.after(position, count, self.match)
 
-    def until(self, position: int, count: int) -> Sequence[int]:
-        """The last ids up to and with this one."""
-        return self.store.until(position, count, self.match)
+    def up_to(self, position: int, count: int) -> Sequence[int]:
+        """The last `count` ids up to and including this one."""
+        return self.store.up_to(position, count, self.match)
 
-    def text(self, position: int) -> bytes:
+    def json(self, position: int) -> bytes:
         """The record as JSON."""
-        if self.shown is None:
-            return self.store.text(position)
-        return encode(self.shown(self.store.records[position]))
+        if self.transform is None:
+            return self.store.json(position)
+        return encode_json(self.transform(self.store.records[position]))
 
 
 @dataclass(frozen=True)
-class Fixed:
-    """Rows that stand still, at positions from 1."""
+class FixedRows:
+    """Rows that do not change, at positions from 1."""
 
     texts: list[bytes]
 
@@ -83,66 +82,70 @@ class Fixed:
         """The next positions."""
         return range(position + 1, min(position + count, len(self.texts)) + 1)
 
-    def until(self, position: int, count: int) -> Sequence[int]:
-        """The last positions up to and with this one."""
+    def up_to(self, position: int, count: int) -> Sequence[int]:
+        """The last `count` positions up to and including this one."""
         return range(max(position - count, 0) + 1, position + 1)
 
-    def text(self, position: int) -> bytes:
+    def json(self, position: int) -> bytes:
         """The row as JSON."""
         return self.texts[position - 1]
 
 
-def page(rows: Rows, place: Place, size: int, how: Behaviour) -> Page:
-    """Cut the page that starts at `place`."""
-    number = place.number + 1
-    if how.empty_middle_page and place.number == 1:
-        return Page([], Place(place.position, number, place.until))
-    found = rows.after(place.position, size + 1)
-    fresh = found[:size]
-    if not fresh:
+def make_page(rows: Rows, start: PageStart, size: int, behaviour: Behaviour) -> Page:
+    """The page of `rows` that starts at `start`."""
+    pages = start.pages + 1
+    if behaviour.empty_middle_page and start.pages == 1:
+        return Page([], PageStart(start.last_row, pages, start.until))
+    found = rows.after(start.last_row, size + 1)
+    new = found[:size]
+    if not new:
         return Page([], None)
-    repeated = rows.until(place.position, how.page_overlap) if place.number else ()
-    texts = [rows.text(position) for position in (*repeated, *fresh)]
-    more = len(found) > size or how.empty_last_page
-    return Page(texts, Place(fresh[-1], number, place.until) if more else None)
+    repeated = rows.up_to(start.last_row, behaviour.page_overlap) if start.pages else ()
+    texts = [rows.json(position) for position in (*repeated, *new)]
+    more = len(found) > size or behaviour.empty_last_page
+    return Page(texts, PageStart(new[-1], pages, start.until) if more else None)
 
 
-def continuation(place: Place, filter_: str, now: datetime) -> str:
-    """The continuationToken for a place in the walk over `filter_`."""
-    return opaque.pack(
+def continuation_token(start: PageStart, filter_: str, now: datetime) -> str:
+    """The continuationToken for a page of the list with `filter_`."""
+    return pack_token(
         {
             "validation": crc32(filter_.encode()),
-            "position": place.position,
-            "number": place.number,
-            "until": place.until,
+            "last_row": start.last_row,
+            "pages": start.pages,
+            "until": start.until,
             "issued": now.isoformat(),
         }
     )
 
 
-def resume(token: str, filter_: str, now: datetime, how: Behaviour) -> Place:
-    """The place that a continuationToken stands for.
+def resume(token: str, filter_: str, now: datetime, behaviour: Behaviour) -> PageStart:
+    """The start of the page that a continuationToken refers to.
 
     Raises:
-        ApiError: It is invalid, expired, or belongs to another filter.
+        HttpError: The token is invalid, expired, or belongs to another filter.
     """
     try:
-        content = opaque.unpack(token)
+        content = unpack_token(token)
         issued = datetime.fromisoformat(content.pop("issued"))
-        valid = content.pop("validation") == crc32(filter_.encode()) and not _old(issued, now, how)
-        place = Place(**content)
+        valid = content.pop("validation") == crc32(filter_.encode()) and not _is_expired(
+            issued, now, behaviour
+        )
+        start = PageStart(**content)
     except (ValueError, KeyError, TypeError):
         valid = False
     if not valid:
-        raise invalid_page(how)
-    return place
+        raise invalid_continuation(behaviour)
+    return start
 
 
-def invalid_page(how: Behaviour) -> ApiError:
-    """The answer to a continuationToken that leads nowhere."""
-    return ApiError(how.stale_walk_status, "The continuation token is invalid or expired.")
+def invalid_continuation(behaviour: Behaviour) -> HttpError:
+    """The error for an invalid or expired continuationToken."""
+    return HttpError(
+        behaviour.stale_continuation_status, "The continuation token is invalid or expired."
+    )
 
 
-def _old(issued: datetime, now: datetime, how: Behaviour) -> bool:
-    hours = how.continuation_lifetime_hours
+def _is_expired(issued: datetime, now: datetime, behaviour: Behaviour) -> bool:
+    hours = behaviour.continuation_lifetime_hours
     return hours is not None and now - issued > timedelta(hours=hours)

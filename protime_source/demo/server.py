@@ -1,4 +1,4 @@
-"""The tenant over HTTP."""
+"""The HTTP server of the demo tenant."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from socket import SHUT_RDWR, socket
 from threading import Lock, Thread
 from typing import Any, Self
 
-from protime_source.demo.messages import Answer, Call, phrase
+from protime_source.demo.messages import Request, Response, reason_phrase
 from protime_source.demo.tenant import DemoTenant
 
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.01
-_PATIENCE_SECONDS = 5.0
-_BLANKS = b" " * 2**20
+_JOIN_TIMEOUT_SECONDS = 5.0
+_SPACES = b" " * 2**20
 
 
 class DemoServer:
-    """Serves a tenant on loopback from daemon threads, as a context manager.
+    """Serves a tenant on loopback from daemon threads; a context manager.
 
     Args:
-        tenant: The tenant; it can be changed while it is served.
+        tenant: The tenant; its data and behaviour may change while it is served.
         port: TCP port; 0 takes a free one.
-        tls: The certificate to serve HTTPS with; None for HTTP.
+        tls: The certificate for HTTPS; None for HTTP.
     """
 
     def __init__(
@@ -40,16 +40,16 @@ class DemoServer:
         )
 
     def __enter__(self) -> Self:
-        """Start to serve."""
+        """Start the server."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End at once, open connections included."""
+        """Stop at once and close all open connections."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-        self._server.hang_up()
+        self._server.close_connections()
 
     @property
     def api_url(self) -> str:
@@ -62,7 +62,7 @@ class DemoServer:
         return self.api_url + self.tenant.token_path
 
     def settings(self) -> dict[str, Any]:
-        """The source's settings that lead here."""
+        """The settings that point the source to this server."""
         return {
             "tenant": self.tenant.name,
             "client_id": self.tenant.client_id,
@@ -85,13 +85,13 @@ class _Server(ThreadingHTTPServer):
         self._connecting = Lock()
         super().__init__((_HOST, port), _Handler)
         if tls:
-            # The handshake waits for the connection's own thread.
+            # Defer the handshake to the connection's own thread.
             self.socket = tls.wrap_socket(
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread of its own, and remember both."""
+        """Serve a connection in a thread of its own, and register both."""
         arguments = (request, client_address)
         thread = Thread(target=self.process_request_thread, args=arguments, daemon=True)
         with self._connecting:
@@ -104,18 +104,18 @@ class _Server(ThreadingHTTPServer):
             self._connections.pop(request, None)
             super().close_request(request)
 
-    def hang_up(self) -> None:
-        """Close the connections that clients keep open, and wait for their threads."""
+    def close_connections(self) -> None:
+        """Close all open connections and wait for their threads."""
         with self._connecting:
             connections = dict(self._connections)
             for connection in connections:
-                with suppress(OSError):  # the client may just have gone
+                with suppress(OSError):  # the client may have closed it already
                     connection.shutdown(SHUT_RDWR)
         for thread in connections.values():
-            thread.join(_PATIENCE_SECONDS)
+            thread.join(_JOIN_TIMEOUT_SECONDS)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing when a client has gone away, or does not trust our certificate."""
+        """Ignore clients that disconnect or do not trust the certificate."""
         if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):
             super().handle_error(request, client_address)
 
@@ -126,55 +126,55 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Read."""
+        """Serve a list, a delta or a record."""
         self._serve()
 
     def do_POST(self) -> None:
-        """Create, or ask for a token."""
+        """Create a record or issue a token."""
         self._serve()
 
     def do_PUT(self) -> None:
-        """Replace."""
+        """Replace a record."""
         self._serve()
 
     def do_DELETE(self) -> None:
-        """Delete."""
+        """Delete a record."""
         self._serve()
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
     def _serve(self) -> None:
         tenant = self.server.tenant
-        call = self._call()
+        request = self._read_request()
         time.sleep(tenant.behaviour.latency)
-        self._send(tenant.answer(call))
+        self._send(tenant.respond(request))
 
-    def _call(self) -> Call:
+    def _read_request(self) -> Request:
         path, _, query = self.path.partition("?")
         headers = {name.title(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("Content-Length", 0)))
-        return Call(self.command, path, query, headers, body)
+        return Request(self.command, path, query, headers, body)
 
-    def _send(self, answer: Answer) -> None:
-        if answer.status == 0:
+    def _send(self, response: Response) -> None:
+        if response.status == 0:
             self.close_connection = True
             return
-        head = [f"HTTP/1.1 {answer.status} {phrase(answer.status)}"]
-        head += [f"{name}: {value}" for name, value in answer.headers.items()]
-        if answer.blanks or "Content-Length" in answer.headers:
-            self.close_connection = True  # nothing else tells where the body ends
+        head = [f"HTTP/1.1 {response.status} {reason_phrase(response.status)}"]
+        head += [f"{name}: {value}" for name, value in response.headers.items()]
+        if response.blank_bytes or "Content-Length" in response.headers:
+            self.close_connection = True  # only the end of the connection marks the end of the body
         else:
-            head.append(f"Content-Length: {len(answer.body)}")
+            head.append(f"Content-Length: {len(response.body)}")
         head += [f"Date: {self.date_time_string()}", "", ""]
-        start, body = "\r\n".join(head).encode(), answer.body
-        if answer.cut:
+        start, body = "\r\n".join(head).encode(), response.body
+        if response.cut:
             self.close_connection = True
             start, body = start if body else b"", body[: len(body) // 2]
-        # One write: head and body in two would wait for each other's acknowledgement.
+        # One write, because two small ones wait for a delayed acknowledgement of the client.
         self.wfile.write(start + body)
-        self._send_blanks(answer.blanks)
+        self._send_spaces(response.blank_bytes)
 
-    def _send_blanks(self, number: int) -> None:
-        for sent in range(0, number, len(_BLANKS)):
-            self.wfile.write(_BLANKS[: number - sent])
+    def _send_spaces(self, number: int) -> None:
+        for sent in range(0, number, len(_SPACES)):
+            self.wfile.write(_SPACES[: number - sent])

@@ -1,4 +1,4 @@
-"""The records of one collection, and the log of their changes."""
+"""The records of one collection and the log of their changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from protime_source.demo.messages import encode
+from protime_source.demo.messages import encode_json
 
 Record = dict[str, Any]
 Match = Callable[[Record], bool]
@@ -20,7 +20,7 @@ _VERSION_STEP = 0x1A
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of one record; no `before` is a creation, no `after` a deletion."""
+    """One change of one record; without `before` a creation, without `after` a deletion."""
 
     id: int
     version: str
@@ -31,13 +31,13 @@ class Event:
 class Store:
     """Records by id, each with the changeVersion of its last change.
 
-    The version is 20 upper-case hex characters that compare as strings and grow with every change
-    (page `reference/delta/`). Records are replaced, never altered, so the log can keep them.
+    A version is 20 upper-case hex characters, compared as text; it grows with every change (page
+    `reference/delta/`). A record is replaced, never modified, because the log keeps it.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
         loaded = list(rows)
-        # A record's place says nothing of when it was last changed.
+        # Versions are shuffled because in real data the order of ids is not the order of changes.
         ages = list(range(1, len(loaded) + 1))
         Random(len(ages)).shuffle(ages)
         ids = range(_FIRST_ID, _FIRST_ID + len(ages))
@@ -53,7 +53,7 @@ class Store:
 
     @property
     def cursor(self) -> int:
-        """The place in the log after the newest event."""
+        """The position in the log after the newest event."""
         return self._loaded + len(self._log)
 
     def events(self, cursor: int, until: int) -> list[Event]:
@@ -68,20 +68,32 @@ class Store:
         return id_
 
     def replace(self, id_: int, fields: Mapping[str, Any]) -> None:
-        """Give a record other fields; KeyError if there is none."""
+        """Replace the fields of a record.
+
+        Raises:
+            KeyError: The record does not exist.
+        """
         self._write(id_, fields, self.records[id_])
 
     def restore(self, id_: int, fields: Mapping[str, Any]) -> None:
-        """Give a deleted record's id to a record again; KeyError if there is one."""
+        """Create a record with the id of a deleted one.
+
+        Raises:
+            KeyError: The record exists.
+        """
         if id_ in self.records:
             raise KeyError(id_)
-        place = bisect_left(self._ids, id_)
-        if self._ids[place : place + 1] != [id_]:
-            self._ids.insert(place, id_)
+        index = bisect_left(self._ids, id_)
+        if self._ids[index : index + 1] != [id_]:
+            self._ids.insert(index, id_)
         self._write(id_, fields)
 
     def remove(self, id_: int) -> None:
-        """Delete a record; KeyError if there is none."""
+        """Delete a record.
+
+        Raises:
+            KeyError: The record does not exist.
+        """
         before = self.records.pop(id_)
         self._texts.pop(id_, None)
         self._log.append(Event(id_, _version(self.cursor + 1), before, None))
@@ -89,36 +101,36 @@ class Store:
             self._ids = list(self.records)
 
     def pick(self, random: Random) -> Any:
-        """The id of some record; there must be one."""
+        """The id of a random record; the store must not be empty."""
         while (id_ := random.choice(self._ids)) not in self.records:
             pass
         return id_
 
-    def text(self, id_: int) -> bytes:
-        """A record as JSON, kept until the record changes."""
+    def json(self, id_: int) -> bytes:
+        """A record as JSON, cached until the record changes."""
         text = self._texts.get(id_)
         if text is None:
-            text = self._texts[id_] = encode(self.records[id_])
+            text = self._texts[id_] = encode_json(self.records[id_])
         return text
 
     def after(self, id_: int, count: int, match: Match) -> list[int]:
-        """The next ids above `id_` whose records match, in id order."""
+        """The next `count` ids above `id_` whose records match, in id order."""
         first = bisect_right(self._ids, id_) if id_ else 0
         return self._scan(range(first, len(self._ids)), count, match)
 
-    def until(self, id_: int, count: int, match: Match) -> list[int]:
-        """The last ids up to and with `id_` whose records match, in id order."""
+    def up_to(self, id_: int, count: int, match: Match) -> list[int]:
+        """The last `count` ids up to and including `id_` whose records match, in id order."""
         return self._scan(range(bisect_right(self._ids, id_) - 1, -1, -1), count, match)[::-1]
 
-    def _scan(self, places: range, count: int, match: Match) -> list[int]:
+    def _scan(self, indexes: range, count: int, match: Match) -> list[int]:
         found: list[int] = []
         ids, records = self._ids, self.records
-        for place in places:
+        for index in indexes:
             if len(found) >= count:
                 break
-            record = records.get(ids[place])
+            record = records.get(ids[index])
             if record is not None and match(record):
-                found.append(ids[place])
+                found.append(ids[index])
         return found
 
     def _write(self, id_: int, fields: Mapping[str, Any], before: Record | None = None) -> None:

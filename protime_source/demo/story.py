@@ -1,4 +1,4 @@
-"""The product in one minute: a tenant's life, and what the warehouse says after each run."""
+"""The demo: runs the pipeline while a tenant changes, and shows the warehouse after each run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from protime_source.pipeline.load import load
 from protime_source.settings import Settings, earliest_start
 
 FILE = Path("protime_demo.duckdb")
-"""What the story leaves behind, in the current folder."""
+"""The DuckDB file that the demo writes, in the current folder."""
 
 _COLUMNS = (
     "id, person_id, from_date, start_time_in_minutes AS start, end_time_in_minutes AS end_,"
@@ -29,13 +29,13 @@ _COLUMNS = (
 
 
 class Story:
-    """Tells the story.
+    """Plays the demo.
 
     Args:
-        tenant: The tenant whose story it is.
-        settings: What points the source at it.
-        pipeline: The pipeline that follows it.
-        out: Where to tell it.
+        tenant: The tenant that changes.
+        settings: The settings that point the source to the tenant.
+        pipeline: The pipeline that loads the tenant.
+        out: Where to print.
     """
 
     def __init__(
@@ -50,34 +50,34 @@ class Story:
         self._pipeline = pipeline
         self._out = out
 
-    def tell(self) -> bool:
-        """Tells all of it.
+    def play(self) -> bool:
+        """Play all chapters.
 
         Returns:
-            Whether the warehouse says in the end what the tenant says.
+            Whether the live rows in the warehouse equal the tenant's records at the end.
         """
         self._first_load()
         self._one_day()
         self._nothing_new()
         self._long_weekend()
         self._everything_else()
-        is_true = self._check()
+        is_equal = self._check()
         self._say(
             "\nThat was the main job. What you saw is in " + str(FILE) + ":",
             f"  uv run python -c \"import duckdb; duckdb.connect('{FILE}').sql("
-            "'FROM protime.assignments').show()\"",
+            "'FROM protime_data.assignments').show()\"",
             "With an account at Protime, pipelines/protime_pipeline.py does the same: README.md.",
         )
-        return is_true
+        return is_equal
 
     def _first_load(self) -> None:
         self._chapter(
             "1. The first run",
             f"A Protime tenant on {self._settings['api_url']} has {len(self._tenant.records):,}"
-            " assignments. The first run walks over all of them.",
+            " assignments. The first run loads all of them.",
         )
         self._run()
-        self._show(f"SELECT {_COLUMNS} FROM protime.assignments ORDER BY id LIMIT 4")
+        self._show(f"SELECT {_COLUMNS} FROM protime_data.assignments ORDER BY id LIMIT 4")
 
     def _one_day(self) -> None:
         gone, changed = sorted(self._tenant.records)[:2]
@@ -93,11 +93,13 @@ class Story:
         )
         self._run()
         self._show(
-            f"SELECT {_COLUMNS} FROM protime.assignments WHERE id IN ({gone}, {changed}, {new})"
-            " ORDER BY id"
+            f"SELECT {_COLUMNS} FROM protime_data.assignments"
+            f" WHERE id IN ({gone}, {changed}, {new}) ORDER BY id"
         )
-        self._say(f"The deleted one keeps its last values, and is marked. The levels of {new}:")
-        self._show(f"FROM protime.assignments__activity_levels WHERE assignment_id = {new}")
+        self._say(
+            f"The deleted one keeps its last values and is soft-deleted. The levels of {new}:"
+        )
+        self._show(f"FROM protime_data.assignments__activity_levels WHERE assignment_id = {new}")
 
     def _nothing_new(self) -> None:
         self._chapter("3. An hour later", "Nothing has changed, so one request says so.")
@@ -109,12 +111,12 @@ class Story:
         self._chapter(
             "4. After a long weekend",
             "No run for four days, while 400 changes were made. Protime forgets a delta after 72"
-            " hours: it answers 410 Gone. The same run walks over everything again, and finds by"
-            " itself what was deleted meanwhile.",
+            " hours: it answers 410 Gone. The same run does a full load, and finds by itself"
+            " what was deleted meanwhile.",
         )
         self._run()
         self._show(
-            "SELECT is_deleted, delete_reason, COUNT(*) AS rows FROM protime.assignments"
+            "SELECT is_deleted, delete_reason, COUNT(*) AS rows FROM protime_data.assignments"
             " GROUP BY ALL ORDER BY ALL"
         )
 
@@ -127,9 +129,9 @@ class Story:
         self._run(collections="all", activity_structures=self._tenant.structures)
         self._show(
             "SELECT p.first_name, p.last_name, a.from_date, d.name AS activity"
-            " FROM protime.assignments a JOIN protime.people p ON p.id = a.person_id"
-            " JOIN protime.assignments__activity_levels l ON l.assignment_id = a.id"
-            " JOIN protime.activity_definitions d ON d.id = l.activity_definition_id"
+            " FROM protime_data.assignments a JOIN protime_data.people p ON p.id = a.person_id"
+            " JOIN protime_data.assignments__activity_levels l ON l.assignment_id = a.id"
+            " JOIN protime_data.activity_definitions d ON d.id = l.activity_definition_id"
             " WHERE l.level = 1 ORDER BY a.id LIMIT 4"
         )
 
@@ -139,13 +141,13 @@ class Story:
     def _check(self) -> bool:
         with duckdb.connect(str(FILE), read_only=True) as connection:
             live = connection.execute(
-                "SELECT id, change_version FROM protime.assignments WHERE NOT is_deleted"
+                "SELECT id, change_version FROM protime_data.assignments WHERE NOT is_deleted"
             ).fetchall()
         wanted = {(id_, record["changeVersion"]) for id_, record in self._tenant.records.items()}
-        is_true = sorted(live) == sorted(wanted)
-        verdict = "equals" if is_true else "DIFFERS FROM"
+        is_equal = sorted(live) == sorted(wanted)
+        verdict = "equals" if is_equal else "DIFFERS FROM"
         self._say(f"The table {verdict} the tenant: {len(live):,} live rows, version by version.")
-        return is_true
+        return is_equal
 
     def _chapter(self, title: str, text: str) -> None:
         self._say(f"\n{title}\n{'-' * len(title)}\n{text}\n")
@@ -176,24 +178,24 @@ def _morning_shift(like: Assignment) -> Assignment:
 
 
 def main() -> int:
-    """Tells the story with a new tenant and a new file.
+    """Play the demo with a new tenant and a new file.
 
     Returns:
-        The exit code: 0 when the warehouse says in the end what the tenant says.
+        The exit code: 0 when the live rows in the warehouse equal the tenant's records.
     """
-    # The tenant's clock jumps, ours does not: a warning that a delta died young would mislead.
+    # Only the tenant's clock jumps, so the warning that a delta expired early would mislead.
     logging.getLogger("protime_source").setLevel(logging.ERROR)
     FILE.unlink(missing_ok=True)
     FILE.with_suffix(".duckdb.wal").unlink(missing_ok=True)
     tenant = DemoTenant(rows=20_000)
-    # All that somebody may have set for a real tenant, so that it changes nothing of the story.
+    # Every setting, so that settings of a real tenant in the environment have no effect.
     own = {**asdict(Settings("", "", "")), "company": "demo"}
     own["start_date"] = earliest_start().isoformat()
     with DemoServer(tenant) as server, tempfile.TemporaryDirectory() as folder:
         pipeline = dlt.pipeline(
             "protime_demo",
             destination=dlt.destinations.duckdb(str(FILE)),
-            dataset_name="protime",
+            dataset_name="protime_data",
             pipelines_dir=folder,
         )
-        return 0 if Story(tenant, own | server.settings(), pipeline).tell() else 1
+        return 0 if Story(tenant, own | server.settings(), pipeline).play() else 1

@@ -1,4 +1,4 @@
-"""A Protime tenant in memory."""
+"""A Protime tenant in memory: its data, and the routing of requests."""
 
 from __future__ import annotations
 
@@ -9,49 +9,52 @@ from threading import RLock
 from typing import Any
 
 from protime_source.demo.access import Access
-from protime_source.demo.assignment import ASSIGNMENTS
-from protime_source.demo.behaviour import Behaviour, Fault
-from protime_source.demo.clock import Clock
-from protime_source.demo.collection import OTHERS
-from protime_source.demo.company import Company, edited
+from protime_source.demo.behaviour import Behaviour, Clock
+from protime_source.demo.collection import ASSIGNMENTS, OTHERS
+from protime_source.demo.company import Company, edit
 from protime_source.demo.data import LEVELS, STRUCTURE, Planning
 from protime_source.demo.endpoints import Endpoints
-from protime_source.demo.faults import due, spoil
+from protime_source.demo.faults import Fault, faulty_response, next_fault
 from protime_source.demo.filters import Selection
-from protime_source.demo.messages import API_ROOT, Answer, ApiError, Call, Request
+from protime_source.demo.messages import (
+    API_ROOT,
+    HttpError,
+    RecordedRequest,
+    Request,
+    Response,
+)
 from protime_source.demo.store import Record, Store
 
-_LONGEST_URI = 4096
-_LARGEST = 200_000
+_MAX_URI_LENGTH = 4096
+_MAX_ROWS_OF_A_FULL_COMPANY = 200_000
 _OTHERS = {collection.name: collection for collection in OTHERS}
 _USER_AGENT = re.compile(r"[^\s/]+/\S+ \(.+\)")
 
 
 class DemoTenant:
-    """A customer of Protime with its assignments, for one process, safe under threads.
+    """A customer of Protime and its data, in memory. Thread-safe.
 
-    Its data start as the same for the same seed, number of rows and date; nothing is stored.
+    The initial data depend only on the seed, the number of rows and the date.
 
     Args:
         rows: Number of assignments at the start.
-        seed: Seed of the data, and of `churn` where that is given none.
+        seed: Seed of the data, and of `churn` when called without a seed.
         page_size: Records in a page of a list.
         behaviour: None for the defaults.
 
     Attributes:
-        behaviour: How it behaves where the documentation leaves it open; may be replaced at
-            any time.
+        behaviour: Behaviour where the documentation is open; may be replaced at any time.
         name: The tenant's name, the first label of its host.
-        client_id: The one client that may ask for tokens.
-        client_secret: Its secret.
-        clock: What the tenant goes by for every expiry and date rule.
-        requests: What was asked so far, tokens included, in order.
-        faults: What is to go wrong; a fault leaves the list once it is spent.
+        client_id: The only client that gets access tokens.
+        client_secret: The secret of that client.
+        clock: The clock for every expiry and date rule.
+        requests: All requests so far, in order, those for tokens included.
+        faults: Faults to inject; a fault is removed from the list when it is spent.
     """
 
     name = "demo"
     client_id = "demo-client"
-    client_secret = "demo-secret"  # noqa: S105 - it opens nothing
+    client_secret = "demo-secret"  # noqa: S105 - not a secret
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class DemoTenant:
     ) -> None:
         self.behaviour = behaviour or Behaviour()
         self.clock = Clock()
-        self.requests: list[Request] = []
+        self.requests: list[RecordedRequest] = []
         self.faults: list[Fault] = []
         self._lock = RLock()
         self._random = Random(seed)
@@ -74,7 +77,7 @@ class DemoTenant:
         self._page_size = page_size
         self._assignments = Endpoints(ASSIGNMENTS, self._store, self.clock, page_size)
         self._endpoints = {ASSIGNMENTS.name: self._assignments}
-        start = list(self._store.records.values()) if rows <= _LARGEST else []
+        start = list(self._store.records.values()) if rows <= _MAX_ROWS_OF_A_FULL_COMPANY else []
         self._company = Company(self._planning, start, self.clock.today())
 
     @property
@@ -84,31 +87,31 @@ class DemoTenant:
 
     @property
     def records(self) -> dict[int, Record]:
-        """The assignments by id, exactly as the API shows them now; not to be altered."""
+        """The current assignments by id, exactly as the API returns them; read-only."""
         return self._store.records
 
     @property
-    def api_requests(self) -> list[Request]:
-        """The requests without those for tokens."""
+    def api_requests(self) -> list[RecordedRequest]:
+        """The requests so far, without those for tokens."""
         return [request for request in self.requests if request.path.startswith(API_ROOT)]
 
     @property
     def collections(self) -> list[str]:
-        """The names of its collections; the activity definitions of each level are one."""
+        """The names of all collections; the activity definitions of each level are a collection."""
         return [ASSIGNMENTS.name, *_OTHERS]
 
     @property
     def structures(self) -> list[str]:
-        """Its activity structure and levels, as the setting `activity_structures` takes them."""
+        """The value of the setting `activity_structures` for this tenant."""
         return [f"{STRUCTURE}/{level}" for level in LEVELS]
 
     def of(self, name: str) -> dict[Any, Record]:
-        """The records of a collection by id, exactly as the API shows them now."""
+        """The current records of a collection by id, exactly as the API returns them."""
         with self._lock:
             return self._endpoint(name).store.records
 
     def write(self, name: str, id_: Any, fields: Mapping[str, Any] | None) -> None:
-        """Somebody replaces a record of a collection, or removes it when there are no fields."""
+        """Replace a record of a collection, or delete the record when `fields` is None."""
         with self._lock:
             store = self._endpoint(name).store
             if fields is None:
@@ -117,136 +120,145 @@ class DemoTenant:
                 store.replace(id_, {**self.behaviour.extra_fields, **fields})
 
     def change_other(self, name: str, n: int, *, seed: int = 1) -> None:
-        """Make `n` changes to a collection at random: most of them edits, some new, some gone."""
+        """Make `n` random changes to a collection: mostly updates, some creations and deletions."""
         with self._lock:
             random, store = Random(seed), self._endpoint(name).store
             for _ in range(n):
-                id_, luck = store.pick(random), random.random()
-                fields = edited(random, store.records[id_])
-                if luck < 0.2 and len(store.records) > 2:
+                id_, draw = store.pick(random), random.random()
+                fields = edit(random, store.records[id_])
+                if draw < 0.2 and len(store.records) > 2:
                     store.remove(id_)
-                elif luck < 0.4 and isinstance(id_, int):
+                elif draw < 0.4 and isinstance(id_, int):
                     store.insert(fields)
                 else:
                     store.replace(id_, fields)
 
     def clear_requests(self) -> None:
-        """Forget what was asked so far."""
+        """Clear the list of requests."""
         with self._lock:
             self.requests.clear()
 
     def create(self, fields: Mapping[str, Any] | None = None, /, **more: Any) -> int:
-        """Somebody adds an assignment; fields in the API's spelling.
+        """Create an assignment from fields in the API's spelling, and return its id.
 
         Raises:
-            ValueError: The API would not accept it.
+            ValueError: The API would refuse the fields.
         """
         with self._lock:
             return self._assignments.create(_checked({**(fields or {}), **more}), self.behaviour)
 
     def update(self, id_: int, fields: Mapping[str, Any], /) -> None:
-        """Somebody replaces the writable fields of an assignment.
+        """Replace the writable fields of an assignment.
 
         Raises:
-            ValueError: The API would not accept it.
-            KeyError: There is no such assignment.
+            ValueError: The API would refuse the fields.
+            KeyError: The assignment does not exist.
         """
         with self._lock:
             self._assignments.replace(id_, _checked(fields), self.behaviour)
 
     def delete(self, id_: int, /) -> None:
-        """Somebody deletes an assignment; KeyError if there is none."""
+        """Delete an assignment.
+
+        Raises:
+            KeyError: The assignment does not exist.
+        """
         with self._lock:
             self._store.remove(id_)
 
     def restore(self, id_: int, fields: Mapping[str, Any], /) -> None:
-        """Somebody brings a deleted assignment back, in a higher version.
+        """Restore a deleted assignment with its id and a higher changeVersion.
 
         Raises:
-            ValueError: The API would not accept it.
-            KeyError: There is such an assignment.
+            ValueError: The API would refuse the fields.
+            KeyError: The assignment exists.
         """
         with self._lock:
             self._assignments.restore(id_, _checked(fields), self.behaviour)
 
     def churn(self, n: int, *, seed: int | None = None) -> None:
-        """Make `n` changes at random: about 30 % new, 50 % changed, 20 % deleted."""
+        """Make `n` random changes: about 30 % creations, 50 % updates, 20 % deletions."""
         with self._lock:
             random = self._random if seed is None else Random(seed)
             for _ in range(n):
                 self._change(random)
 
     def steal_delta(self) -> None:
-        """Another consumer starts a delta on the collection."""
+        """Start a delta on the assignments, as another consumer would."""
         with self._lock:
             start = f"{self.clock.today().year - 1}-01-01"
             self._assignments.start_delta(Selection(start), self.behaviour)
 
     def revoke_tokens(self) -> None:
-        """Every access token given so far answers 401 from now."""
+        """Invalidate every access token issued so far."""
         with self._lock:
             self._access.revoke()
 
-    def answer(self, call: Call) -> Answer:
-        """Answer a request and note it."""
+    def respond(self, request: Request) -> Response:
+        """The response to a request, which is recorded in `requests`."""
         with self._lock:
-            fault = due(self.faults, call)
+            fault = next_fault(self.faults, request)
             if fault is None:
-                answer = self._serve(call)
+                response = self._serve(request)
             else:
-                answer = spoil(fault, call, lambda: self._serve(call), self.behaviour)
-            self._note(call, answer)
-            return answer
+                style = self.behaviour.link_style
+                response = faulty_response(fault, request, lambda: self._serve(request), style)
+            self.requests.append(
+                RecordedRequest(
+                    request.method,
+                    request.path,
+                    request.query,
+                    request.headers,
+                    response.status,
+                    self.clock.now(),
+                )
+            )
+            return response
 
-    def _note(self, call: Call, answer: Answer) -> None:
-        at = self.clock.now()
-        request = Request(call.method, call.path, call.query, call.headers, answer.status, at)
-        self.requests.append(request)
-
-    def _serve(self, call: Call) -> Answer:
+    def _serve(self, request: Request) -> Response:
         try:
-            return self._route(call)
-        except ApiError as error:
-            return error.answer()
+            return self._route(request)
+        except HttpError as error:
+            return error.response()
 
-    def _route(self, call: Call) -> Answer:
-        if call.path == self.token_path and call.method == "POST":
-            return self._access.issue(call, self.behaviour)
-        place = call.path.removeprefix(f"{API_ROOT}/").removeprefix("delta/")
-        found = [name for name in self.collections if f"{place}/".startswith(f"{name}/")]
-        if not found or not call.path.startswith(API_ROOT):
-            raise ApiError(404, "There is no such resource.")
+    def _route(self, request: Request) -> Response:
+        if request.path == self.token_path and request.method == "POST":
+            return self._access.issue(request, self.behaviour)
+        resource = request.path.removeprefix(f"{API_ROOT}/").removeprefix("delta/")
+        found = [name for name in self.collections if f"{resource}/".startswith(f"{name}/")]
+        if not found or not request.path.startswith(API_ROOT):
+            raise HttpError(404, "There is no such resource.")
         endpoints = self._endpoint(found[0])
-        self._check(call, endpoints)
-        return endpoints.answer(call, self.behaviour)
+        self._check(request, endpoints)
+        return endpoints.respond(request, self.behaviour)
 
     def _endpoint(self, name: str) -> Endpoints:
-        """The endpoints of a collection, whose data are made when somebody first asks."""
+        """The endpoints of a collection, with its data generated on first use."""
         if name not in self._endpoints:
             store = Store(self._company.rows(name))
-            found = Endpoints(_OTHERS[name], store, self.clock, self._page_size)
-            self._endpoints[name] = found
+            self._endpoints[name] = Endpoints(_OTHERS[name], store, self.clock, self._page_size)
         return self._endpoints[name]
 
-    def _check(self, call: Call, endpoints: Endpoints) -> None:
-        """The checks that come before any work (pages `reference/general-specs/`, `responses/`)."""
-        how = self.behaviour
-        if len(call.target) > _LONGEST_URI:
-            raise ApiError(414, f"The URI is longer than {_LONGEST_URI} characters.")
-        if how.require_user_agent and not _USER_AGENT.fullmatch(call.headers.get("User-Agent", "")):
-            raise ApiError(400, "User-Agent must be: ServiceName/Version (Company Name)")
-        scopes = endpoints.collection.scopes("read" if call.method == "GET" else "write")
-        self._access.check(call, scopes, how)
-        if how.feature_disabled and endpoints is self._assignments:
-            raise ApiError(403, "Assignments are not available with Planning Flex or Shift.")
+    def _check(self, request: Request, endpoints: Endpoints) -> None:
+        """The checks of each API request (pages `reference/general-specs/`, `responses/`)."""
+        behaviour = self.behaviour
+        if len(request.target) > _MAX_URI_LENGTH:
+            raise HttpError(414, f"The URI is longer than {_MAX_URI_LENGTH} characters.")
+        user_agent = request.headers.get("User-Agent", "")
+        if behaviour.require_user_agent and not _USER_AGENT.fullmatch(user_agent):
+            raise HttpError(400, "User-Agent must be: ServiceName/Version (Company Name)")
+        scopes = endpoints.collection.scopes("read" if request.method == "GET" else "write")
+        self._access.check(request, scopes, behaviour)
+        if behaviour.feature_disabled and endpoints is self._assignments:
+            raise HttpError(403, "Assignments are not available with Planning Flex or Shift.")
 
     def _change(self, random: Random) -> None:
-        luck = random.random()
-        if luck < 0.3 or not self.records:
+        draw = random.random()
+        if draw < 0.3 or not self.records:
             self.create(self._planning.one(random))
             return
         id_ = self._store.pick(random)
-        if luck < 0.8:
+        if draw < 0.8:
             self.update(id_, self._planning.edit(random, self.records[id_]))
         else:
             self.delete(id_)

@@ -114,8 +114,9 @@ class LoadHooks:
             dialect = dialect_of(pipeline)
             with client.sql_client as sql:
                 for collection in affected:
-                    has_history = f"{collection.table}{SUFFIX}" in loaded
-                    _ensure(sql, dialect, collection, has_history)
+                    history_table = f"{collection.table}{SUFFIX}"
+                    has_history = history_table in loaded
+                    _ensure(sql, dialect, collection, history_table if has_history else None)
                     self._dropped.discard(collection.table)
 
     def _among(self, table_names: Set[str | None]) -> list[Collection]:
@@ -124,11 +125,14 @@ class LoadHooks:
 
 
 def _ensure(
-    client: SqlClientBase[Any], dialect: Dialect, collection: Collection, has_history: bool
+    client: SqlClientBase[Any],
+    dialect: Dialect,
+    collection: Collection,
+    history_table: str | None,
 ) -> None:
     """The rows are loaded and right, so a failure here is no reason to fail the run."""
     try:
-        ensure_views(client, dialect, collection, has_history=has_history)
+        ensure_views(client, dialect, collection, history_table=history_table)
     except DestinationException as error:
         logger.warning(
             "%s: its index or its view could not be created: %s The next run tries again.",

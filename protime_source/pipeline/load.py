@@ -82,7 +82,7 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
             refusals=refusals,
             seconds=time.monotonic() - started,
             pending=pending,
-            place=dialect.place(client),
+            place=dialect.location(client),
         )
     if refusals:
         raise RefusedCollectionsError(summary.refusal, tuple(refusals), summary)

@@ -1,14 +1,13 @@
-"""What each destination does its own way: DuckDB, Postgres, BigQuery."""
+"""What SQL and loading need to know of a destination: the interface of each engine."""
 
 from __future__ import annotations
 
-import warnings
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import dlt
@@ -16,28 +15,35 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from protime_source.catalogue.model import ArrayView, ColumnType
 from protime_source.errors import WarehouseError
-from protime_source.warehouse import duckdb as duckdb_file
 
 ROW_KEY = ("id", "change_version", "is_deleted", "synced_at")
-"""Columns in which all rows of a package differ."""
+"""Columns that together differ between all rows of a load package."""
+
+FULL_DISK_ADVICE = "No space is left on the disk. Make room, then run again."
+
+COMMON_ERROR_ADVICE: tuple[tuple[str, str], ...] = (
+    (r"No space left on device|could not write all bytes|disk is full", FULL_DISK_ADVICE),
+)
+"""Error patterns of every engine, and what to do about each."""
 
 Client = SqlJobClientBase
 """dlt's client of a destination."""
 
 Quote = Callable[[str], str]
-"""Makes a column's name safe in SQL."""
+"""Quotes a column's name for SQL."""
 
 
 class Dialect(ABC):
-    """What SQL and loading need to know of an engine.
+    """One engine: its SQL, its needs and its errors.
 
     Attributes:
         name: dlt's short name of the destination.
         json_type: dlt's data type for columns that hold JSON.
-        holds_nul: Whether its text can hold U+0000.
+        holds_nul: Whether text can contain U+0000.
         requires: Modules that loading needs.
-        types: Names of types in its SQL.
+        types: The SQL types of a view's columns.
         table_hints: dlt's hints for its tables.
+        error_advice: Patterns of its error messages, each with what it means and what to do.
     """
 
     name: ClassVar[str]
@@ -45,11 +51,11 @@ class Dialect(ABC):
     holds_nul: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]]
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "VARCHAR"}
-
     table_hints: ClassVar[dict[str, Any]] = {}
+    error_advice: ClassVar[tuple[tuple[str, str], ...]] = ()
 
-    def check(self, client: Client) -> None:  # noqa: B027 - most need none
-        """Refuses a configuration that cannot work, before anything is asked of Protime.
+    def check(self, client: Client) -> None:  # noqa: B027 - most engines need no check
+        """Refuses a configuration that cannot work, before the first request to Protime.
 
         Args:
             client: dlt's client of the destination.
@@ -59,68 +65,76 @@ class Dialect(ABC):
         """
 
     def prepare(self, client: Client, pipeline_name: str) -> None:  # noqa: B027
-        """Makes sure that a first load can be killed at any moment.
+        """Prepares the destination so that a first load can be killed at any moment.
+
+        Args:
+            client: dlt's client of the destination.
+            pipeline_name: The pipeline, of which one run is active at a time.
 
         Raises:
-            WarehouseError: When there is no place for the data.
+            WarehouseError: When the destination cannot be created.
         """
 
     def kept_open(self, client: Client) -> AbstractContextManager[None]:
-        """While it lasts, to connect costs little, and nobody else can come in between.
+        """Returns a context in which the destination stays open, so that connecting is cheap.
 
         Args:
             client: dlt's client of the destination.
         """
         return nullcontext()
 
-    def place(self, client: Client) -> str:
-        """Where a client loads to, in words."""
+    def location(self, client: Client) -> str:
+        """Returns where a client loads to, in words."""
         return f"{client.config.data_location()}, dataset {client.sql_client.dataset_name}"
+
+    def named_obstacle(self, error_text: str) -> str:
+        """Returns the file or view that an error message names as the obstacle; else ""."""
+        return ""
 
     @abstractmethod
     def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
-        """What tells two staged rows apart.
+        """Returns an expression that differs between any two staged rows.
 
         Args:
-            row: A table, or what it is called in the statement.
-            columns: What differs, where an engine knows no better.
+            row: A table's qualified name or alias.
+            columns: Columns that tell rows apart, for an engine that has no row id.
         """
 
     def version(self, row: str) -> str:
-        """The change version, so that it compares by code point, as in Python."""
+        """Returns the change version as an expression that compares by code point, as Python."""
         return f"{row}.change_version"
 
     def timestamp(self, moment: datetime) -> str:
-        """A literal."""
+        """Returns a literal."""
         return f"CAST('{moment.isoformat()}' AS TIMESTAMP WITH TIME ZONE)"
 
     def json_text(self, column: str) -> str:
-        """The text of a JSON column."""
+        """Returns the text of a JSON column as an expression."""
         return f"CAST({column} AS VARCHAR)"
 
     def create_view(self, name: str, table: str, view: ArrayView, quote: Quote) -> str:
-        """Creates the view unless it is there.
+        """Returns a statement that creates a view unless it exists.
 
         Args:
-            name: Its qualified name.
-            table: Qualified name of the table below it.
+            name: The view's qualified name.
+            table: Qualified name of the table that it reads.
             view: What it shows.
-            quote: Makes a column's name safe.
+            quote: Quotes a column's name.
         """
-        return f"CREATE VIEW IF NOT EXISTS {name} AS {self._levels(table, view, quote)}"
+        return f"CREATE VIEW IF NOT EXISTS {name} AS {self._select_entries(table, view, quote)}"
 
     def after_load(self, table: str, index: str, key: str) -> Iterator[str]:
-        """Statements that leave everything as it is when they were executed before.
+        """Yields statements to execute after each load; repeating them changes nothing.
 
         Args:
             table: Qualified name of a loaded table.
             index: A name for its index.
-            key: The column that its rows are found by.
+            key: The column that a merge finds rows by.
         """
         yield from ()
 
-    def _levels(self, table: str, view: ArrayView, quote: Quote) -> str:
-        """Each column gets its `AS`: `level` is a keyword to DuckDB."""
+    def _select_entries(self, table: str, view: ArrayView, quote: Quote) -> str:
+        """Each column gets an `AS`: `level` is a keyword of DuckDB."""
         columns = ", ".join(
             f"{self._entry_value(path, self.types[kind])} AS {quote(name)}"
             for name, path, kind in view.columns
@@ -130,145 +144,36 @@ class Dialect(ABC):
 
     @abstractmethod
     def _entries(self, column: str) -> str:
-        """What to join for one row per entry of an array; none when it is no array."""
+        """What to join for one row per entry of an array; no row when the value is no array."""
 
     @abstractmethod
     def _entry_value(self, path: str, kind: str) -> str:
-        """A value in an entry, NULL when it is not there or of another type."""
+        """A value in an entry; NULL when it is missing or of another type."""
 
 
-class DuckDB(Dialect):
-    """DuckDB, whose file needs some care."""
+def dialects() -> dict[str, Dialect]:
+    """Returns the supported destinations by name: the ones that the tests run on."""
+    # Imported here because each of these modules imports this one.
+    from protime_source.warehouse.bigquery import BigQuery
+    from protime_source.warehouse.duckdb import DuckDB
+    from protime_source.warehouse.postgres import Postgres
 
-    name = "duckdb"
-    requires = ("duckdb",)
-
-    def check(self, client: Client) -> None:
-        """Refuses a file that is called like the dataset."""
-        duckdb_file.check_name(_file(client), client.sql_client.dataset_name)
-
-    def prepare(self, client: Client, pipeline_name: str) -> None:
-        """Creates the file."""
-        duckdb_file.create(_file(client), pipeline_name)
-
-    def kept_open(self, client: Client) -> AbstractContextManager[None]:
-        """Keeps the file open."""
-        credentials: Any = client.config.credentials
-        return duckdb_file.kept_open(credentials.conn_pool)
-
-    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
-        """Its number, also when all values are the same."""
-        return f"{row}.rowid"
-
-    def _entries(self, column: str) -> str:
-        return f"LATERAL (SELECT UNNEST(TRY_CAST({column} AS JSON[])) AS entry) l"
-
-    def _entry_value(self, path: str, kind: str) -> str:
-        return f"TRY_CAST(l.entry ->> '{_json_path(path)}' AS {kind})"
-
-
-class Postgres(Dialect):
-    """Postgres. Rows are told apart by `ctid`; text compares by the database's collation."""
-
-    name = "postgres"
-    holds_nul = False
-    requires = ("psycopg2", "adbc_driver_postgresql")
-
-    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
-        """The physical place of the row."""
-        return f"{row}.ctid"
-
-    def version(self, row: str) -> str:
-        """`COLLATE "C"`: most databases sort like a dictionary, where `a` is less than `B`."""
-        return f'{row}.change_version COLLATE "C"'
-
-    def create_view(self, name: str, table: str, view: ArrayView, quote: Quote) -> str:
-        """Postgres has no `IF NOT EXISTS` here, and replacing would wait for every reader."""
-        sql = f"CREATE VIEW {name} AS {self._levels(table, view, quote)}"
-        return (
-            f"DO $levels$ BEGIN IF to_regclass('{name}') IS NULL THEN {sql}; END IF; END $levels$"
-        )
-
-    def after_load(self, table: str, index: str, key: str) -> Iterator[str]:
-        """The index that a merge of a few rows finds them by."""
-        yield f'CREATE UNIQUE INDEX IF NOT EXISTS "{index}" ON {table} ({key})'
-
-    def _entries(self, column: str) -> str:
-        array = f"CASE WHEN json_typeof({column}) = 'array' THEN {column} ELSE '[]' END"
-        return f"LATERAL json_array_elements({array}) AS l(entry)"
-
-    def _entry_value(self, path: str, kind: str) -> str:
-        """A cast that fails would fail for all rows: what is no small integer is NULL."""
-        text = f"l.entry #>> '{{{path.replace('.', ',')}}}'"
-        if kind != "BIGINT":
-            return f"({text})"
-        return f"CASE WHEN {text} ~ '^-?[0-9]{{1,18}}$' THEN CAST({text} AS BIGINT) END"
-
-
-class BigQuery(Dialect):
-    """BigQuery. It has no row id, and takes no JSON from Parquet: JSON is text there."""
-
-    name = "bigquery"
-    json_type = "text"
-    requires = ("google.cloud.bigquery",)
-    types: ClassVar[dict[ColumnType, str]] = {"bigint": "INT64", "text": "STRING"}
-    table_hints: ClassVar[dict[str, Any]] = {"x-bigquery-cluster-columns": ["id"]}
-
-    def check(self, client: Client) -> None:
-        """Nothing to refuse; Google's client need not say that it reads results over REST."""
-        warnings.filterwarnings("ignore", "Cannot create BigQuery Storage client")
-
-    def place(self, client: Client) -> str:
-        """The project and its dataset; dlt's location is only the region."""
-        project = client.sql_client.project_id
-        return f"project {project}, dataset {client.sql_client.dataset_name}"
-
-    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
-        """Different for all rows of a package, see `Walk`; load jobs are never done twice.
-
-        A load job's id is its file's name, so that a repeated one is refused as a duplicate. A
-        table's path cannot qualify a column: in the statement it is called by its last part.
-        """
-        called = row.rpartition(".")[2]
-        fields = ", ".join(f"{called}.{name} AS {name}" for name in columns)
-        return f"TO_JSON_STRING(STRUCT({fields}))"
-
-    def timestamp(self, moment: datetime) -> str:
-        """A literal."""
-        return f"TIMESTAMP '{moment.isoformat()}'"
-
-    def json_text(self, column: str) -> str:
-        """It is text."""
-        return column
-
-    def _entries(self, column: str) -> str:
-        array = f"JSON_QUERY_ARRAY(SAFE.PARSE_JSON({column}, wide_number_mode => 'round'))"
-        return f"UNNEST({array}) AS entry"
-
-    def _entry_value(self, path: str, kind: str) -> str:
-        return f"SAFE_CAST(JSON_VALUE(entry, '{_json_path(path)}') AS {kind})"
-
-
-def _json_path(path: str) -> str:
-    return f"$.{path}" if path else "$"
-
-
-DIALECTS: dict[str, Dialect] = {
-    dialect.name: dialect for dialect in (DuckDB(), Postgres(), BigQuery())
-}
-"""The destinations that are supported: those that the tests run on."""
+    return {dialect.name: dialect for dialect in (DuckDB(), Postgres(), BigQuery())}
 
 
 def dialect_of(pipeline: dlt.Pipeline) -> Dialect:
-    """The dialect of a pipeline's destination.
+    """Returns the dialect of a pipeline's destination.
 
     Raises:
         WarehouseError: When it is not supported, or lacks a package.
     """
+    supported = dialects()
     kind = str(pipeline.destination.destination_type).rpartition(".")[2]
-    if kind not in DIALECTS:
-        raise WarehouseError(f"The destination {kind} is not supported, only {_SUPPORTED}.")
-    dialect = DIALECTS[kind]
+    if kind not in supported:
+        raise WarehouseError(
+            f"The destination {kind} is not supported, only {', '.join(supported)}."
+        )
+    dialect = supported[kind]
     if missing := [module for module in dialect.requires if not _is_installed(module)]:
         raise WarehouseError(
             f"The destination {kind} needs {' and '.join(missing)}, which is not installed:"
@@ -278,12 +183,21 @@ def dialect_of(pipeline: dlt.Pipeline) -> Dialect:
 
 
 def client_of(pipeline: dlt.Pipeline) -> Client:
-    """A client of a pipeline's destination. To make one costs more than most statements do."""
+    """Returns a client of a pipeline's destination. Making one costs more than most statements."""
     return cast(Client, pipeline.destination_client())
 
 
-def _file(client: Client) -> Path:
-    return Path(str(client.config.data_location()))
+def advice_on(error_text: str) -> str | None:
+    """Returns what an engine's error message means and what to do; None when it is unknown."""
+    engines = dialects().values()
+    for pattern, advice in (
+        *COMMON_ERROR_ADVICE,
+        *(known for engine in engines for known in engine.error_advice),
+    ):
+        if re.search(pattern, error_text):
+            named = next(filter(None, (e.named_obstacle(error_text) for e in engines)), "")
+            return f"{advice} It is {named}." if named else advice
+    return None
 
 
 def _is_installed(module: str) -> bool:
@@ -291,6 +205,3 @@ def _is_installed(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # a parent package is missing
         return False
-
-
-_SUPPORTED = ", ".join(DIALECTS)

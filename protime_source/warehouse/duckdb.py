@@ -1,29 +1,96 @@
-"""DuckDB's file: its name, how it comes into being, and how it stays open."""
+"""DuckDB: its SQL, its errors, and how its file is created and kept open."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from dlt.destinations.impl.duckdb.configuration import DuckDbConnectionPool
 
 from protime_source.errors import WarehouseError
+from protime_source.warehouse.dialect import ROW_KEY, Client, Dialect
 
-_FLUSHES = ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold")
+_FLUSH_SETTINGS = ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold")
 
 
-def check_name(path: Path, dataset: str) -> None:
-    """Refuses a file that DuckDB could not tell from the dataset in it.
+class DuckDB(Dialect):
+    """DuckDB, in a file."""
+
+    name = "duckdb"
+    requires = ("duckdb",)
+    error_advice = (
+        (
+            r"Could not set lock on file",
+            "The DuckDB file is open in another program, often a notebook, so this run could not"
+            " load into it. Close it there, then run again.",
+        ),
+        (
+            r"Cannot open file|read-only mode|Is a directory",
+            "The DuckDB file cannot be opened for writing, so this run could not load into it."
+            " Check its path and its permissions.",
+        ),
+        (
+            r"not a valid DuckDB database file",
+            "The file is broken or no DuckDB file, so this run could not load into it. Check"
+            " DESTINATION__DUCKDB__CREDENTIALS. If the file is the right one, move it away and run"
+            " again: everything is loaded again, except what was deleted in Protime before.",
+        ),
+        (
+            r"Ambiguous reference to catalog or schema",
+            "DuckDB cannot hold a dataset in a file of the same name. Name another file in"
+            " DESTINATION__DUCKDB__CREDENTIALS.",
+        ),
+    )
+
+    def check(self, client: Client) -> None:
+        """Refuses a file that has the dataset's name."""
+        check_file_name(_file(client), client.sql_client.dataset_name)
+
+    def prepare(self, client: Client, pipeline_name: str) -> None:
+        """Creates the file."""
+        create_file(_file(client), pipeline_name)
+
+    def kept_open(self, client: Client) -> AbstractContextManager[None]:
+        """Returns a context in which the file stays open."""
+        credentials: Any = client.config.credentials
+        return _file_kept_open(credentials.conn_pool)
+
+    def named_obstacle(self, error_text: str) -> str:
+        """Returns the file; for a file that is being created, the name that it will have.
+
+        A path before `, line` is a Python file in a stack trace.
+        """
+        pattern = r'"(/[^"]*/)(?:\.([^"/]+)\.[^."/]+|([^."/][^"/]*))"(?!, line)'
+        found = re.search(pattern, error_text)
+        return f"{found[1]}{found[2] or found[3]}" if found else ""
+
+    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
+        """Returns the row's number, which differs even between equal rows."""
+        return f"{row}.rowid"
+
+    def _entries(self, column: str) -> str:
+        return f"LATERAL (SELECT UNNEST(TRY_CAST({column} AS JSON[])) AS entry) l"
+
+    def _entry_value(self, path: str, kind: str) -> str:
+        return f"TRY_CAST(l.entry ->> '{f'$.{path}' if path else '$'}' AS {kind})"
+
+
+def check_file_name(path: Path, dataset: str) -> None:
+    """Refuses a file whose name DuckDB could not tell from the dataset in it.
+
+    DuckDB names the database after its file. In a file `protime.duckdb` with a dataset `protime`,
+    `protime.assignments` has two meanings, and DuckDB refuses every statement.
 
     Args:
         path: DuckDB's file.
         dataset: Name of the dataset.
 
     Raises:
-        WarehouseError: When file and dataset share their name: DuckDB calls the database after
-            its file, so that `protime.assignments` could mean two things and it refuses all SQL.
+        WarehouseError: When file and dataset have the same name.
     """
     if path.stem.lower() == dataset.lower():
         raise WarehouseError(
@@ -33,17 +100,17 @@ def check_name(path: Path, dataset: str) -> None:
         )
 
 
-def create(path: Path, creator: str) -> None:
-    """Creates a file that is not there yet, so that it appears whole or not at all.
+def create_file(path: Path, creator: str) -> None:
+    """Creates a missing file atomically.
 
-    A kill while DuckDB creates its file leaves one that it refuses ever after.
+    A kill while DuckDB creates its file leaves one that DuckDB refuses from then on.
 
     Args:
         path: DuckDB's file.
-        creator: The pipeline that wants it, which runs once at a time.
+        creator: The pipeline that creates it, of which one run is active at a time.
 
     Raises:
-        WarehouseError: When it cannot be there.
+        WarehouseError: When its folder does not exist.
     """
     unfinished = path.with_name(f".{path.name}.{creator}")
     _remove(unfinished)  # left by a run that was killed here
@@ -51,45 +118,42 @@ def create(path: Path, creator: str) -> None:
         return
     if not path.parent.is_dir():
         raise WarehouseError(
-            f"The DuckDB file {path} cannot be created: there is no such folder. When no file is"
-            " named, it is in the folder of the pipeline's first run. Name one in"
-            " DESTINATION__DUCKDB__CREDENTIALS."
+            f"The DuckDB file {path} cannot be created, because its folder does not exist. Without"
+            " a setting, the file is in the folder of the pipeline's first run. Name another file"
+            " in DESTINATION__DUCKDB__CREDENTIALS."
         )
     try:
         duckdb.connect(str(unfinished)).close()
-        _name(unfinished, path)
+        _rename_unless_exists(unfinished, path)
     finally:
         _remove(unfinished)
 
 
 @contextmanager
-def kept_open(pool: DuckDbConnectionPool) -> Iterator[None]:
-    """Keeps the file open: who closes it last writes a checkpoint, and a load closes it often.
+def _file_kept_open(pool: DuckDbConnectionPool) -> Iterator[None]:
+    """Keeps the file open, because each last close writes a checkpoint and a load closes often.
 
-    When it cannot be opened, the load says so itself.
-
-    Args:
-        pool: dlt's connections to it.
+    When the file cannot be opened, the load itself reports it.
     """
     with ExitStack() as stack:
         with suppress(duckdb.Error):
             connection = pool.borrow_conn()
             stack.callback(pool.return_conn, connection)
-            stack.enter_context(_frugal(connection))
+            stack.enter_context(_memory_released_at_once(connection))
         yield
 
 
 @contextmanager
-def _frugal(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """DuckDB gives memory back at once, as it does when it is closed: 90 MB after a large copy."""
-    current = ", ".join(f"current_setting('{name}')" for name in _FLUSHES)
+def _memory_released_at_once(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Makes DuckDB release memory at once, as closing would: 90 MB after a large copy."""
+    current = ", ".join(f"current_setting('{name}')" for name in _FLUSH_SETTINGS)
     before = connection.execute(f"SELECT {current}").fetchall()[0]
-    _set(connection, dict.fromkeys(_FLUSHES, "1MB"))
+    _set(connection, dict.fromkeys(_FLUSH_SETTINGS, "1MB"))
     try:
         yield
     finally:
-        with suppress(duckdb.Error):  # a full disk ends a database: it has no settings any more
-            _set(connection, dict(zip(_FLUSHES, before, strict=True)))
+        with suppress(duckdb.Error):  # a full disk invalidates the database and its settings
+            _set(connection, dict(zip(_FLUSH_SETTINGS, before, strict=True)))
 
 
 def _set(connection: duckdb.DuckDBPyConnection, settings: Mapping[str, str]) -> None:
@@ -98,16 +162,20 @@ def _set(connection: duckdb.DuckDBPyConnection, settings: Mapping[str, str]) -> 
 
 
 def _remove(path: Path) -> None:
-    """Asks first: a disk that cannot be written refuses to remove even what is not there."""
+    """Checks first, because a read-only disk refuses to remove even a missing file."""
     if path.exists():
         path.unlink()
 
 
-def _name(unfinished: Path, path: Path) -> None:
-    """Gives a finished file its name, but not that of a file that has come into being since."""
+def _rename_unless_exists(unfinished: Path, path: Path) -> None:
+    """Gives a finished file its name, unless another process has created that file since."""
     try:
         path.hardlink_to(unfinished)
     except FileExistsError:
         return
-    except OSError:  # no hard links there: on exFAT, and on some network folders
+    except OSError:  # no hard links on exFAT and on some network folders
         unfinished.rename(path)
+
+
+def _file(client: Client) -> Path:
+    return Path(str(client.config.data_location()))

@@ -7,30 +7,33 @@ from typing import Any
 from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.catalogue.model import Collection
-
-SUFFIX = "__changes"
 from protime_source.warehouse.dialect import Dialect
 
 
 def ensure_views(
-    client: SqlClientBase[Any], dialect: Dialect, collection: Collection, *, has_history: bool
+    client: SqlClientBase[Any],
+    dialect: Dialect,
+    collection: Collection,
+    *,
+    history_table: str | None,
 ) -> None:
-    """Creates what belongs to a loaded table and is not there yet: its indexes and its views.
+    """Creates the indexes and views of a loaded table that do not exist yet.
 
     Args:
         client: A client of the destination.
         dialect: The destination's.
         collection: The collection whose table is loaded.
-        has_history: Whether the log of its events is loaded, too.
+        history_table: The table of its events, if that is loaded too.
 
     Raises:
-        DestinationTerminalException: When the destination refuses.
+        DestinationException: When the destination refuses.
     """
     qualified = client.make_qualified_table_name
-    table, log = qualified(collection.table), f"{collection.table}{SUFFIX}"
+    table = qualified(collection.table)
     statements = [*dialect.after_load(table, f"{collection.table}__id", "id")]
-    if has_history:
-        statements += dialect.after_load(qualified(log), f"{log}__id", "event_id")
+    if history_table is not None:
+        index = f"{history_table}__id"
+        statements += dialect.after_load(qualified(history_table), index, "event_id")
     statements += [
         dialect.create_view(
             qualified(collection.view_name(view)), table, view, client.escape_column_name

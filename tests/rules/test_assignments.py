@@ -68,7 +68,7 @@ def _edit_between_pages(world: World, ids: list[int]) -> None:
 
 
 @pytest.mark.usefixtures("every_page_is_a_table")
-def test_a_walk_that_repeats_rows_in_other_versions(make_world: WorldFactory) -> None:
+def test_a_full_load_that_repeats_rows_in_other_versions(make_world: WorldFactory) -> None:
     """Each id is staged several times then: the first load inserts it once, a later one updates."""
     world = make_world(rows=120, behaviour=Behaviour(page_overlap=20))
     edited = sorted(world.tenant.records)[35:45]
@@ -100,7 +100,7 @@ def test_deletes_keep_the_last_values_and_a_return_revives(make_world: WorldFact
     assert row["comments"] == "back"
 
 
-def test_a_delete_of_an_id_never_held_is_ignored(make_world: WorldFactory) -> None:
+def test_a_delete_of_an_id_never_stored_is_ignored(make_world: WorldFactory) -> None:
     world = make_world(behaviour=Behaviour(events="all"))
     world.run()
     before = world.rows()
@@ -147,7 +147,7 @@ def test_too_many_vanished_rows_change_nothing(world: World) -> None:
     assert world.rows() == before
 
 
-def test_a_walk_in_parts_with_changes_a_lost_folder_and_a_dead_link(world: World) -> None:
+def test_a_full_load_in_parts_with_changes_a_lost_folder_and_a_dead_link(world: World) -> None:
     world.run(max_pages=2)
     world.tenant.churn(30)
     world.lose_working_folder()

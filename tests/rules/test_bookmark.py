@@ -35,11 +35,11 @@ def test_the_state_is_small_at_any_number_of_rows(make_world: WorldFactory) -> N
     world.run(max_pages=5)
     during = len(_state(world))
     world.run()
-    walked = len(_state(world))
+    loaded_fully = len(_state(world))
     world.tenant.churn(2000)
     world.run()
-    assert max(during, walked, len(_state(world))) < 2048
-    assert len(_state(world)) == pytest.approx(walked, abs=40)
+    assert max(during, loaded_fully, len(_state(world))) < 2048
+    assert len(_state(world)) == pytest.approx(loaded_fully, abs=40)
 
 
 def test_no_id_of_a_row_is_in_the_state(world: World) -> None:
@@ -59,7 +59,7 @@ def test_a_lost_working_folder_costs_nothing(world: World) -> None:
         world.check()
 
 
-def test_another_dataset_gets_a_walk_of_its_own(world: World) -> None:
+def test_another_dataset_gets_a_full_load_of_its_own(world: World) -> None:
     world.run()
     world.tenant.clear_requests()
     world.pipeline(dataset="other").run(protime())
@@ -71,7 +71,7 @@ def test_another_dataset_gets_a_walk_of_its_own(world: World) -> None:
     world.check()
 
 
-def test_another_database_gets_a_walk_of_its_own(world: World) -> None:
+def test_another_database_gets_a_full_load_of_its_own(world: World) -> None:
     world.run()
     first, world.database = world.database, world.folder / "second.duckdb"
     world.tenant.churn(40)
@@ -92,7 +92,7 @@ def test_two_pipelines_in_one_database_do_not_share_a_bookmark(world: World) -> 
     ]
 
 
-def test_another_start_date_gets_a_walk_of_its_own(
+def test_another_start_date_gets_a_full_load_of_its_own(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "protime_source.progress")
@@ -150,7 +150,7 @@ def _delete_file(world: World) -> None:
 
 @pytest.mark.parametrize("loses_folder", [False, True])
 @pytest.mark.parametrize("lose", [_drop_table, _drop_dataset, _delete_file])
-def test_what_was_dropped_is_loaded_anew(
+def test_what_was_dropped_is_loaded_again(
     world: World, lose: Callable[[World], None], loses_folder: bool
 ) -> None:
     world.run()

@@ -133,7 +133,7 @@ def test_what_vanishes_from_a_catalog_is_marked_and_what_comes_back_is_live(
     assert (row["is_deleted"], row["deleted_at"], row["delete_reason"]) == (False, None, None)
 
 
-def test_an_answer_with_neither_records_nor_a_link_ends_no_walk(whole: World) -> None:
+def test_an_answer_with_neither_records_nor_a_link_ends_no_full_load(whole: World) -> None:
     """As a gateway gives it: all departments would seem to be gone."""
     run(whole, "departments")
     before = whole.rows("departments")
@@ -156,7 +156,7 @@ def test_a_sensitive_column_that_is_named_no_longer_is_emptied(whole: World) -> 
 
 
 @pytest.mark.parametrize("table", ["clockings", "activity_durations"])
-def test_a_record_with_the_status_of_a_deletion_is_marked(whole: World, table: str) -> None:
+def test_a_record_with_the_status_of_a_deletion_is_soft_deleted(whole: World, table: str) -> None:
     run(whole, table)
     name = COLLECTIONS[table].name
     first, second = list(whole.tenant.of(name))[:2]
@@ -181,7 +181,7 @@ def test_a_record_with_the_status_of_a_deletion_is_marked(whole: World, table: s
     whole.check_tables(table)
 
 
-def test_a_walk_finds_what_was_deleted_by_status_meanwhile(whole: World) -> None:
+def test_a_full_load_finds_what_was_deleted_by_status_meanwhile(whole: World) -> None:
     run(whole, "clockings")
     first, second = list(whole.tenant.of("clockings"))[:2]
     for id_ in (first, second):
@@ -199,9 +199,9 @@ def test_a_listing_that_lags_behind_a_return_neither_marks_nor_loses_it(whole: W
     id_, record = next(iter(whole.tenant.of("clockings").items()))
     whole.tenant.write("clockings", id_, {**record, "status": "Active", "isGenerated": True})
     run(whole, "clockings")
-    held = whole.tenant.of("clockings")[id_]
+    stored = whole.tenant.of("clockings")[id_]
     stale = {**record, "status": "Deleted"}
-    assert stale["changeVersion"] < held["changeVersion"]
+    assert stale["changeVersion"] < stored["changeVersion"]
     whole.tenant.of("clockings")[id_] = stale
     pipeline = whole.pipeline()
     pipeline.run(protime("clockings", full_resync=True, max_pages=2))
@@ -288,7 +288,7 @@ def test_definitions_have_no_window(whole: World) -> None:
     assert {"filter" in r.query for r in asked if r.path.endswith("/assignments")} == {True}
 
 
-def test_where_no_date_bounds_the_walk_marked_rows_stay_as_they_are(whole: World) -> None:
+def test_where_no_date_bounds_the_window_soft_deleted_rows_stay_as_they_are(whole: World) -> None:
     run(whole, "people")
     first, second = list(whole.tenant.of("people"))[:2]
     whole.tenant.write("people", first, None)
@@ -318,8 +318,10 @@ def test_marked_rows_do_not_make_the_guard_more_lenient(whole: World) -> None:
 
 
 @pytest.mark.usefixtures("every_page_is_a_table")
-def test_of_records_without_version_what_a_walk_shows_last_counts(make_world: WorldFactory) -> None:
-    """A record that two pages of the same walk show, and that is changed between them."""
+def test_of_records_without_version_what_a_full_load_shows_last_counts(
+    make_world: WorldFactory,
+) -> None:
+    """A record that two pages of the same full load show, and that is changed between them."""
     behaviour = Behaviour(without_version=("activity-durations",), page_overlap=5)
     world = make_world(page_size=10, behaviour=behaviour)
     name, table = "activity-durations", "activity_durations"
@@ -345,7 +347,7 @@ def test_a_collection_without_records_is_a_table_without_rows(whole: World, tabl
 
 
 @pytest.mark.usefixtures("every_page_is_a_package")
-def test_a_collection_that_is_refused_within_its_walk_is_left_as_it_is(whole: World) -> None:
+def test_a_collection_that_is_refused_within_its_full_load_is_left_as_it_is(whole: World) -> None:
     where = COLLECTIONS["clockings"].path
     whole.tenant.faults.append(Fault("status", status=403, times=99, after=1, where=where))
     with pytest.raises(RefusedCollectionsError) as caught:

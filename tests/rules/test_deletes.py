@@ -14,11 +14,11 @@ from tests.world import Row, World
 
 YEAR = date.today().year
 START, BEFORE, INSIDE = f"{YEAR}-02-01", f"{YEAR}-01-15", f"{YEAR}-03-15"
-MARKS = ("is_deleted", "deleted_at", "delete_reason", "synced_at", "change_version")
+SYNC_COLUMNS = ("is_deleted", "deleted_at", "delete_reason", "synced_at", "change_version")
 
 
 def _values(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name not in MARKS}
+    return {name: value for name, value in row.items() if name not in SYNC_COLUMNS}
 
 
 def _delete_some(world: World, step: int = 40) -> list[int]:
@@ -81,7 +81,7 @@ def test_a_row_changed_and_then_deleted_keeps_the_last_values_that_were_sent(
     assert (row["person_id"], row["comments"], row["is_deleted"]) == (77, "last words", True)
 
 
-def test_deletes_of_ids_never_held_are_ignored(world: World) -> None:
+def test_deletes_of_ids_never_stored_are_ignored(world: World) -> None:
     world.run()
     before = world.rows()
     for _ in range(3):
@@ -115,7 +115,7 @@ def test_the_same_delete_twice_changes_nothing(make_world: WorldFactory) -> None
     assert world.rows() == once
 
 
-def test_a_deleted_row_is_not_marked_again_as_vanished(world: World) -> None:
+def test_a_soft_deleted_row_does_not_vanish_too(world: World) -> None:
     world.run()
     _delete_some(world)
     world.run()
@@ -145,7 +145,7 @@ def test_vanished_rows_are_removed_as_well(world: World) -> None:
     assert world.rows() == world.live()
 
 
-def test_removing_ids_never_held_inserts_nothing(world: World) -> None:
+def test_removing_ids_never_stored_inserts_nothing(world: World) -> None:
     _run_removing(world)
     before = world.rows()
     world.tenant.delete(world.tenant.create(person={"id": 7}, **{"from": INSIDE}))

@@ -34,7 +34,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "empty_last_page": (True,),
     "empty_middle_page": (True,),
     "page_overlap": (10,),
-    "stale_walk_status": (410,),
+    "stale_continuation_status": (410,),
     "continuation_lifetime_hours": (None,),
     "token_lifetime": (1,),
     "unknown_scope": ("omit",),
@@ -97,12 +97,12 @@ def _is_inside(record: Row, behaviour: Behaviour) -> bool:
     return bool((last if behaviour.window == "overlap" else record["from"]) >= START)
 
 
-def _check(world: World, *, walked: bool = False) -> None:
+def _check(world: World, *, loaded_fully: bool = False) -> None:
     """The live rows are Protime's rows in the window, and no others but what cannot be known.
 
     A row that Protime shows outside the window (`update`), or that begins before it (`overlap`),
-    is held; nothing tells when it changes or goes later, and no walk shows it. A row that left
-    silently is held as it was until a walk no longer shows it.
+    is stored; nothing says when it changes or goes later, and no full load shows it. A row that
+    left silently stays as it was until a full load no longer shows it.
     """
     how = world.tenant.behaviour
     shown = {id_: as_sent(row) for id_, row in world.live().items()}
@@ -113,22 +113,22 @@ def _check(world: World, *, walked: bool = False) -> None:
     }
     assert {id_: shown.get(id_) for id_ in wanted} == wanted
     others = [row for id_, row in shown.items() if id_ not in wanted]
-    may_linger = how.leaving_window == "silent" and not walked
+    may_linger = how.leaving_window == "silent" and not loaded_fully
     assert [row for row in others if row["from"] >= START and not may_linger] == []
     if how.leaving_window == "delete" and how.window == "from":
         assert others == []
 
 
 def _life(world: World, seed: int, *, is_long: bool = False) -> None:
-    def run(*, churn: int = 0, walked: bool = False) -> None:
+    def run(*, churn: int = 0, loaded_fully: bool = False) -> None:
         world.tenant.churn(churn, seed=seed + churn)
         world.run(start_date=START)
-        _check(world, walked=walked)
+        _check(world, loaded_fully=loaded_fully)
 
-    run(walked=True)
+    run(loaded_fully=True)
     run(churn=200)
     world.tenant.clock.advance(hours=73)
-    run(churn=90, walked=True)
+    run(churn=90, loaded_fully=True)
     if is_long:
         run(churn=60)
 
@@ -140,7 +140,7 @@ def test_every_switch_is_tried() -> None:
 def test_bigquery_meets_what_changes_the_rows() -> None:
     behaviour = _random(ON_BIGQUERY)
     assert behaviour.leaving_window != "delete"
-    assert behaviour.stale_walk_status == 410
+    assert behaviour.stale_continuation_status == 410
     assert behaviour.order == "shuffled"
     assert behaviour.delta_page_size == 7
     assert behaviour.empty_last_page
@@ -162,7 +162,7 @@ def test_all_switches_set_at_random(make_world: WorldFactory, seed: int) -> None
     _life(make_world(behaviour=_random(seed), seed=seed), seed, is_long=True)
 
 
-def test_rows_that_leave_silently_are_found_by_a_walk(make_world: WorldFactory) -> None:
+def test_rows_that_leave_silently_are_found_by_a_full_load(make_world: WorldFactory) -> None:
     """Proof that the exception made above is used."""
     world = make_world(behaviour=Behaviour(leaving_window="silent"))
     leaver = world.tenant.create(person={"id": 7}, **{"from": START})

@@ -1,4 +1,4 @@
-"""An expired delta is normal life: one run walks over everything, and marks what is gone."""
+"""An expired delta is normal life: one run loads everything, and marks what is gone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.world import World
 
 MIDDLE = f"{date.today().year}-02-01"
 BEFORE, INSIDE = f"{date.today().year}-01-15", f"{date.today().year}-03-15"
-MARKS = ("is_deleted", "deleted_at", "delete_reason", "synced_at")
+SYNC_COLUMNS = ("is_deleted", "deleted_at", "delete_reason", "synced_at")
 
 
 def _expire(world: World) -> None:
@@ -28,7 +28,7 @@ def _expire(world: World) -> None:
 
 
 def _values(row: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in row.items() if name not in MARKS}
+    return {name: value for name, value in row.items() if name not in SYNC_COLUMNS}
 
 
 def _first(world: World, count: int) -> list[int]:
@@ -63,7 +63,7 @@ def test_vanished_rows_keep_their_last_known_values(world: World) -> None:
     assert {id_ for id_, row in after.items() if row["is_deleted"]} == set(gone)
 
 
-def test_rows_that_stay_have_no_marks(world: World) -> None:
+def test_rows_that_stay_are_not_soft_deleted(world: World) -> None:
     world.run()
     _expire(world)
     world.run()
@@ -103,7 +103,7 @@ def test_rows_of_a_clock_that_was_ahead_can_vanish(world: World) -> None:
 
 @every_engine
 def test_rows_before_the_window_are_left_alone(make_world: WorldFactory) -> None:
-    """A row that moved before the window is held, and no walk over the window can show it."""
+    """A row that moved before the window stays, and no full load of the window can show it."""
     world = make_world(behaviour=Behaviour(leaving_window="update"))
     moved, gone = (
         world.tenant.create(person={"id": 7}, **{"from": INSIDE}, comments=text) for text in "ab"
@@ -112,12 +112,12 @@ def test_rows_before_the_window_are_left_alone(make_world: WorldFactory) -> None
     world.tenant.update(moved, {"person": {"id": 7}, "from": BEFORE})
     world.tenant.delete(gone)
     world.run(start_date=MIDDLE)
-    held = world.rows()[moved]
-    assert held["from_date"] == date.fromisoformat(BEFORE)
+    stored = world.rows()[moved]
+    assert stored["from_date"] == date.fromisoformat(BEFORE)
     world.tenant.delete(moved)
     _expire(world)
     world.run(start_date=MIDDLE)
-    assert world.rows()[moved] == held
+    assert world.rows()[moved] == stored
     assert world.rows()[gone]["delete_reason"] == "announced"
 
 
@@ -136,7 +136,7 @@ def test_a_row_that_comes_back_is_live_again(make_world: WorldFactory) -> None:
     assert row["comments"] == "back"
 
 
-def test_a_row_that_a_later_walk_shows_again_is_live_again(make_world: WorldFactory) -> None:
+def test_a_row_that_a_later_full_load_shows_again_is_live_again(make_world: WorldFactory) -> None:
     """The version has not moved: the client could not see the person for a while, say."""
     world = make_world()
     world.run()
@@ -200,7 +200,7 @@ def test_too_many_vanished_rows_change_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize(("allowed", "share"), [(1.0, 0.6), (1.0, 1.0), (0.5, 0.5), (0.6, 0.6)])
-def test_the_share_that_is_allowed_is_marked(world: World, allowed: float, share: float) -> None:
+def test_an_allowed_share_is_soft_deleted(world: World, allowed: float, share: float) -> None:
     world.run()
     _vanish(world, share)
     world.run(max_vanished_share=allowed)
@@ -218,12 +218,12 @@ def test_the_guard_stays_shut_until_it_is_opened(world: World) -> None:
     world.check()
 
 
-@pytest.mark.parametrize("is_walking", [False, True])
+@pytest.mark.parametrize("is_in_progress", [False, True])
 @pytest.mark.parametrize("status", [400, 404])
-def test_a_stored_link_that_is_refused_in_another_way_leads_to_a_walk_too(
-    world: World, status: int, is_walking: bool
+def test_a_stored_link_that_is_refused_in_another_way_leads_to_a_full_load_too(
+    world: World, status: int, is_in_progress: bool
 ) -> None:
-    world.run(max_pages=2 if is_walking else None)
+    world.run(max_pages=2 if is_in_progress else None)
     world.tenant.churn(30)
     world.tenant.faults.append(Fault("status", status=status))
     world.run()
@@ -233,10 +233,10 @@ def test_a_stored_link_that_is_refused_in_another_way_leads_to_a_walk_too(
 @pytest.mark.usefixtures("every_page_is_a_package")
 @pytest.mark.parametrize("allowed", [0.5, 1.0])
 @pytest.mark.parametrize("share", [0.52, 0.6])
-def test_what_a_walk_that_was_stopped_did_not_show_marks_nothing_later(
+def test_rows_not_shown_by_a_stopped_full_load_are_not_deleted_later(
     world: World, share: float, allowed: float
 ) -> None:
-    """Each run begins anew: the last part alone, with all rows back, would let the guard open."""
+    """The last part alone, with all rows back, would let the guard open: it loads all again."""
     load(world.pipeline())
     kept = dict(world.tenant.records)
     for id_ in Random(1).sample(sorted(kept), int(share * len(kept))):
@@ -288,7 +288,7 @@ def test_another_consumer_is_named_as_the_probable_cause(
     world.check()
 
 
-def test_nobody_is_blamed_for_a_delta_that_died_of_age(
+def test_no_other_consumer_is_suspected_when_a_delta_expired(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.run()
@@ -304,14 +304,12 @@ def _unavailable() -> Fault:
     return Fault("status", status=503, times=99, after=3, where="/assignments?")
 
 
-def _foreign() -> Fault:
+def _other_host() -> Fault:
     return Fault("foreign_link", after=3, where="/assignments?")
 
 
-@pytest.mark.parametrize("fault", [_unavailable, _foreign])
-def test_a_walk_that_fails_marks_and_changes_nothing(
-    world: World, fault: Callable[[], Fault]
-) -> None:
+@pytest.mark.parametrize("fault", [_unavailable, _other_host])
+def test_a_full_load_that_fails_changes_nothing(world: World, fault: Callable[[], Fault]) -> None:
     world.run()
     before, bookmark = world.rows(), world.bookmark()
     world.tenant.churn(80)
@@ -356,7 +354,7 @@ def test_a_full_resync_that_fails_leaves_the_table_right(world: World) -> None:
     world.check()
 
 
-def test_more_changes_than_are_read_of_one_answer_lead_to_a_walk(
+def test_more_changes_than_are_read_of_one_answer_lead_to_a_full_load(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The delta would be as large in each run to come, and each would keep it alive."""
@@ -369,8 +367,8 @@ def test_more_changes_than_are_read_of_one_answer_lead_to_a_walk(
 
 
 @pytest.mark.usefixtures("every_page_is_a_package")
-def test_walks_that_are_begun_over_and_over_come_to_an_end(make_world: WorldFactory) -> None:
-    """A rival takes the delta each time before the walk in parts is complete."""
+def test_full_loads_that_restart_again_and_again_fail(make_world: WorldFactory) -> None:
+    """A consumer takes the delta each time before the full load in parts is complete."""
     world = make_world(rows=20, page_size=10)
     world.tenant.faults.append(Fault("status", status=410, times=999, where="/delta/"))
     with pytest.raises(UnavailableError, match="6 full loads were started in this run"):

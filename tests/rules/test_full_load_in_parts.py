@@ -1,4 +1,4 @@
-"""A long walk survives: stops, restarts and dying links cost time, never truth."""
+"""A long full load survives stops, restarts and expired links."""
 
 from __future__ import annotations
 
@@ -21,33 +21,35 @@ TODAY = date.today().isoformat()
 PAGES = 6
 
 
-def _walk_to_the_end(world: World, **limits: int) -> int:
-    """Runs until the walk is complete; how many runs it took."""
+def _complete(world: World, **limits: int) -> int:
+    """Runs until the full load is complete; how many runs it took."""
     for runs in range(1, 50):
         world.run(**limits)
         if not world.bookmark().full_load_in_progress:
             return runs
-    raise AssertionError("the walk does not end")
+    raise AssertionError("the full load does not end")
 
 
 @pytest.mark.parametrize(("max_pages", "runs"), [(2, 3), (4, 2), (5, 2), (6, 1), (7, 1)])
-def test_a_walk_in_parts_fetches_every_page_once(world: World, max_pages: int, runs: int) -> None:
-    assert _walk_to_the_end(world, max_pages=max_pages) == runs
+def test_a_full_load_in_parts_fetches_every_page_once(
+    world: World, max_pages: int, runs: int
+) -> None:
+    assert _complete(world, max_pages=max_pages) == runs
     world.check()
     assert world.requests == PAGES
 
 
-def test_a_part_of_a_walk_ends_with_the_page_that_reaches_its_size(world: World) -> None:
+def test_a_part_of_a_full_load_ends_with_the_page_that_reaches_its_size(world: World) -> None:
     world.run(max_bytes=1)
     assert len(world.rows()) == 50
     first = msgspec.json.encode([*world.tenant.records.values()][:50])
-    runs = _walk_to_the_end(world, max_bytes=2 * len(first))
+    runs = _complete(world, max_bytes=2 * len(first))
     assert runs in (2, 3), "five pages of about the size of the first, two or three at once"
     world.check()
     assert world.requests == PAGES
 
 
-def test_a_walk_goes_on_where_it_stopped_although_the_working_folder_is_lost(world: World) -> None:
+def test_a_full_load_resumes_although_the_working_folder_is_lost(world: World) -> None:
     world.run(max_pages=2)
     world.lose_working_folder()
     world.run(max_pages=2)
@@ -58,10 +60,10 @@ def test_a_walk_goes_on_where_it_stopped_although_the_working_folder_is_lost(wor
 
 
 @pytest.mark.parametrize("place", [0, 49], ids=["lowest", "highest"])
-def test_a_row_that_the_walk_shows_in_an_older_version_does_not_vanish(
+def test_a_row_that_the_full_load_shows_in_an_older_version_does_not_vanish(
     world: World, place: int
 ) -> None:
-    """At either end of its page, when another run completes the walk."""
+    """At either end of its page, when another run completes the full load."""
     world.run()
     id_ = sorted(world.tenant.records)[place]
     world.query(f"UPDATE {world.dataset}.assignments SET change_version = 'Z' WHERE id = {id_}")
@@ -71,7 +73,7 @@ def test_a_row_that_the_walk_shows_in_an_older_version_does_not_vanish(
     assert (row["change_version"], row["is_deleted"]) == ("Z", False)
 
 
-def test_each_part_of_a_walk_is_loaded(world: World) -> None:
+def test_each_part_of_a_full_load_is_loaded(world: World) -> None:
     loaded = []
     for _ in range(PAGES):
         world.run(max_pages=1)
@@ -90,7 +92,7 @@ def test_a_delta_answer_is_never_split(make_world: WorldFactory) -> None:
     assert not world.bookmark().full_load_in_progress
 
 
-def test_changes_during_a_walk_in_parts_arrive(make_world: WorldFactory) -> None:
+def test_changes_during_a_full_load_in_parts_arrive(make_world: WorldFactory) -> None:
     world = make_world(rows=400)
     world.run(max_pages=2)
     while world.bookmark().full_load_in_progress:
@@ -101,7 +103,7 @@ def test_changes_during_a_walk_in_parts_arrive(make_world: WorldFactory) -> None
 
 
 @pytest.mark.parametrize("max_pages", [1, 4])
-def test_rows_vanish_only_when_the_last_part_of_a_walk_is_loaded(
+def test_rows_vanish_only_when_the_last_part_of_a_full_load_is_loaded(
     world: World, max_pages: int
 ) -> None:
     world.run()
@@ -127,16 +129,18 @@ def test_a_vanished_row_is_found_although_an_earlier_part_failed(world: World) -
     world.tenant.faults.append(Fault("status", status=403, after=1))
     with pytest.raises(PipelineStepFailed):
         world.run(max_pages=2)
-    _walk_to_the_end(world, max_pages=2)
+    _complete(world, max_pages=2)
     world.check()
 
 
 @pytest.mark.parametrize("status", [409, 410])
 @pytest.mark.parametrize("lost", [False, True])
-def test_a_dead_continuation_restarts_the_walk(
+def test_a_dead_continuation_restarts_the_full_load(
     make_world: WorldFactory, status: Literal[409, 410], lost: bool
 ) -> None:
-    world = make_world(behaviour=Behaviour(stale_walk_status=status, continuation_lifetime_hours=1))
+    world = make_world(
+        behaviour=Behaviour(stale_continuation_status=status, continuation_lifetime_hours=1)
+    )
     world.run(max_pages=3)
     gone = set(sorted(world.live())[::5])
     for id_ in gone:
@@ -145,12 +149,12 @@ def test_a_dead_continuation_restarts_the_walk(
     if lost:
         world.lose_working_folder()
     world.run(max_pages=4)
-    assert gone <= world.live().keys(), "nothing vanishes before the new walk is complete"
-    _walk_to_the_end(world, max_pages=4)
+    assert gone <= world.live().keys(), "nothing vanishes before the new full load is complete"
+    _complete(world, max_pages=4)
     world.check()
 
 
-def test_a_delta_that_is_stolen_during_a_walk_in_parts_restarts_it(world: World) -> None:
+def test_a_delta_that_is_stolen_during_a_full_load_in_parts_restarts_it(world: World) -> None:
     world.run(max_pages=3)
     world.tenant.churn(50)
     world.tenant.steal_delta()
@@ -172,7 +176,7 @@ def _when(world: World, after: int, *deleted: int) -> None:
 
 @pytest.mark.parametrize("after", [1, 3, 5])
 @pytest.mark.parametrize("is_loaded", [False, True])
-def test_rows_of_an_aborted_walk_that_are_deleted_meanwhile_do_not_stay(
+def test_rows_of_an_aborted_full_load_that_are_deleted_meanwhile_do_not_stay(
     world: World, after: int, is_loaded: bool
 ) -> None:
     """The link dies in the middle of a run, and what its pages showed is gone by then."""
@@ -192,7 +196,7 @@ def test_rows_of_an_aborted_walk_that_are_deleted_meanwhile_do_not_stay(
 
 @every_engine
 @pytest.mark.usefixtures("every_page_is_a_table")
-def test_an_aborted_walk_in_large_tables_leaves_nothing(world: World) -> None:
+def test_an_aborted_full_load_in_large_tables_leaves_nothing(world: World) -> None:
     """Its rows are on their way to the destination when the link dies."""
     world.run(max_pages=1)
     shown = sorted(world.tenant.records)
@@ -205,7 +209,7 @@ def test_an_aborted_walk_in_large_tables_leaves_nothing(world: World) -> None:
 
 @sql_engines
 @pytest.mark.usefixtures("every_page_is_a_table")
-def test_a_new_walk_that_shows_nothing_leaves_nothing_of_the_aborted_one(world: World) -> None:
+def test_a_new_full_load_that_shows_nothing_leaves_nothing_of_the_aborted_one(world: World) -> None:
     shown = sorted(world.tenant.records)
     _when(world, 4, *shown)
     _kill_link(world, 4)
@@ -224,10 +228,10 @@ def test_a_link_that_always_dies_is_given_up(world: World) -> None:
 
 
 @pytest.mark.parametrize("max_pages", [None, 2])
-def test_a_walk_that_lags_behind_neither_overwrites_nor_marks(
+def test_a_full_load_that_lags_behind_neither_overwrites_nor_deletes(
     world: World, max_pages: int | None
 ) -> None:
-    """The walk shows rows in older versions than the delta has brought already."""
+    """The full load shows rows in older versions than the delta has brought already."""
     world.run()
     older = dict(world.tenant.records)
     ids = sorted(older)
@@ -259,7 +263,9 @@ def _show(world: World, records: dict[int, dict[str, object]]) -> None:
     store._texts.clear()
 
 
-def test_a_row_that_changes_pages_during_a_walk_is_there_once(make_world: WorldFactory) -> None:
+def test_a_row_that_changes_pages_during_a_full_load_is_there_once(
+    make_world: WorldFactory,
+) -> None:
     world = make_world(behaviour=Behaviour(page_overlap=10))
     second_page = sorted(world.tenant.records)[45:50]
 
@@ -283,7 +289,7 @@ def test_a_tenant_without_rows_is_followed_from_its_first_row_on(make_world: Wor
 
 
 @pytest.mark.parametrize("folder", ["kept", "lost"])
-def test_what_changed_between_the_parts_of_a_walk_comes_with_the_run_that_ends_it(
+def test_what_changed_between_the_parts_of_a_full_load_comes_with_the_run_that_ends_it(
     world: World, folder: str
 ) -> None:
     world.run(max_pages=1)
@@ -296,7 +302,7 @@ def test_what_changed_between_the_parts_of_a_walk_comes_with_the_run_that_ends_i
     world.check()
 
 
-def test_what_changed_after_a_backup_from_within_a_walk_comes_with_the_run_that_ends_it(
+def test_what_changed_after_a_backup_from_within_a_full_load_comes_with_the_run_that_ends_it(
     world: World,
 ) -> None:
     world.run(max_pages=1)
@@ -309,9 +315,11 @@ def test_what_changed_after_a_backup_from_within_a_walk_comes_with_the_run_that_
 
 
 @pytest.mark.usefixtures("every_page_is_a_package")
-def test_a_circle_of_pages_that_is_longer_than_a_part_of_a_walk_is_told(world: World) -> None:
+def test_a_circle_of_pages_that_is_longer_than_a_part_of_a_full_load_is_an_error(
+    world: World,
+) -> None:
     world.tenant.faults.append(Fault("loop", times=60, after=1))
-    with pytest.raises(PipelineStepFailed, match="assignments goes in a circle"):
+    with pytest.raises(PipelineStepFailed, match="assignments lead in a circle"):
         load(world.pipeline())
     assert world.requests < 20
     world.tenant.faults.clear()
@@ -320,7 +328,7 @@ def test_a_circle_of_pages_that_is_longer_than_a_part_of_a_walk_is_told(world: W
 
 
 @pytest.mark.usefixtures("every_page_is_a_package")
-def test_a_walk_that_is_begun_anew_may_meet_the_same_links(make_world: WorldFactory) -> None:
+def test_a_full_load_that_is_restarted_may_meet_the_same_links(make_world: WorldFactory) -> None:
     world = make_world(rows=30, page_size=10)
     world.tenant.faults.append(Fault("status", status=410, after=2))
     load(world.pipeline())

@@ -25,7 +25,7 @@ def ids(table: Any) -> Any:
     yield table.select(["id"])
 
 
-def _named_anew() -> list[Any]:
+def _renamed() -> list[Any]:
     return [protime().assignments.with_name("shifts")]
 
 
@@ -45,7 +45,7 @@ MISUSES: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "parallelized": (lambda: protime().parallelize(), {}, "is parallelized"),
     "another table": (protime, {"table_name": "shifts"}, "into another table"),
     "another table, hinted": (lambda: _hinted(table_name="shifts"), {}, "into another table"),
-    "another name": (_named_anew, {}, "into another table"),
+    "another name": (_renamed, {}, "into another table"),
     "a table by row": (lambda: _hinted(table_name=lambda _: "shifts"), {}, "into another table"),
     "another key": (protime, {"primary_key": "person_id"}, "the key person_id"),
     "another key, hinted": (lambda: _hinted(primary_key="person_id"), {}, "the key person_id"),
@@ -126,7 +126,7 @@ else:
 
 @pytest.mark.parametrize("how", ["in a fork", "after a reload"])
 def test_again(world: World, how: str) -> None:
-    """A child has no lock of its parent's, and a notebook may import this package anew."""
+    """A child has no lock of its parent's, and a notebook may import this package again."""
     subprocess.run(
         [sys.executable, "-c", AGAIN.format(how=how)],
         env={**os.environ, **world.engine.environment()},

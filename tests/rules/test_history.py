@@ -97,7 +97,7 @@ def test_a_lost_working_folder_repeats_nothing(world: World) -> None:
 
 
 @every_engine
-def test_a_log_that_was_dropped_is_begun_anew(world: World) -> None:
+def test_a_log_that_was_dropped_is_restarted(world: World) -> None:
     for _ in range(2):
         world.tenant.churn(5)
         world.run(history=True)

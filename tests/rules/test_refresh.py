@@ -1,4 +1,4 @@
-"""Everything anew, on request: dlt's `refresh`."""
+"""Everything is loaded again on request: dlt's `refresh`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def refresh(world: World, mode: Any = "drop_resources") -> None:
     [*product(ENGINES[:1], MODES), *product(ENGINES[1:2], MODES[:2]), (ENGINES[2], MODES[1])],
     indirect=["engine"],
 )
-def test_refresh_loads_everything_anew(world: World, mode: str) -> None:
+def test_refresh_loads_everything_again(world: World, mode: str) -> None:
     """Also rows whose stored version is newer, and Postgres with a view above the table."""
     world.run()
     assert is_found_by_id(world)
@@ -50,7 +50,7 @@ def test_refresh_loads_everything_anew(world: World, mode: str) -> None:
 
 
 def test_rows_that_are_dropped_are_no_reason_to_leave_others_out(world: World) -> None:
-    """Their versions were newer than those that the walk shows."""
+    """Their versions were newer than those that the full load shows."""
     world.run()
     world.query(f"UPDATE {world.dataset}.assignments SET change_version = 'Z'")
     refresh(world)

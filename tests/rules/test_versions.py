@@ -72,8 +72,8 @@ def test_every_order_within_one_answer_comes_out_the_same(world: World, last: An
         [_update(id_, 1), _update(id_, 2), _delete(id_, 3), last(id_, 4)]
         for id_ in ids[: len(orders)]
     ]
-    told = [own[place] for own, order in zip(events, orders, strict=True) for place in order]
-    _answer(world, told + told[::3])
+    sent = [own[place] for own, order in zip(events, orders, strict=True) for place in order]
+    _answer(world, sent + sent[::3])
     rows = world.rows()
     person = 4 if last is _update else 2
     assert {_outcome(rows[own[0]["data"]["id"]]) for own in events} == {
@@ -86,12 +86,12 @@ def test_every_order_across_answers_comes_out_the_same(world: World, last: Any) 
     """An answer may tell again, or only now, what is older than what we hold."""
     world.run()
     ids = sorted(world.tenant.records)[:6]
-    told = {
+    sent = {
         id_: [(_update(id_, 1), _update(id_, 2), last(id_, 3))[place] for place in order]
         for id_, order in zip(ids, permutations(range(3)), strict=True)
     }
     for answer in range(3):
-        _answer(world, [events[answer] for events in told.values()])
+        _answer(world, [events[answer] for events in sent.values()])
     rows = world.rows()
     assert {_outcome(rows[id_])[:2] for id_ in ids} == {_wanted(3, last is _delete, 0)[:2]}
 

@@ -47,7 +47,7 @@ def test_it_loads_into_bigquery(world: World) -> None:
     done = run(world)
     assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
     assert done.stdout.split("\n")[1].split() == ["assignments", "300", "300", "0", "0", "300"]
-    assert "dataset protime." in done.stdout
+    assert "dataset protime_data." in done.stdout
     world.check()
 
 
@@ -199,7 +199,7 @@ def test_a_file_named_like_the_dataset_is_refused(world: World) -> None:
 @pytest.mark.parametrize(
     ("destination", "words"),
     [
-        ("nonsense", "names no destination"),
+        ("nonsense", "is no destination"),
         ("filesystem", "is not supported, only duckdb, postgres, bigquery"),
     ],
 )
@@ -218,7 +218,7 @@ def test_another_destination_is_refused(world: World, destination: str, words: s
         ("bigquery", '{"type": "service_account"}'),
     ],
 )
-def test_credentials_that_cannot_be_read_are_told(
+def test_credentials_that_cannot_be_read_are_an_error(
     world: World, monkeypatch: pytest.MonkeyPatch, destination: str, credentials: str
 ) -> None:
     monkeypatch.setenv(f"DESTINATION__{destination.upper()}__CREDENTIALS", credentials)
@@ -239,7 +239,7 @@ def test_a_settings_file_that_cannot_be_read_is_named(world: World) -> None:
     assert "secrets.toml under .dlt/ cannot be read" in reason(failed)
 
 
-def test_a_misspelt_setting_in_a_file_is_told(world: World) -> None:
+def test_a_misspelt_setting_in_a_file_is_an_error(world: World) -> None:
     (world.folder / ".dlt").mkdir()
     (world.folder / ".dlt" / "config.toml").write_text("[sources.protime]\nhistroy = true\n")
     done = run(world)
@@ -342,12 +342,12 @@ def test_a_postgres_that_lets_us_read_only(world: World) -> None:
     world.query(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
     failed = run(world)
     assert failed.returncode == 4
-    assert "Postgres lets this run read only" in reason(failed)
+    assert "This Postgres connection can only read" in reason(failed)
     assert "DuckDB" not in reason(failed)
     assert world.rows() == before
 
 
-def test_ctrl_c_during_a_walk(make_world: WorldFactory) -> None:
+def test_ctrl_c_during_a_full_load(make_world: WorldFactory) -> None:
     world = make_world(behaviour=Behaviour(latency=0.3))
     process = start(world)
     while not world.tenant.api_requests:
@@ -400,7 +400,7 @@ def test_a_file_that_cannot_be_there(world: World) -> None:
     world.database = world.folder / "file" / "warehouse.duckdb"
     failed = run(world)
     assert failed.returncode == 4
-    assert "there is no such folder" in reason(failed)
+    assert "its folder does not exist" in reason(failed)
 
 
 @pytest.mark.parametrize(
@@ -412,7 +412,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     hidden = world.folder / "hidden"
     hidden.mkdir()
     (hidden / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
-    told = run(world, PYTHONPATH=str(hidden), DESTINATION_TYPE=destination)
-    assert (told.returncode, told.stdout, len(told.stderr.splitlines())) == (4, "", 1)
-    assert f'pip install "dlt-source-protime[{destination}]"' in told.stderr
+    failed = run(world, PYTHONPATH=str(hidden), DESTINATION_TYPE=destination)
+    assert (failed.returncode, failed.stdout, len(failed.stderr.splitlines())) == (4, "", 1)
+    assert f'pip install "dlt-source-protime[{destination}]"' in failed.stderr
     assert world.tenant.requests == []

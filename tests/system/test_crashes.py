@@ -164,7 +164,7 @@ def test_a_package_that_is_loaded_but_not_put_away_does_not_stop_dlt(world: Worl
     assert load(world.pipeline()).pending == 1
     world.check()
     assert loaded.is_dir()
-    assert not jobs.exists(), "dlt is told to delete what is loaded"
+    assert not jobs.exists(), "dlt is configured to delete what is loaded"
 
 
 def _refused(world: World) -> Callable[[], object]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,14 +122,3 @@ def test_each_collection_is_a_resource_with_described_columns(world: Any) -> Non
         columns: Any = resource.columns
         assert set(columns) == set(hints)
         assert all(hint["description"] for hint in hints.values())
-
-
-def test_the_readme_has_the_table_of_all_collections() -> None:
-    printed = subprocess.run(
-        [sys.executable, "-m", "protime_source.catalogue"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    readme = ROOT / "README.md"
-    assert printed in readme.read_text(encoding="utf-8")

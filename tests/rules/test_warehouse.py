@@ -1,4 +1,4 @@
-"""What others do to the warehouse does not lead the source astray."""
+"""Changes that others make in the warehouse, and pipelines that share it, leave the data right."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import pytest
 
 from protime_source import WarehouseError, protime
 from protime_source.cli.failures import explain
-from protime_source.warehouse.dialect import BigQuery
 from tests.world import World
 
 
-def test_a_second_pipeline_into_the_same_dataset_walks_and_marks_what_is_gone(world: World) -> None:
+def test_a_second_pipeline_into_a_dataset_loads_fully_and_soft_deletes_vanished_rows(
+    world: World,
+) -> None:
     world.run()
     for id_ in list(world.tenant.records)[:20]:
         world.tenant.delete(id_)
     world.pipeline("another").run(protime())
     world.check()
-    gone = [row for row in world.rows().values() if row["is_deleted"]]
-    assert {row["delete_reason"] for row in gone} == {"vanished"}
-    assert len(gone) == 20
+    vanished = [row for row in world.rows().values() if row["is_deleted"]]
+    assert {row["delete_reason"] for row in vanished} == {"vanished"}
+    assert len(vanished) == 20
     world.tenant.churn(30, seed=1)
     world.run()
     world.check()
@@ -33,7 +34,7 @@ def test_a_second_pipeline_into_the_same_dataset_walks_and_marks_what_is_gone(wo
         ("INTEGER[]", "[1, 2]"),
     ],
 )
-def test_a_column_added_by_hand_is_left_alone(world: World, kind: str, literal: str) -> None:
+def test_a_column_added_by_hand_keeps_its_values(world: World, kind: str, literal: str) -> None:
     world.run()
     first = min(world.tenant.records)
     world.query(f"ALTER TABLE protime_data.assignments ADD COLUMN mine {kind}")
@@ -48,15 +49,9 @@ def test_a_column_added_by_hand_is_left_alone(world: World, kind: str, literal: 
     assert mine is not None
 
 
-def test_pending_packages_are_not_read_past(world: World) -> None:
+def test_no_source_is_extracted_while_packages_are_pending(world: World) -> None:
     pipeline = world.run()
     pipeline.extract(protime())
     with pytest.raises(Exception, match="not loaded yet") as caught:
         pipeline.extract(protime())
     assert explain(caught.value).exit_code == WarehouseError.exit_code
-
-
-def test_on_bigquery_no_path_qualifies_a_column() -> None:
-    """The emulator takes it, the service does not."""
-    key = BigQuery().row_key("`acme-warehouse`.`protime_data_staging`.`assignments`", ("id", "of"))
-    assert key == "TO_JSON_STRING(STRUCT(`assignments`.id AS id, `assignments`.of AS of))"

@@ -24,7 +24,7 @@ Levels = Counter[tuple[Any, ...]]
 def _shown(world: World, where: str = "NOT a.is_deleted") -> Levels:
     return Counter(
         world.query(
-            f"SELECT v.assignment_id, v.level, v.activity_definition_id FROM protime.{VIEW} v"
+            f"SELECT v.assignment_id, v.level, v.activity_definition_id FROM protime_data.{VIEW} v"
             f" JOIN protime_data.assignments a ON a.id = v.assignment_id WHERE {where}"
         )
     )
@@ -46,7 +46,7 @@ def _check(world: World) -> None:
 
 def test_the_view_has_just_the_columns_of_the_contract(world: World) -> None:
     world.run()
-    found = world.query(f"DESCRIBE protime.{VIEW}")
+    found = world.query(f"DESCRIBE protime_data.{VIEW}")
     assert [column[:2] for column in found] == [
         ("assignment_id", "BIGINT"),
         ("level", "BIGINT"),
@@ -114,7 +114,7 @@ def test_levels_of_another_shape_break_no_query(world: World, levels: str) -> No
 @pytest.mark.parametrize("has_changes", [False, True])
 def test_a_view_that_was_dropped_is_made_again(world: World, has_changes: bool) -> None:
     world.run()
-    world.query(f"DROP VIEW protime.{VIEW}")
+    world.query(f"DROP VIEW protime_data.{VIEW}")
     world.tenant.churn(20 if has_changes else 0)
     world.run()
     _check(world)

@@ -136,7 +136,7 @@ def test_walk_reads_live_data(serve: Serve, start: str) -> None:
 
 @pytest.mark.parametrize("status", [409, 410])
 def test_continuation_expires(serve: Serve, start: str, status: int) -> None:
-    tenant, client = serve(stale_walk_status=status, continuation_lifetime_hours=2)
+    tenant, client = serve(stale_continuation_status=status, continuation_lifetime_hours=2)
     link = client.page(listing(start))["nextLink"]
     tenant.clock.advance(hours=2.1)
     client.log_in()
@@ -145,7 +145,7 @@ def test_continuation_expires(serve: Serve, start: str, status: int) -> None:
 
 @pytest.mark.parametrize("status", [409, 410])
 def test_a_page_may_be_shown_once(serve: Serve, start: str, status: int) -> None:
-    _, client = serve(pages_rereadable=False, stale_walk_status=status)
+    _, client = serve(pages_rereadable=False, stale_continuation_status=status)
     link = client.page(listing(start))["nextLink"]
     assert [client.get(link).status_code for _ in range(2)] == [200, status]
 

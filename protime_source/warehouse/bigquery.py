@@ -1,0 +1,55 @@
+"""BigQuery: its SQL, without row ids and with JSON as text."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+from protime_source.catalogue.model import ColumnType
+from protime_source.warehouse.dialect import ROW_KEY, Client, Dialect
+
+
+class BigQuery(Dialect):
+    """BigQuery. It has no row id, and takes no JSON from Parquet, so JSON is stored as text."""
+
+    name = "bigquery"
+    json_type = "text"
+    requires = ("google.cloud.bigquery",)
+    types: ClassVar[dict[ColumnType, str]] = {"bigint": "INT64", "text": "STRING"}
+    table_hints: ClassVar[dict[str, Any]] = {"x-bigquery-cluster-columns": ["id"]}
+
+    def check(self, client: Client) -> None:
+        """Silences Google's warning that its client reads results over REST; refuses nothing."""
+        warnings.filterwarnings("ignore", "Cannot create BigQuery Storage client")
+
+    def location(self, client: Client) -> str:
+        """Returns the project and its dataset, because dlt's location is only the region."""
+        project = client.sql_client.project_id
+        return f"project {project}, dataset {client.sql_client.dataset_name}"
+
+    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
+        """Returns the columns that differ between all rows of a load package.
+
+        A load job is never repeated: its id is its file's name, and BigQuery refuses a duplicate.
+        A table's path cannot qualify a column, so the statement calls the table by its last part.
+        """
+        table_name = row.rpartition(".")[2]
+        fields = ", ".join(f"{table_name}.{name} AS {name}" for name in columns)
+        return f"TO_JSON_STRING(STRUCT({fields}))"
+
+    def timestamp(self, moment: datetime) -> str:
+        """Returns a literal."""
+        return f"TIMESTAMP '{moment.isoformat()}'"
+
+    def json_text(self, column: str) -> str:
+        """Returns the column, which is text."""
+        return column
+
+    def _entries(self, column: str) -> str:
+        array = f"JSON_QUERY_ARRAY(SAFE.PARSE_JSON({column}, wide_number_mode => 'round'))"
+        return f"UNNEST({array}) AS entry"
+
+    def _entry_value(self, path: str, kind: str) -> str:
+        return f"SAFE_CAST(JSON_VALUE(entry, '{f'$.{path}' if path else '$'}') AS {kind})"

@@ -1,0 +1,70 @@
+"""Postgres: its SQL, the index that merges use, and its errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from protime_source.catalogue.model import ArrayView
+from protime_source.warehouse.dialect import ROW_KEY, Dialect, Quote
+
+
+class Postgres(Dialect):
+    """Postgres. Rows are told apart by `ctid`; text compares by the database's collation."""
+
+    name = "postgres"
+    holds_nul = False
+    requires = ("psycopg2", "adbc_driver_postgresql")
+    error_advice = (
+        (
+            r"permission denied for (?:database|schema)",
+            "The Postgres user may not create what this run loads into, so this run stopped. Ask"
+            " an administrator to run GRANT CREATE ON DATABASE <database> TO <user>, and the same"
+            " on schemas that exist already.",
+        ),
+        (
+            r"in a read-only transaction",
+            "This Postgres connection can only read, so this run could not load. Give the user the"
+            " right to write, and name the primary server in DESTINATION__POSTGRES__CREDENTIALS.",
+        ),
+        (
+            r"because other objects depend on it",
+            "Postgres cannot drop a table that another view reads, so nothing was changed. Drop"
+            " the view, run again, and create the view again.",
+        ),
+    )
+
+    def named_obstacle(self, error_text: str) -> str:
+        """Returns the object that depends on a table."""
+        found = re.search(r"(\w+ \S+) depends on", error_text)
+        return found[1] if found else ""
+
+    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
+        """Returns the physical position of the row."""
+        return f"{row}.ctid"
+
+    def version(self, row: str) -> str:
+        """Returns it with `COLLATE "C"`, because most databases sort `a` before `B`."""
+        return f'{row}.change_version COLLATE "C"'
+
+    def create_view(self, name: str, table: str, view: ArrayView, quote: Quote) -> str:
+        """Postgres has no `IF NOT EXISTS` for views, and replacing one waits for every reader."""
+        sql = f"CREATE VIEW {name} AS {self._select_entries(table, view, quote)}"
+        return (
+            f"DO $levels$ BEGIN IF to_regclass('{name}') IS NULL THEN {sql}; END IF; END $levels$"
+        )
+
+    def after_load(self, table: str, index: str, key: str) -> Iterator[str]:
+        """Yields the index by which a merge of a few rows finds them."""
+        yield f'CREATE UNIQUE INDEX IF NOT EXISTS "{index}" ON {table} ({key})'
+
+    def _entries(self, column: str) -> str:
+        array = f"CASE WHEN json_typeof({column}) = 'array' THEN {column} ELSE '[]' END"
+        return f"LATERAL json_array_elements({array}) AS l(entry)"
+
+    def _entry_value(self, path: str, kind: str) -> str:
+        """One failing cast would fail the query, so anything but a small integer is NULL."""
+        text = f"l.entry #>> '{{{path.replace('.', ',')}}}'"
+        if kind != "BIGINT":
+            return f"({text})"
+        return f"CASE WHEN {text} ~ '^-?[0-9]{{1,18}}$' THEN CAST({text} AS BIGINT) END"

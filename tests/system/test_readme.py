@@ -1,0 +1,176 @@
+"""What the README and docs/ show works: their Python runs, a warehouse has their tables."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protime_source.catalogue import COLLECTIONS
+from protime_source.pipeline.load import load
+from tests.conftest import WorldFactory
+from tests.pages import DOCS, README, ROOT, blocks, names_in, section, table_rows, text_of
+from tests.world import World
+
+DATA_MODEL = DOCS / "data-model.md"
+
+
+def run_python(page: Path) -> dict[str, Any]:
+    """Runs a page's Python from top to bottom, and returns the names that it defines."""
+    names: dict[str, Any] = {}
+    for block in blocks(page, "python"):
+        exec(compile(ast.parse(block), page.name, "exec"), names)  # noqa: S102
+    return names
+
+
+def test_the_readme_loads_and_reads_assignments(world: World) -> None:
+    names = run_python(README)
+    assert len(names["planned"]) == sum(
+        not record.get("isRejected", False) for record in world.tenant.records.values()
+    )
+    assert names["assignments"].num_rows == 300
+
+
+def test_a_whole_run_from_python_returns_a_summary(world: World) -> None:
+    names = run_python(DOCS / "running.md")
+    assert names["summary"].tables["assignments"].live_rows == 300
+
+
+def test_writing_follows_the_six_steps_of_protimes_tutorial(world: World) -> None:
+    assert re.findall(r"# (\d)\.", text_of(DOCS / "writing.md")) == list("123456")
+    assert run_python(DOCS / "writing.md")["new"] not in world.tenant.records
+
+
+def test_no_other_page_has_python() -> None:
+    pages = {page.name for page in DOCS.glob("*.md") if blocks(page, "python")}
+    assert pages == {"running.md", "writing.md"}
+
+
+def documented_columns() -> dict[str, dict[str, str]]:
+    """The columns of each table and view in the data model, with DuckDB's types."""
+    types = {kind: names_in(duckdb)[0] for kind, duckdb, *_ in _rows("## Types")}
+
+    def columns(rows: list[list[str]]) -> dict[str, str]:
+        found = {}
+        for name, kind, *_ in rows:
+            plain, comma, _ = kind.partition(", not null")
+            found[names_in(name)[0]] = types[plain] + (" NOT NULL" if comma else "")
+        return found
+
+    sync_columns = columns(_rows("## Sync columns"))
+    found = {"assignments__changes": columns(_rows("## History"))}
+    for table in COLLECTIONS:
+        text, *views = section(DATA_MODEL, f"### {table}").split("The view ")
+        found[table] = columns(table_rows(text)) | sync_columns
+        for view in views:
+            found[names_in(view)[0]] = columns(table_rows(view))
+    return found
+
+
+def _rows(heading: str) -> list[list[str]]:
+    return table_rows(section(DATA_MODEL, heading))
+
+
+def test_the_data_model_is_that_of_a_warehouse(make_world: WorldFactory) -> None:
+    world = make_world(rows=120)
+    sensitive = [
+        f"{table}.{column.name}"
+        for table, each in COLLECTIONS.items()
+        for column in each.columns
+        if column.sensitive
+    ]
+    for _ in range(2):  # the history's table appears with the first event
+        load(
+            world.pipeline(),
+            collections=("all",),
+            activity_structures=world.tenant.structures,
+            sensitive_columns=sensitive,
+            history=True,
+        )
+        world.tenant.churn(5)
+    stored: dict[str, dict[str, str]] = {}
+    for table, column, kind in world.query(
+        "SELECT table_name, column_name, data_type || CASE is_nullable WHEN 'NO' THEN ' NOT NULL'"
+        f" ELSE '' END FROM information_schema.columns WHERE table_schema = '{world.dataset}'"
+    ):
+        if not table.startswith("_dlt"):
+            stored.setdefault(table, {})[column] = kind
+    assert stored == documented_columns()
+
+
+OTHER_SETTINGS = {
+    "TENANT": "acme",
+    "START_DATE": date.today().isoformat(),
+    "COLLECTIONS": "people",
+    "DELETES": "remove",
+    "HISTORY": "true",
+    "MAX_VANISHED_SHARE": "0",
+    "ASSIGNMENTS__EXTERNAL_REFERENCES": "(people,@x)",
+}
+"""Settings that somebody has for a tenant of their own."""
+
+
+def test_the_demo_ends_with_a_table_that_equals_the_tenant(tmp_path: Path) -> None:
+    settings = {f"SOURCES__PROTIME__{name}": value for name, value in OTHER_SETTINGS.items()}
+    demo = subprocess.run(
+        [sys.executable, ROOT / "pipelines" / "demo.py"],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (demo.returncode, demo.stderr) == (0, "")
+    assert "The table equals the tenant" in demo.stdout
+    assert (tmp_path / "protime_demo.duckdb").is_file()
+
+
+RESOLVE = """
+import dlt
+client = dlt.pipeline("p", destination="bigquery", dataset_name="d").destination_client()
+found = client.config
+credentials = found.credentials
+shown = credentials.has_default_credentials(), credentials.project_id, found.project_id
+print(*shown, getattr(credentials, "client_email", None), found.location)
+"""
+
+
+def resolved(folder: Path, toml: str, **more: str) -> list[str]:
+    """What dlt makes of a file of settings, in a process without any others."""
+    (folder / ".dlt").mkdir()
+    (folder / ".dlt" / "secrets.toml").write_text(toml)
+    command = [sys.executable, "-c", RESOLVE]
+    ran = subprocess.run(
+        command, env={**os.environ, **more}, capture_output=True, text=True, cwd=folder
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.split()
+
+
+def test_dlt_finds_the_service_account_for_bigquery(tmp_path: Path) -> None:
+    [toml] = [
+        block
+        for block in blocks(DOCS / "destinations.md", "toml")
+        if "[destination.bigquery" in block
+    ]
+    email = "protime-loader@acme-warehouse.iam.gserviceaccount.com"
+    found = resolved(tmp_path, toml)
+    assert found == ["False", "acme-warehouse", "None", email, "EU"]
+
+
+@pytest.mark.parametrize("project", ["", "warehouse"])
+def test_dlt_finds_the_default_credentials_for_bigquery(tmp_path: Path, project: str) -> None:
+    key = {"client_id": "a", "client_secret": "b", "refresh_token": "c", "type": "authorized_user"}
+    (tmp_path / "key.json").write_text(json.dumps(key))
+    toml = f'[destination.bigquery]\nproject_id = "{project}"\n' if project else ""
+    file = str(tmp_path / "key.json")
+    more = {"GOOGLE_APPLICATION_CREDENTIALS": file, "GOOGLE_CLOUD_PROJECT": "default"}
+    found = resolved(tmp_path, toml, **more)
+    assert found[:3] == ["True", "default", project or "None"]

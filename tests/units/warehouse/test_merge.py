@@ -1,0 +1,192 @@
+"""The merge filter and the history filter alone, against a plain Python model."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+import psycopg2  # type: ignore[import-untyped]
+import pytest
+
+from protime_source.warehouse.bigquery import BigQuery
+from protime_source.warehouse.dialect import Dialect
+from protime_source.warehouse.duckdb import DuckDB
+from protime_source.warehouse.merge import history_filter, merge_filter
+from protime_source.warehouse.postgres import Postgres
+from tests.servers.postgres import PostgresServer
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+VERSIONS = ("", "A", "B", "Z", "a", "z", "é")
+"""Text that Postgres orders otherwise in a database that sorts as a dictionary does."""
+
+Execute = Callable[[str], list[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A staged row."""
+
+    case: int
+    id: int
+    version: str
+    is_deleted: bool
+    minute: int
+
+    @property
+    def synced_at(self) -> datetime:
+        return START + timedelta(minutes=self.minute)
+
+
+def allowed(
+    staged: list[Staged], stored: dict[int, str], ignored_before: datetime | None, has_version: bool
+) -> list[Staged]:
+    """The rows that the filter must let through."""
+    found = []
+    for id_ in {row.id for row in staged}:
+        candidates = [
+            row
+            for row in staged
+            if row.id == id_
+            and (row.is_deleted or ignored_before is None or row.synced_at >= ignored_before)
+        ]
+        if not candidates:
+            continue
+        newest = max(candidates, key=lambda row: (row.version, row.synced_at))
+        if id_ not in stored:
+            is_allowed = not newest.is_deleted
+        else:
+            is_unversioned = not has_version and newest.version == ""
+            is_allowed = is_unversioned or newest.version >= stored[id_]
+        if is_allowed:
+            found.append(newest)
+    return found
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def engine(request: pytest.FixtureRequest) -> Iterator[tuple[Dialect, Execute]]:
+    """A dialect, and a way to execute statements on an empty database."""
+    if request.param == "duckdb":
+        with duckdb.connect() as database:
+            yield DuckDB(), lambda sql: database.execute(sql).fetchall()
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    connection = psycopg2.connect(server.create_database())
+    connection.autocommit = True
+
+    def execute(sql: str) -> list[tuple[Any, ...]]:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    yield Postgres(), execute
+    connection.close()
+
+
+def literal(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"TIMESTAMP WITH TIME ZONE '{value.isoformat()}'"
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def insert(execute: Execute, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+    values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+    if rows:
+        execute(f"INSERT INTO {table} VALUES {values}")
+
+
+@pytest.mark.parametrize("has_version", [True, False])
+@pytest.mark.parametrize("ignored_before", [None, START + timedelta(minutes=4)])
+def test_the_merge_filter_lets_through_what_the_model_allows(
+    engine: tuple[Dialect, Execute], ignored_before: datetime | None, has_version: bool
+) -> None:
+    """Many small cases in one pair of tables: each case has ids of its own."""
+    dialect, execute = engine
+    chance = random.Random(f"{ignored_before} {has_version}")
+    versions = VERSIONS[1:] if has_version else VERSIONS
+    staged: list[Staged] = []
+    stored: dict[int, str] = {}
+    for case in range(1500):
+        if chance.random() < 0.6:
+            stored[case] = chance.choice(versions)
+        # No two rows of an id in a load package have the same version and time.
+        pairs = [(version, minute) for version in versions for minute in range(8)]
+        for version, minute in chance.sample(pairs, chance.randint(0, 4)):
+            staged.append(Staged(len(staged), case, version, chance.random() < 0.4, minute))
+    columns = "change_version VARCHAR, is_deleted BOOLEAN, synced_at TIMESTAMP WITH TIME ZONE"
+    execute(f"CREATE TABLE staged (number BIGINT, id BIGINT, {columns})")
+    execute(f"CREATE TABLE stored (id BIGINT, {columns})")
+    values = [(*astuple(row)[:4], row.synced_at) for row in staged]
+    insert(execute, "staged", values)
+    insert(execute, "stored", [(id_, version, False, START) for id_, version in stored.items()])
+
+    condition = merge_filter(
+        dialect,
+        table="stored",
+        staging="staged",
+        ignore_live_rows_before=ignored_before,
+        has_version=has_version,
+    )
+    found = {number for (number,) in execute(f"SELECT number FROM staged WHERE {condition}")}
+
+    by_id: dict[int, list[Staged]] = {}
+    for row in staged:
+        by_id.setdefault(row.id, []).append(row)
+    wanted = {
+        row.case
+        for rows in by_id.values()
+        for row in allowed(rows, stored, ignored_before, has_version)
+    }
+    assert 0 < len(wanted) < len(by_id)
+    assert found == wanted
+
+
+def test_of_rows_that_are_staged_twice_the_merge_filter_lets_one_through(
+    engine: tuple[Dialect, Execute],
+) -> None:
+    """A staging load that was repeated after a crash leaves exact copies."""
+    dialect, execute = engine
+    execute(
+        "CREATE TABLE staged (id BIGINT, change_version VARCHAR, is_deleted BOOLEAN,"
+        " synced_at TIMESTAMP WITH TIME ZONE)"
+    )
+    execute("CREATE TABLE stored AS SELECT * FROM staged WHERE FALSE")
+    insert(execute, "staged", [(id_, "A", False, START) for id_ in (1, 2, 3)] * 3)
+    condition = merge_filter(
+        dialect,
+        table="stored",
+        staging="staged",
+        ignore_live_rows_before=None,
+        has_version=True,
+    )
+    found = execute(f"SELECT id FROM staged WHERE {condition} ORDER BY id")
+    assert found == [(1,), (2,), (3,)]
+
+
+def test_the_history_filter_adds_each_event_once_as_first_received(
+    engine: tuple[Dialect, Execute],
+) -> None:
+    dialect, execute = engine
+    chance = random.Random(0)
+    execute("CREATE TABLE staged (event_id VARCHAR, received_at TIMESTAMP WITH TIME ZONE)")
+    execute("CREATE TABLE stored AS SELECT * FROM staged WHERE FALSE")
+    names = [f"event {number}" for number in range(500)]
+    stored = set(chance.sample(names, 200))
+    staged = [(chance.choice(names), START + timedelta(minutes=n)) for n in range(1000)]
+    insert(execute, "stored", [(name, START) for name in stored])
+    insert(execute, "staged", [*staged, *staged])
+    condition = history_filter(dialect, table="stored", staging="staged")
+    found = execute(f"SELECT event_id, received_at FROM staged WHERE {condition}")
+    first = {name: moment for name, moment in reversed(staged) if name not in stored}
+    assert Counter(name for name, _ in found) == Counter(first.keys())
+    assert {name: moment.astimezone(UTC) for name, moment in found} == first
+
+
+def test_on_bigquery_no_path_qualifies_a_column() -> None:
+    """The emulator accepts it, the service does not."""
+    key = BigQuery().row_key("`acme-warehouse`.`protime_data_staging`.`assignments`", ("id", "of"))
+    assert key == "TO_JSON_STRING(STRUCT(`assignments`.id AS id, `assignments`.of AS of))"
