@@ -56,26 +56,26 @@ _CHECKS: dict[str, tuple[Any, str]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set, in the environment, in `.dlt/` files or as arguments.
+    """The settings, from arguments, the environment or `.dlt/` files.
 
     Attributes:
         tenant: First label of the customer's myProtime host.
         client_id: OAuth2 client id, given by Protime.
         client_secret: OAuth2 client secret, given by Protime.
         environment: `production` (myprotime.eu) or `sandbox` (myprotimesandbox.eu).
-        company: Named in the mandatory `User-Agent`; the tenant unless set.
-        start_date: First day of the delta's date filter, `YYYY-MM-DD`; unset, 1 January of the
-            previous year.
+        company: Named in the mandatory `User-Agent`; by default, the tenant.
+        start_date: First day of the delta's date filter, `YYYY-MM-DD`; by default, 1 January of
+            the previous year.
         deletes: `mark` keeps a deleted row with its last-known values, `remove` deletes it.
-        max_vanished_share: A resync that would mark a larger share of the live rows in its
-            window (0 to 1) changes nothing and fails.
-        api_url: Scheme, host and port of the API, instead of the one of tenant and environment.
-        token_url: Full URL of the token endpoint, instead of the one of tenant and environment.
+        max_vanished_share: A full load that would soft-delete a larger share (0 to 1) of the live
+            rows in its window soft-deletes nothing and fails.
+        api_url: Scheme, host and port of the API; by default, from tenant and environment.
+        token_url: Full URL of the token endpoint; by default, from tenant and environment.
         collections: The tables to load, or `all`.
-        sensitive_columns: Columns with personal data to load all the same: `people.birth_date`.
-        external_references: By table, the references to ask for: `(people,@badge-number)`.
-        activity_structures: `<GUID of a structure version>/<level>` of activity definitions.
-        history: Whether to keep a log of every event, in `<table>__changes`.
+        sensitive_columns: Columns with personal data to load, like `people.birth_date`.
+        external_references: By table, the references to request, like `(people,@badge-number)`.
+        activity_structures: Where activity definitions are: `<GUID of a version>/<level>`.
+        history: Whether to keep every event, in `<table>__changes`.
     """
 
     tenant: str
@@ -149,31 +149,31 @@ class Settings:
     def user_agent(self) -> str:
         """`ServiceName/Version (Company Name)`, mandatory (documentation: reference/general-specs).
 
-        HTTP headers are ASCII: accents are taken off, what cannot be written is left out.
+        HTTP headers are ASCII: accents are removed, and so are characters without an ASCII form.
         """
         plain = unicodedata.normalize("NFKD", self.company or self.tenant)
         company = re.sub(r"[^ -~]|[()]", "", plain).strip() or self.tenant
         return f"dlt-source-protime/{__version__} ({company})"
 
     def collection(self, table: str) -> Collection:
-        """A collection as it is to be loaded: its columns, references and path_parameters."""
-        wanted = [each.partition(".") for each in self.sensitive_columns]
-        found = COLLECTIONS[table].without_sensitive(
-            frozenset(column for of, _, column in wanted if of == table)
+        """A collection with the columns, references and path parameters that are selected."""
+        selected = [name.partition(".") for name in self.sensitive_columns]
+        collection = COLLECTIONS[table].without_sensitive(
+            frozenset(column for owner, _, column in selected if owner == table)
         )
-        if not found.needs_structure:
-            return found.with_references(self.external_references.get(table, ""))
+        if not collection.needs_structure:
+            return collection.with_references(self.external_references.get(table, ""))
         pairs = [each.split("/") for each in self.activity_structures]
         path_parameters = (
             {"structure_version": guid, "level": int(level)} for guid, level in pairs
         )
-        return replace(found, path_parameters=tuple(path_parameters))
+        return replace(collection, path_parameters=tuple(path_parameters))
 
     def window_start(self) -> date:
         """First day of the delta's date filter.
 
         Raises:
-            SettingsError: When `start_date` is no date.
+            SettingsError: When `start_date` is not a date.
         """
         if self.start_date is None:
             return earliest_start()
@@ -349,7 +349,7 @@ def _collections(value: Any, structures: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _sensitive_columns(value: Any) -> tuple[str, ...]:
-    """The sensitive columns to load all the same, as `table.column`."""
+    """The sensitive columns to load, as `table.column`."""
     selected = parse_list(value)
     known = {
         f"{t}.{c.name}" for t, each in COLLECTIONS.items() for c in each.columns if c.sensitive
@@ -361,7 +361,7 @@ def _sensitive_columns(value: Any) -> tuple[str, ...]:
 
 
 def _external_references(value: Any) -> dict[str, str]:
-    """The external references to ask for, by table."""
+    """The external references to request, by table."""
     if not isinstance(value, Mapping):
         wanted = 'by table: {"assignments": "(people,...)"}'
         raise invalid_setting("external_references", value, wanted)

@@ -1,4 +1,4 @@
-"""Which collections and columns are loaded, and what a refusal of one means for the others."""
+"""Exactly the selected collections and columns are loaded, with only the scopes they need."""
 
 from __future__ import annotations
 
@@ -18,109 +18,80 @@ from tests.command import reason, run
 from tests.world import World, claims
 
 SENSITIVE = [column for column in COLLECTIONS["people"].columns if column.sensitive]
-GUID = "7c1f2f0e-3b0a-4d55-9f43-0c5a6f7b8d90"
+UNKNOWN_STRUCTURE = "00000000-0000-0000-0000-000000000000/1"
 
 
 def selected(*names: str, **settings: Any) -> set[str]:
     return set(protime(*names, **settings).selected_resources)
 
 
-def without(*names: str) -> tuple[str, ...]:
+def all_scopes_except(*names: str) -> tuple[str, ...]:
     return tuple(scope for scope in ALL_SCOPES if scope.split("-protimeapi-")[1] not in names)
 
 
-@pytest.mark.usefixtures("world")
-def test_what_is_named_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_selection_in_code_wins_over_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert selected() == {"assignments"}
     assert selected("people", "access-clockings") == {"people", "access_clockings"}
     assert set(protime().with_resources("jobs").selected_resources) == {"jobs"}
     assert selected("all") == set(COLLECTIONS) - {"activity_definitions"}
-    assert selected("all", activity_structures=[f"{GUID}/1"]) == set(COLLECTIONS)
     monkeypatch.setenv("SOURCES__PROTIME__COLLECTIONS", "people, contracts")
     assert selected() == {"people", "contracts"}
-    monkeypatch.setenv("SOURCES__PROTIME__COLLECTIONS", '["jobs"]')
-    assert selected() == {"jobs"}
-    monkeypatch.setenv("SOURCES__PROTIME__COLLECTIONS", "[jobs, sectors]")
-    assert selected() == {"jobs", "sectors"}
     assert selected("sectors") == {"sectors"}
 
 
-@pytest.mark.usefixtures("world")
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"collections": "peeple"}, "collections is 'peeple'"),
-        ({"collections": "peeple"}, "catalogue` lists (did you mean people?)"),
-        ({"collections": ""}, "collections is ''"),
-        ({"sensitive_columns": "people.last_name"}, "sensitive_columns is 'people.last_name'"),
-        (
-            {"sensitive_columns": ["people.birthdate"]},
-            "catalogue` lists (did you mean people.birth_date?)",
-        ),
-        ({"external_references": {"assignments": "people,@badge-number"}}, "pairs like"),
-        ({"external_references": {"shift_definitions": "(people,@x)"}}, "of no collection"),
-        ({"external_references": {"breaks": "(terminals,@external-code)"}}, "of people"),
-        ({"activity_structures": "here/1"}, "GUID of a structure version"),
-        ({"collections": 5}, "collections is '5'"),
-        ({"activity_structures": 3}, "activity_structures is '3'"),
-        ({"external_references": "(people,@x)"}, "by table"),
-        ({"external_references": {"breaks": "(people,@x)(people,x)"}}, "of different names"),
-        ({"tenant": 5.5}, "tenant is '5.5'"),
-        ({"max_pages": 0}, "max_pages is 0, but must be a number from 1"),
-        ({"max_pages": "2"}, "max_pages is '2', but must be a number from 1"),
-        ({"max_bytes": 0}, "max_bytes is 0, but must be a number from 1"),
-        ({"history": "sometimes"}, "history is 'sometimes', but must be true or false"),
-    ],
-)
-def test_unknown_names_are_refused(settings: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize("limit", ["max_pages", "max_bytes"])
+@pytest.mark.parametrize("value", [0, -1, "2", True])
+def test_a_limit_must_be_a_number_from_1(limit: str, value: Any) -> None:
     with pytest.raises(SettingsError) as caught:
-        protime(**settings)
-    assert message in str(caught.value)
-    assert "Nothing was changed" in str(caught.value)
+        protime(**{limit: value})
+    assert str(caught.value) == (
+        f"The setting {limit} is {value!r}, but must be a number from 1. Nothing was changed."
+    )
 
 
-def test_definitions_need_a_structure(world: World) -> None:
+def test_activity_definitions_need_a_structure(world: World) -> None:
     with pytest.raises(Exception, match="needs the setting activity_structures"):
         world.run(collections=["activity_definitions"])
     assert world.requests == 0
 
 
-def test_only_the_scopes_in_use_are_asked_for(world: World) -> None:
+def test_only_the_scopes_of_the_selected_collections_are_requested(world: World) -> None:
     world.run(collections=["people", "paid_presences", "calculated_totals"])
-    asked = {"connector-protimeapi-people.read", "connector-protimeapi-calculated-totals.read"}
+    expected = {"connector-protimeapi-people.read", "connector-protimeapi-calculated-totals.read"}
     tokens = {request.headers["Authorization"] for request in world.tenant.api_requests}
-    assert sorted(scope for each in tokens for scope in claims(each)["scope"]) == sorted(asked)
+    assert sorted(scope for each in tokens for scope in claims(each)["scope"]) == sorted(expected)
 
 
-def test_a_refusal_of_all_is_an_error(world: World) -> None:
-    world.tenant.behaviour = Behaviour(granted_scopes=without("people.read", "contracts.read"))
+def test_the_run_fails_when_all_collections_are_refused(world: World) -> None:
+    world.tenant.behaviour = Behaviour(
+        granted_scopes=all_scopes_except("people.read", "contracts.read")
+    )
     with pytest.raises(Exception, match=r"does not give this client the scope"):
         world.run(collections=["people", "contracts"])
 
 
-NOWHERE = "00000000-0000-0000-0000-000000000000/1"
-
-
-def test_a_structure_that_is_not_there_does_not_stop_the_others(
+def test_load_loads_the_others_when_a_structure_is_unknown(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     tables = ("assignments", "activity_definitions")
     with pytest.raises(
         RefusedCollectionsError, match="Check the setting activity_structures"
     ) as caught:
-        load(world.pipeline(), collections=tables, activity_structures=NOWHERE)
+        load(world.pipeline(), collections=tables, activity_structures=UNKNOWN_STRUCTURE)
     assert caught.value.tables == ("activity_definitions",)
-    assert f"Check {NOWHERE} in the setting activity_structures" in caplog.text
+    assert f"Check {UNKNOWN_STRUCTURE} in the setting activity_structures" in caplog.text
     world.check()
 
 
-def test_a_structure_that_is_not_there_is_an_error_when_there_is_nothing_else(world: World) -> None:
-    with pytest.raises(Exception, match=f"Check {NOWHERE} in the setting activity_structures"):
-        world.run(collections="activity_definitions", activity_structures=NOWHERE)
+def test_the_run_fails_when_its_only_structure_is_unknown(world: World) -> None:
+    with pytest.raises(
+        Exception, match=f"Check {UNKNOWN_STRUCTURE} in the setting activity_structures"
+    ):
+        world.run(collections="activity_definitions", activity_structures=UNKNOWN_STRUCTURE)
 
 
-def test_the_script_says_which_scope_to_ask_for(world: World) -> None:
-    world.tenant.behaviour = Behaviour(granted_scopes=without("absences.read"))
+def test_the_command_names_the_missing_scope(world: World) -> None:
+    world.tenant.behaviour = Behaviour(granted_scopes=all_scopes_except("absences.read"))
     failed = run(world, SOURCES__PROTIME__COLLECTIONS="assignments,absences")
     assert failed.returncode == 3
     line = reason(failed)
@@ -130,14 +101,14 @@ def test_the_script_says_which_scope_to_ask_for(world: World) -> None:
 
 
 @pytest.mark.parametrize("missing", ["people-historical-data.read", "people.read"])
-def test_a_history_opens_with_either_scope(world: World, missing: str) -> None:
-    world.tenant.behaviour = Behaviour(granted_scopes=without(missing))
+def test_a_history_is_read_with_either_scope(world: World, missing: str) -> None:
+    world.tenant.behaviour = Behaviour(granted_scopes=all_scopes_except(missing))
     world.run(collections=["job_histories"])
     world.check_tables("job_histories")
 
 
-def test_a_history_that_neither_scope_opens_is_refused(world: World) -> None:
-    missing = without("people-historical-data.read", "people.read")
+def test_a_history_is_refused_when_both_scopes_are(world: World) -> None:
+    missing = all_scopes_except("people-historical-data.read", "people.read")
     world.tenant.behaviour = Behaviour(granted_scopes=missing)
     with pytest.raises(Exception, match=r"people.*\.read"):
         world.run(collections=["job_histories"])
@@ -145,7 +116,7 @@ def test_a_history_that_neither_scope_opens_is_refused(world: World) -> None:
     assert len(asked) == 2
 
 
-def files(folder: Path) -> bytes:
+def all_bytes(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
@@ -164,13 +135,13 @@ def test_sensitive_values_reach_neither_disk_nor_log(
     world.tenant.write("people", next(iter(world.tenant.of("people"))), None)
     world.run(collections=["people"], history=True)
     assert marker not in caplog.text
-    assert marker.encode() not in files(world.folder)
+    assert marker.encode() not in all_bytes(world.folder)
     row = next(iter(world.rows("people").values()))
     assert row["last_name"]
     assert not row.keys() & {column.name for column in SENSITIVE}
 
 
-def test_what_is_named_is_loaded_and_what_is_named_no_more_is_emptied(world: World) -> None:
+def test_a_sensitive_column_is_loaded_while_selected_and_emptied_after(world: World) -> None:
     world.run(collections=["people"])
     wanted = ["people.birth_date", "people.pin_code"]
     world.run(collections=["people"], sensitive_columns=wanted)
@@ -185,7 +156,7 @@ def test_what_is_named_is_loaded_and_what_is_named_no_more_is_emptied(world: Wor
     assert {row["birth_date"] for row in world.rows("people").values()} == {None}
 
 
-def test_external_references_arrive_as_columns(
+def test_external_references_are_loaded_as_columns(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.run()
@@ -204,7 +175,7 @@ def test_external_references_arrive_as_columns(
     assert caplog.messages == []
 
 
-def test_a_reference_of_the_record_itself(world: World) -> None:
+def test_an_external_reference_of_the_record_itself_is_a_column(world: World) -> None:
     world.run(collections=["people"], external_references={"people": "(people,@employee-number)"})
     assert {row["external_employee_number"] for row in world.rows("people").values()} == {
         f"employee-number-{id_}" for id_ in world.tenant.of("people")

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from dlt.common.configuration.providers import EnvironProvider
 
 from protime_source import Client, Settings, SettingsError
 from protime_source.api.auth import ClientCredentials
@@ -28,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "activity_structures": (),
     "history": False,
 }
-OTHERS = {
+CHANGED = {
     "tenant": "other",
     "client_id": "other-id",
     "client_secret": "other-secret",
@@ -52,7 +53,7 @@ def read(**explicit: Any) -> Settings:
 
 
 def as_environment(settings: dict[str, Any]) -> dict[str, str]:
-    """Lists with commas; what each table may have, under the table."""
+    """Settings as text: lists with commas; settings by table under the table's name."""
     found: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, dict):
@@ -62,43 +63,43 @@ def as_environment(settings: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def refusal(**explicit: Any) -> str:
+def error_message(**explicit: Any) -> str:
     with pytest.raises(SettingsError) as caught:
         read(**explicit)
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
 
-def test_only_the_tenant_and_its_client_are_needed() -> None:
+def test_only_tenant_and_credentials_are_required() -> None:
     settings = read()
     assert {name: getattr(settings, name) for name in GIVEN} == GIVEN
     assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
     assert (
-        GIVEN.keys() | DEFAULTS.keys() == OTHERS.keys() == {each.name for each in fields(settings)}
+        GIVEN.keys() | DEFAULTS.keys() == CHANGED.keys() == {each.name for each in fields(settings)}
     )
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_each_setting_can_come_from_the_environment(
+@pytest.mark.parametrize("name", CHANGED)
+def test_each_setting_is_read_from_its_environment_variable(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    for key, value in as_environment({**GIVEN, name: OTHERS[name]}).items():
+    for key, value in as_environment({**GIVEN, name: CHANGED[name]}).items():
         monkeypatch.setenv(f"SOURCES__PROTIME__{key.upper()}", value)
-    assert getattr(Settings.from_config(), name) == OTHERS[name]
+    assert getattr(Settings.from_config(), name) == CHANGED[name]
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_what_code_gives_wins_over_the_environment(
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_setting_given_in_code_wins_over_the_environment(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(f"SOURCES__PROTIME__{name.upper()}", "from-the-environment")
-    assert getattr(read(**{name: OTHERS[name]}), name) == OTHERS[name]
+    assert getattr(read(**{name: CHANGED[name]}), name) == CHANGED[name]
 
 
 @pytest.mark.parametrize("name", GIVEN)
 @pytest.mark.parametrize("empty", [None, "", "  "])
-def test_a_required_setting_that_is_missing_or_empty_is_named(name: str, empty: str | None) -> None:
-    assert refusal(**{name: empty}) == (
+def test_a_missing_or_empty_required_setting_is_named(name: str, empty: str | None) -> None:
+    assert error_message(**{name: empty}) == (
         f"The setting is missing: {name}. Nothing was changed. Set the environment variable"
         f" SOURCES__PROTIME__{name.upper()}, or write to .dlt/secrets.toml in this folder, under"
         " [sources.protime]."
@@ -111,7 +112,7 @@ def test_an_empty_variable_counts_as_missing(monkeypatch: pytest.MonkeyPatch) ->
         Settings.from_config(tenant="acme", client_id="id")
 
 
-def test_all_missing_settings_are_named_at_once() -> None:
+def test_all_missing_settings_are_named_in_one_message() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_config()
     assert str(caught.value) == (
@@ -120,6 +121,41 @@ def test_all_missing_settings_are_named_at_once() -> None:
         " SOURCES__PROTIME__CLIENT_SECRET, or write to .dlt/secrets.toml in this folder, under"
         " [sources.protime]."
     )
+
+
+def test_an_incomplete_source_has_no_credentials_and_asks_no_provider_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    get_value = EnvironProvider.get_value
+
+    def record(self: EnvironProvider, key: str, *arguments: Any) -> Any:
+        asked.append(key)
+        return get_value(self, key, *arguments)
+
+    monkeypatch.setattr(EnvironProvider, "get_value", record)
+    for name in GIVEN:
+        monkeypatch.setenv(f"SOURCES__PROTIME__{name.upper()}", "from-the-environment")
+    monkeypatch.setenv("SOURCES__PROTIME__DELETES", "remove")
+    settings = Settings.from_config(complete=False)
+    assert {getattr(settings, name) for name in GIVEN} == {""}
+    assert settings.deletes == "remove"
+    assert not GIVEN.keys() & set(asked)
+    assert set(asked) >= DEFAULTS.keys()
+
+
+def test_an_incomplete_source_keeps_the_credentials_given_in_code() -> None:
+    settings = Settings.from_config(complete=False, **GIVEN)
+    assert {name: getattr(settings, name) for name in GIVEN} == GIVEN
+
+
+@pytest.mark.parametrize(
+    "invalid",
+    [{"tenant": "-acme"}, {"tenant": 5.5}, {"deletes": "x"}, {"start_date": "soon"}, {"nope": 1}],
+)
+def test_an_incomplete_source_is_checked_all_the_same(invalid: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=r"Nothing was changed\."):
+        Settings.from_config(complete=False, **invalid)
 
 
 LABEL = "the first label of a host: acme of https://acme.myprotime.eu"
@@ -160,8 +196,8 @@ URL = "a URL like https://host/connect/token"
         ("token_url", "https:///connect/token", URL),
     ],
 )
-def test_a_wrong_value_is_shown_with_what_it_must_be(name: str, value: Any, wanted: str) -> None:
-    assert refusal(**{name: value}) == (
+def test_an_invalid_value_is_shown_with_what_it_must_be(name: str, value: Any, wanted: str) -> None:
+    assert error_message(**{name: value}) == (
         f"The setting {name} is {value!r}, but must be {wanted}. Nothing was changed."
     )
 
@@ -176,24 +212,24 @@ def test_a_wrong_value_is_shown_with_what_it_must_be(name: str, value: Any, want
         ("token_url", "https://host/token?secret=word", "https://host/token?***", URL),
     ],
 )
-def test_a_password_in_a_url_is_not_shown(name: str, value: str, shown: str, wanted: str) -> None:
-    assert refusal(**{name: value}) == (
+def test_a_password_in_a_url_is_redacted(name: str, value: str, shown: str, wanted: str) -> None:
+    assert error_message(**{name: value}) == (
         f"The setting {name} is {shown!r}, but must be {wanted}. Nothing was changed."
     )
 
 
-def test_text_for_a_number_in_the_environment_is_a_wrong_value(
+def test_a_number_in_the_environment_must_be_a_number(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SOURCES__PROTIME__MAX_VANISHED_SHARE", "lots")
-    assert refusal() == (
+    assert error_message() == (
         "The setting max_vanished_share is 'lots', but must be a number from 0 to 1. Nothing was"
         " changed."
     )
 
 
-def test_an_unknown_setting_is_named_with_the_known_ones() -> None:
-    assert refusal(tennant="acme", secret="x") == (
+def test_an_unknown_setting_is_named_with_all_valid_ones() -> None:
+    assert error_message(tennant="acme", secret="x") == (
         "Unknown setting: secret, tennant. Nothing was changed. The settings are: tenant,"
         " client_id, client_secret, environment, company, start_date, deletes, max_vanished_share,"
         " api_url, token_url, collections, sensitive_columns, external_references,"
@@ -202,22 +238,22 @@ def test_an_unknown_setting_is_named_with_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("share", [0, 0.0, 1, 1.0])
-def test_the_ends_of_the_share_are_allowed(share: float) -> None:
+def test_max_vanished_share_may_be_0_or_1(share: float) -> None:
     assert read(max_vanished_share=share).max_vanished_share == share
 
 
-def test_the_window_starts_with_the_previous_year_unless_set() -> None:
+def test_the_window_starts_with_the_previous_year_by_default() -> None:
     assert read().window_start() == earliest_start()
     assert (earliest_start().month, earliest_start().day) == (1, 1)
     assert earliest_start().year in (date.today().year - 1, date.today().year)
 
 
 @pytest.mark.parametrize("given", ["2026-03-01", date(2026, 3, 1)])
-def test_the_window_starts_where_it_is_set(given: str | date) -> None:
+def test_the_window_starts_at_start_date(given: str | date) -> None:
     assert read(start_date=given).window_start() == date(2026, 3, 1)
 
 
-def test_the_earliest_start_is_allowed_and_the_day_before_is_not() -> None:
+def test_a_start_date_before_the_earliest_is_refused() -> None:
     earliest = earliest_start()
     before = earliest - timedelta(days=1)
     read(start_date=earliest.isoformat()).check_window()
@@ -252,14 +288,14 @@ def test_the_user_agent_names_the_company_in_ascii(company: str | None, named: s
     ("environment", "domain"),
     [("production", "myprotime.eu"), ("sandbox", "myprotimesandbox.eu")],
 )
-def test_the_addresses_follow_from_tenant_and_environment(environment: str, domain: str) -> None:
+def test_tenant_and_environment_determine_the_urls(environment: str, domain: str) -> None:
     settings = read(environment=environment)
     assert settings.api_origin == f"https://acme.{domain}"
     assert settings.token_endpoint == f"https://authentication.{domain}/tenants/acme/connect/token"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8123", "http://127.0.0.1:8123/"])
-def test_addresses_can_be_given(url: str) -> None:
+def test_api_url_and_token_url_replace_the_defaults(url: str) -> None:
     settings = read(api_url=url, token_url="http://127.0.0.1:8124/token")
     assert settings.api_origin == "http://127.0.0.1:8123"
     assert settings.token_endpoint == "http://127.0.0.1:8124/token"
@@ -277,21 +313,21 @@ def test_no_object_with_the_settings_shows_a_secret() -> None:
     assert GIVEN["client_id"] not in shown
 
 
-@pytest.mark.parametrize("wrong", [{"deletes": "x"}, {"nope": 1}, {"max_vanished_share": 7}])
-def test_secrets_do_not_show_in_refusals(wrong: dict[str, Any]) -> None:
-    message = refusal(**wrong)
+@pytest.mark.parametrize("invalid", [{"deletes": "x"}, {"nope": 1}, {"max_vanished_share": 7}])
+def test_no_error_message_shows_a_secret(invalid: dict[str, Any]) -> None:
+    message = error_message(**invalid)
     assert "secret-of-acme" not in message
     assert "id-of-acme" not in message
 
 
-def test_a_bare_variable_of_another_program_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_outside_the_section_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ENVIRONMENT", "COMPANY", "SOURCES__ENVIRONMENT"):
         monkeypatch.setenv(name, "sandbox")
     settings = read()
     assert (settings.environment, settings.company) == ("production", None)
 
 
-def test_a_misspelt_setting_is_told_once(
+def test_a_misspelt_setting_is_warned_about_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("SOURCES__PROTIME__HISTROY", "true")

@@ -1,4 +1,4 @@
-"""The catalogue has everything that the documentation has, field by field."""
+"""The catalogue agrees with Protime's documentation, field by field."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ DOCUMENTED: dict[str, Any] = json.loads(
     (ROOT / "tests" / "documentation" / "collections.json").read_text(encoding="utf-8")
 )
 TYPES = {
-    "integer": {
-        "bigint",
-        "double",
-    },  # contracts: the older page has a number where this has an integer
+    # "double": the older page of contracts has a number where the newer one has an integer.
+    "integer": {"bigint", "double"},
     "number": {"double"},
     "string": {"text", "date"},
     "string (GUID)": {"text"},
@@ -31,44 +29,44 @@ TYPES = {
     "array": {"json"},
     "object": {"json"},
 }
-COUNT_OF_DELTAS = 18
+DELTA_COLLECTIONS = 18
 
 every_collection = pytest.mark.parametrize("table", COLLECTIONS)
 
 
-def covering(collection: Collection, field: str) -> Column | None:
-    """The column that has a field, or the array or object that it lies in."""
+def column_of(collection: Collection, field: str) -> Column | None:
+    """The column that holds a field, or holds the array or object around the field."""
     parts = field.split(".")
     paths = {".".join(parts[: count + 1]) for count in range(len(parts))}
     return next((column for column in collection.columns if column.path in paths), None)
 
 
-def test_it_has_all_collections_and_no_other() -> None:
+def test_the_catalogue_has_exactly_the_documented_collections() -> None:
     assert {each.name for each in COLLECTIONS.values()} == set(DOCUMENTED)
-    assert sum(each.has_delta for each in COLLECTIONS.values()) == COUNT_OF_DELTAS
+    assert sum(each.has_delta for each in COLLECTIONS.values()) == DELTA_COLLECTIONS
     assert COLLECTIONS["assignments"] is ASSIGNMENTS
 
 
 @every_collection
-def test_it_has_every_field_with_its_type(table: str) -> None:
+def test_every_documented_field_has_a_column_of_its_type(table: str) -> None:
     collection = COLLECTIONS[table]
     for field, kind in DOCUMENTED[collection.name]["fields"].items():
         if field.endswith(".externalReferences"):
-            continue  # only there when it is asked for
-        column = covering(collection, field)
+            continue  # sent only on request
+        column = column_of(collection, field)
         assert column is not None, field
         assert column.type in TYPES[kind] | ({"json"} if column.path != field else set()), field
 
 
 @every_collection
-def test_it_has_no_field_that_is_not_documented(table: str) -> None:
+def test_every_column_is_documented(table: str) -> None:
     fields = set(DOCUMENTED[COLLECTIONS[table].name]["fields"])
     for column in COLLECTIONS[table].columns:
         assert any(field == column.path or field.startswith(f"{column.path}.") for field in fields)
 
 
 @every_collection
-def test_path_scope_and_filter_are_the_documented_ones(table: str) -> None:
+def test_path_scopes_and_date_filter_are_as_documented(table: str) -> None:
     collection = COLLECTIONS[table]
     documented = DOCUMENTED[collection.name]
     path = documented["path"].replace("{structureVersionId}", "{structure_version}")
@@ -82,7 +80,7 @@ def test_path_scope_and_filter_are_the_documented_ones(table: str) -> None:
 
 
 @every_collection
-def test_names_are_unique_and_said_in_a_line(table: str) -> None:
+def test_column_names_are_unique_and_described(table: str) -> None:
     columns = COLLECTIONS[table].columns
     assert len({column.name for column in columns}) == len(columns)
     assert all(column.description.endswith(".") for column in columns)
@@ -91,7 +89,7 @@ def test_names_are_unique_and_said_in_a_line(table: str) -> None:
 
 
 @every_collection
-def test_the_demo_tenant_knows_no_other_fields(table: str) -> None:
+def test_the_demo_tenant_sends_only_fields_of_the_catalogue(table: str) -> None:
     collection, tenant = COLLECTIONS[table], DemoTenant(rows=200)
     names = [name for name in tenant.collections if name.endswith(collection.name)]
     known = {column.path.partition(".")[0] for column in collection.columns}
@@ -110,11 +108,11 @@ def test_the_demo_tenant_knows_no_other_fields(table: str) -> None:
         ("terminalLanguageISOCode", "terminal_language_iso_code"),
     ],
 )
-def test_names_are_in_snake_case(path: str, name: str) -> None:
+def test_column_names_are_in_snake_case(path: str, name: str) -> None:
     assert column_name(path) == name
 
 
-def test_each_collection_is_a_resource(world: Any) -> None:
+def test_each_collection_is_a_resource_with_described_columns(world: Any) -> None:
     source = protime()
     assert set(source.resources) == set(COLLECTIONS)
     assert set(source.selected_resources) == {"assignments"}
