@@ -8,11 +8,11 @@ ProtimeError
 └── ApiError                 Protime, or the network on the way to it, failed
     ├── AuthenticationError  the token endpoint refused the credentials
     │   └── ScopeError           or a scope
+    ├── RefusedCollectionsError  Protime refused some of the collections asked for
     ├── UnavailableError     no usable response
     │   ├── RateLimitedError     429: Protime did not process the request
     │   ├── TokenUnavailableError  the token endpoint gave no usable response
     │   └── UntrustedCertificateError  the server's certificate is not trusted
-    ├── RefusedCollectionsError  Protime refused some of the collections asked for
     ├── ProtocolError        a response that breaks the documented protocol
     │   └── TooLargeError        or is larger than the limit
     └── ResponseError        an error status, with Protime's reasons

@@ -262,7 +262,7 @@ def create_at() -> Iterator[Callable[[str | None], int]]:
 
     def create(location: str | None) -> int:
         Creating.location = location
-        settings = {"tenant": "acme", "client_id": "id", "client_secret": "secret"}
+        settings = {"tenant": "acme", "client_id": "id", "client_secret": "a-client-secret"}
         with Client.from_config(**settings, api_url=url, token_url=f"{url}/token") as client:
             return client.assignments.create(NEW)
 

@@ -130,7 +130,7 @@ def test_a_401_renews_the_token_and_sends_once_more(world: World, connect: Conne
     assert ask(world, session)["id"]
     assert fetched(world) == [200, 200]
     assert answered(world) == [200, 401, 200]
-    assert session.requests == 3
+    assert session.request_count == 3
 
 
 def test_a_write_is_sent_once_more_after_a_401(world: World, connect: Connect) -> None:

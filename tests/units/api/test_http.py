@@ -439,23 +439,23 @@ def linked(*names: str) -> list[Fault]:
 
 
 @pytest.mark.parametrize("names", ["aa", "aba", "abca", "abb", "abcb"])
-def test_pages_that_lead_in_a_circle_are_told(
+def test_pages_that_lead_in_a_circle_are_an_error(
     world: World, session: ApiSession, names: str
 ) -> None:
     world.tenant.faults += linked(*names)
-    with pytest.raises(ProtocolError, match="goes in a circle"):
+    with pytest.raises(ProtocolError, match="lead in a circle"):
         list(iter_pages(session, ASSIGNMENTS, START))
     assert world.requests == len(names)
 
 
-def test_a_link_that_leads_to_itself_is_told(world: World, session: ApiSession) -> None:
+def test_a_link_that_leads_to_itself_is_an_error(world: World, session: ApiSession) -> None:
     world.tenant.faults.append(Fault("loop", times=99))
-    with pytest.raises(ProtocolError, match="goes in a circle"):
+    with pytest.raises(ProtocolError, match="lead in a circle"):
         list(iter_pages(session, ASSIGNMENTS, START))
     assert world.requests == 2  # we write `delta`, the tenant's links have `delta=`
 
 
-def test_empty_pages_without_end_are_told(world: World, session: ApiSession) -> None:
+def test_empty_pages_without_end_are_an_error(world: World, session: ApiSession) -> None:
     world.tenant.faults.append(Fault("chain", times=2 * MAX_EMPTY_PAGES))
     with pytest.raises(ProtocolError, match=f"{MAX_EMPTY_PAGES + 1} pages in a row were empty"):
         list(iter_pages(session, ASSIGNMENTS, START))

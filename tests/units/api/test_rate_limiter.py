@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from protime_source.api import http as connection
+from protime_source.api import retry
 from protime_source.api.http import MAX_CONCURRENT_REQUESTS, RateLimiter
 from protime_source.demo import Fault
 from tests.world import World
@@ -77,15 +77,15 @@ def test_a_429_holds_all_collections_back(world: World) -> None:
     world.check_tables(*SEVERAL)
 
 
-def test_what_does_not_pass_soon_is_told(
+def test_retries_that_take_long_are_logged(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "SILENT", 0.5)
+    monkeypatch.setattr(retry, "SILENT_SECONDS", 0.5)
     caplog.set_level(logging.INFO, "protime_source.progress")
     world.tenant.faults.append(Fault("status", status=503, retry_after=0))
     world.run()
-    assert "asked again" not in caplog.text
+    assert "no usable response" not in caplog.text
     world.tenant.faults.append(Fault("status", status=503, retry_after=1, times=2))
     world.run()
-    assert "no usable answer for 1 seconds: asked again, 2 of 4 times" in caplog.text
+    assert "no usable response for 1 seconds: retry 2 of 4" in caplog.text
     world.check()

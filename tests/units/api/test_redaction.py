@@ -33,7 +33,7 @@ from protime_source import (
 )
 from protime_source.api.http import ApiSession, HttpClient
 from protime_source.api.pages import iter_pages
-from protime_source.api.redaction import RedactingFilter, redact, redact_http_logs
+from protime_source.api.redaction import RedactingFilter, redact, redact_http_logs, register_secret
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.cli.failures import explain
 from protime_source.demo import Fault
@@ -97,7 +97,7 @@ def test_what_is_too_short_to_be_a_secret_is_not_looked_for() -> None:
 
 def test_the_secret_is_known_after_a_thousand_tokens(world: World, session: ApiSession) -> None:
     for number in range(1000):
-        register_secret(f"some token {number}")
+        register_secret(f"some token {number}", expires=True)
     session.get(f"{ASSIGNMENTS.path}/{next(iter(world.tenant.records))}", decode)
     assert redact(f"It is {world.tenant.client_secret}.") == "It is ***."
     assert redact("some token 1 some token 999") == "some token 1 ***"

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import tenacity.nap
 
 from protime_source import (
     ApiError,
@@ -47,7 +46,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that would have been waited."""
     waited: list[float] = []
     monkeypatch.setattr(RateLimiter, "wait", lambda _: None)
-    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waited.append))
+    clock = SimpleNamespace(sleep=waited.append, monotonic=time.monotonic)
+    monkeypatch.setattr("protime_source.api.retry.time", clock)
     return waited
 
 
@@ -97,7 +97,7 @@ LASTING: dict[int, type[ApiError]] = {
 def test_what_passes_is_asked_again(world: World, session: ApiSession, name: str) -> None:
     world.tenant.faults.append(Fault(**PASSING[name], times=2))
     assert session.get(first(world), decode)["id"]
-    assert sent(world) == session.requests == 3
+    assert sent(world) == session.request_count == 3
 
 
 @pytest.mark.parametrize("name", PASSING)
@@ -110,11 +110,9 @@ def test_patience_ends_after_five_attempts(world: World, session: ApiSession, na
 
 def test_patience_is_a_setting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "2")
-    own = HttpClient(Settings.from_config())
     world.tenant.faults.append(Fault("drop", times=99))
-    with pytest.raises(UnavailableError):
-        own.get(first(world), decode)
-    own.close()
+    with HttpClient(Settings.from_config()) as http, pytest.raises(UnavailableError):
+        http.session([ASSIGNMENTS.read_scope]).get(first(world), decode)
     assert sent(world) == 2
 
 

@@ -45,7 +45,7 @@ START = earliest_start()
 SETTINGS = Settings(
     tenant="acme",
     client_id="id",
-    client_secret="secret",
+    client_secret="a-client-secret",
     start_date=str(START),
     max_vanished_share=1.0,
 )
