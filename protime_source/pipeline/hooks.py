@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Set
+from collections.abc import Set
 from contextlib import ExitStack
 from threading import get_ident
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import dlt
 from dlt.common.destination.exceptions import DestinationException
 from dlt.common.pipeline import SupportsPipeline
-from dlt.common.storages.load_package import TLoadPackageState
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.pipeline import trace
 from filelock import FileLock
@@ -21,7 +20,7 @@ from protime_source.catalogue.model import Collection
 from protime_source.pipeline.lock import acquire
 from protime_source.sync.history import SUFFIX
 from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
-from protime_source.warehouse.views import drop_views, ensure_views
+from protime_source.warehouse.views import ensure_views
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +39,6 @@ class LoadHooks:
     def __init__(self, schema: str, *collections: Collection) -> None:
         self._schema = schema
         self._collections = collections
-        self._dropped: set[str] = set()
         self._loads: dict[int, tuple[Client, ExitStack]] = {}
         self._locks: dict[tuple[str, int], FileLock] = {}
 
@@ -63,15 +61,13 @@ class LoadHooks:
         """Does nothing."""
 
     def on_start_trace_step(self, trace: Any, step: str, pipeline: SupportsPipeline) -> None:
-        """Before a load: keeps the destination open, and drops views that stand in the way."""
+        """Before a load: keeps the destination open."""
         if step != "load" or not isinstance(pipeline, dlt.Pipeline):
             return
-        waiting = pipeline.list_normalized_load_packages()
-        if waiting and self._schema in pipeline.schemas:
+        if pipeline.list_normalized_load_packages() and self._schema in pipeline.schemas:
             client, kept_open = client_of(pipeline), ExitStack()
             kept_open.enter_context(dialect_of(pipeline).kept_open(client))
             self._loads[id(pipeline)] = client, kept_open
-            self._drop_views(client, map(pipeline.get_load_package_state, waiting))
 
     def on_end_trace_step(
         self,
@@ -81,13 +77,14 @@ class LoadHooks:
         step_info: Any,
         send_state: bool,
     ) -> None:
-        """After a load: creates the views that are missing; when it failed, those it dropped."""
+        """After a load: creates the indexes and views that are missing."""
         if not isinstance(pipeline, dlt.Pipeline) or step.step != "load":
             return
         if id(pipeline) in self._loads:
             client, kept_open = self._loads.pop(id(pipeline))
             with kept_open:
-                self._ensure_views(pipeline, client, has_failed=bool(step.step_exception))
+                if not step.step_exception:
+                    self._ensure_views(pipeline, client)
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
         """After a run: releases the lock that its resources acquired."""
@@ -96,20 +93,9 @@ class LoadHooks:
             if lock is not None:
                 lock.release()
 
-    def _drop_views(self, client: Client, states: Iterable[TLoadPackageState]) -> None:
-        """Drops the views on tables that the load drops (`refresh`)."""
-        dropped = {table["name"] for state in states for table in state.get("dropped_tables", ())}
-        if affected := self._among(dropped):
-            with client.sql_client as sql:
-                for collection in affected:
-                    drop_views(sql, collection)
-                    self._dropped.add(collection.table)
-
-    def _ensure_views(self, pipeline: dlt.Pipeline, client: Client, *, has_failed: bool) -> None:
+    def _ensure_views(self, pipeline: dlt.Pipeline, client: Client) -> None:
         tables = pipeline.schemas[self._schema].data_tables(seen_data_only=True)
         loaded = {str(table["name"]) for table in tables}
-        if has_failed:
-            loaded &= self._dropped
         if affected := self._among(loaded):
             dialect = dialect_of(pipeline)
             with client.sql_client as sql:
@@ -117,7 +103,6 @@ class LoadHooks:
                     history_table = f"{collection.table}{SUFFIX}"
                     has_history = history_table in loaded
                     _ensure(sql, dialect, collection, history_table if has_history else None)
-                    self._dropped.discard(collection.table)
 
     def _among(self, table_names: Set[str | None]) -> list[Collection]:
         """The collections that some tables belong to."""

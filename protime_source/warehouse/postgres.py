@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
-from protime_source.catalogue.model import ArrayView
+from protime_source.catalogue.model import ArrayView, ColumnType
 from protime_source.warehouse.dialect import ROW_KEY, Dialect, Quote
 
 
@@ -15,6 +16,7 @@ class Postgres(Dialect):
     name = "postgres"
     holds_nul = False
     requires = ("psycopg2", "adbc_driver_postgresql")
+    types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "TEXT"}
     error_advice = (
         (
             r"permission denied for (?:database|schema)",
@@ -48,10 +50,21 @@ class Postgres(Dialect):
         return f'{row}.change_version COLLATE "C"'
 
     def create_view(self, name: str, table: str, view: ArrayView, quote: Quote) -> str:
-        """Postgres has no `IF NOT EXISTS` for views, and replacing one waits for every reader."""
-        sql = f"CREATE VIEW {name} AS {self._select_entries(table, view, quote)}"
+        """Creates the view over a function of the same name, so that the table can be dropped.
+
+        Postgres drops no table that a view reads, and `dlt pipeline drop` drops without `CASCADE`.
+        A function's text is no dependency. Postgres inlines the function, so the query plan is
+        that of a plain view; but whoever reads the view needs the right to read the table too.
+        """
+        kinds = ((quote(column), self.types[kind]) for column, _path, kind in view.columns)
+        columns = ", ".join(f"{column} {kind}" for column, kind in kinds)
+        # Postgres has no `IF NOT EXISTS` for views, and replacing one waits for every reader.
         return (
-            f"DO $levels$ BEGIN IF to_regclass('{name}') IS NULL THEN {sql}; END IF; END $levels$"
+            f"DO $create$ BEGIN IF to_regclass('{name}') IS NULL THEN"
+            f" CREATE OR REPLACE FUNCTION {name}()"
+            f" RETURNS TABLE ({view.key} {table}.id%TYPE, {columns}) LANGUAGE sql STABLE"
+            f" AS $entries$ {self._select_entries(table, view, quote)} $entries$;"
+            f" CREATE VIEW {name} AS SELECT * FROM {name}(); END IF; END $create$"
         )
 
     def after_load(self, table: str, index: str, key: str) -> Iterator[str]:

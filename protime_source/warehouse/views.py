@@ -42,16 +42,3 @@ def ensure_views(
     ]
     for statement in statements:
         client.execute_sql(statement)
-
-
-def drop_views(client: SqlClientBase[Any], collection: Collection) -> None:
-    """Drops a collection's views: Postgres drops no table below a view.
-
-    Args:
-        client: A client of the destination.
-        collection: Whose views.
-    """
-    if client.has_dataset():
-        for view in collection.views:
-            name = client.make_qualified_table_name(collection.view_name(view))
-            client.execute_sql(f"DROP VIEW IF EXISTS {name}")

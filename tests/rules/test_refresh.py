@@ -1,17 +1,21 @@
-"""Everything is loaded again on request: dlt's `refresh`."""
+"""Loading everything again on request: dlt's `refresh` and `dlt pipeline drop`."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import product
 from typing import Any
 
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
+from dlt.pipeline.helpers import pipeline_drop
 
 from protime_source import WarehouseError, protime
 from protime_source.cli.failures import explain
 from protime_source.pipeline.load import load
-from tests.engines import ENGINES
+from tests.command import environment
+from tests.engines import ENGINES, every_engine, sql_engines
 from tests.world import World
 
 MODES = ("drop_data", "drop_resources", "drop_sources")
@@ -33,7 +37,7 @@ def refresh(world: World, mode: Any = "drop_resources") -> None:
     indirect=["engine"],
 )
 def test_refresh_loads_everything_again(world: World, mode: str) -> None:
-    """Also rows whose stored version is newer, and Postgres with a view above the table."""
+    """Also rows whose stored version is newer, and on Postgres with a view on the table."""
     world.run()
     assert is_found_by_id(world)
     world.tenant.churn(30)
@@ -49,7 +53,7 @@ def test_refresh_loads_everything_again(world: World, mode: str) -> None:
     world.check()
 
 
-def test_rows_that_are_dropped_are_no_reason_to_leave_others_out(world: World) -> None:
+def test_the_versions_of_dropped_rows_reject_no_new_rows(world: World) -> None:
     """Their versions were newer than those that the full load shows."""
     world.run()
     world.query(f"UPDATE {world.dataset}.assignments SET change_version = 'Z'")
@@ -58,8 +62,8 @@ def test_rows_that_are_dropped_are_no_reason_to_leave_others_out(world: World) -
 
 
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)
-def test_a_view_of_somebody_elses_above_the_table(world: World) -> None:
-    """Postgres drops no table below it: the rows stay, and so does our view."""
+def test_a_refresh_names_the_view_of_somebody_else_that_blocks_it(world: World) -> None:
+    """Postgres drops no table that a view reads: the rows stay, and so does our view."""
     world.run()
     before = world.rows()
     world.tenant.churn(30)
@@ -77,3 +81,50 @@ def test_a_view_of_somebody_elses_above_the_table(world: World) -> None:
     load(world.pipeline())
     world.check()
     world.check_levels()
+
+
+@every_engine
+def test_after_a_drop_a_run_loads_table_and_view_again(world: World) -> None:
+    world.run()
+    pipeline_drop(world.pipeline(), drop_all=True)()
+    assert not world.engine.holds("assignments")
+    world.tenant.churn(30)
+    world.run()
+    world.check()
+    world.check_levels()
+    assert is_found_by_id(world)
+
+
+@sql_engines
+def test_the_drop_command_of_dlt_drops_tables_that_our_views_read(world: World) -> None:
+    """It runs in a process that never imports this package."""
+    world.run()
+    pipelines = str(world.folder / "pipelines")
+    script = "from dlt._workspace.cli._dlt import _main; raise SystemExit(_main())"
+    arguments = ["--yes", "pipeline", "--pipelines-dir", pipelines, "protime", "drop", "--drop-all"]
+    dropped = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env=environment(world),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert dropped.returncode == 0, dropped.stdout + dropped.stderr
+    assert not world.engine.holds("assignments")
+    world.run()
+    world.check()
+    world.check_levels()
+
+
+@sql_engines
+def test_a_view_on_our_view_survives_a_refresh(world: World) -> None:
+    world.run()
+    view = f"{world.dataset}.assignments__activity_levels"
+    world.query(f"CREATE VIEW {world.dataset}.theirs AS SELECT level FROM {view}")
+    world.tenant.churn(30)
+    refresh(world)
+    world.check_levels()
+    count = f"SELECT COUNT(*) FROM {world.dataset}"
+    shown = world.query(f"{count}.theirs")
+    assert shown == world.query(f"{count}.assignments__activity_levels")
+    assert shown != [(0,)]

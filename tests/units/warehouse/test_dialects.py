@@ -1,0 +1,85 @@
+"""Each engine knows its errors; DuckDB's file appears whole or not at all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from protime_source.errors import WarehouseError
+from protime_source.warehouse.dialect import advice_on, dialects
+from protime_source.warehouse.duckdb import check_file_name, create_file
+
+
+@pytest.mark.parametrize(
+    ("error_text", "advice"),
+    [
+        (
+            'IO Error: Could not set lock on file "/data/warehouse.duckdb": Conflicting lock is'
+            " held in python (PID 1)",
+            "often a notebook, so this run could not load into it. Close it there, then run again."
+            " It is /data/warehouse.duckdb.",
+        ),
+        (
+            'IO Error: Cannot open file "/data/.warehouse.duckdb.protime": Permission denied',
+            "Check its path and its permissions. It is /data/warehouse.duckdb.",
+        ),
+        (
+            "cannot drop table assignments because other objects depend on it\n"
+            "DETAIL:  view reports.theirs depends on table assignments\n",
+            "Drop the view, run again, and create the view again. It is view reports.theirs.",
+        ),
+        ("permission denied for schema protime_data", "GRANT CREATE ON DATABASE"),
+        ("cannot execute CREATE TABLE in a read-only transaction", "name the primary server"),
+        ("OSError: [Errno 28] No space left on device", "Make room, then run again."),
+        (
+            'No space left on device\n  File "/site-packages/dlt/pipeline.py", line 7',
+            "Make room, then run again.",
+        ),
+    ],
+)
+def test_an_error_of_an_engine_becomes_advice_that_names_the_obstacle(
+    error_text: str, advice: str
+) -> None:
+    found = advice_on(error_text)
+    assert found is not None
+    assert advice in found
+    assert found.endswith(".")
+    assert "site-packages" not in found
+
+
+def test_an_unknown_error_has_no_advice() -> None:
+    assert advice_on("division by zero") is None
+
+
+def test_all_error_patterns_of_all_engines_are_distinct_and_valid() -> None:
+    patterns = [pattern for each in dialects().values() for pattern, _ in each.error_advice]
+    assert len(patterns) == len({*map(re.compile, patterns)})
+
+
+def test_a_duckdb_file_must_not_have_the_name_of_the_dataset(tmp_path: Path) -> None:
+    check_file_name(tmp_path / "warehouse.duckdb", "protime_data")
+    with pytest.raises(WarehouseError, match="the two names must differ"):
+        check_file_name(tmp_path / "Protime_Data.duckdb", "protime_data")
+
+
+def test_a_duckdb_file_is_created_once_and_left_overs_of_a_kill_are_removed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    unfinished = tmp_path / ".warehouse.duckdb.protime"
+    unfinished.write_text("half a file")
+    create_file(path, "protime")
+    assert [*tmp_path.iterdir()] == [path]
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE kept (id BIGINT)")
+    create_file(path, "protime")
+    with duckdb.connect(str(path)) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM kept").fetchall() == [(0,)]
+
+
+def test_a_duckdb_file_is_not_created_in_a_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match="its folder does not exist"):
+        create_file(tmp_path / "missing" / "warehouse.duckdb", "protime")
