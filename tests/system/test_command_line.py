@@ -47,7 +47,7 @@ def test_it_loads_into_bigquery(world: World) -> None:
     done = run(world)
     assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
     assert done.stdout.split("\n")[1].split() == ["assignments", "300", "300", "0", "0", "300"]
-    assert "dataset protime." in done.stdout
+    assert "dataset protime_data." in done.stdout
     world.check()
 
 
@@ -179,7 +179,7 @@ def test_a_file_that_a_notebook_holds_is_named(world: World) -> None:
 
 
 def test_a_file_named_like_the_dataset_is_refused(world: World) -> None:
-    world.database = world.folder / "protime.duckdb"
+    world.database = world.folder / "protime_data.duckdb"
     failed = run_here(world)
     assert failed.returncode == 4
     assert "names must differ" in reason(failed)
