@@ -68,7 +68,7 @@ def _archive_loaded(pipeline: dlt.Pipeline) -> int:
 
 
 def committed_state(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | None:
-    """Returns the state that the destination has; `None` when dlt is told to keep none there."""
+    """Returns the state that the destination has; `None` when dlt keeps none there."""
     if not pipeline.config.restore_from_destination:
         return None
     with client:

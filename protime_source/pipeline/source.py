@@ -289,7 +289,7 @@ def _stored_table(
     columns = {
         name: column
         for name, column in {**column_hints(collection, settings), **known_columns}.items()
-        # dlt fills its own columns anew, where it is told to have them.
+        # dlt fills its own columns again, where it is configured to have them.
         if name not in excluded and not name.startswith("_dlt_")
     }
     return StoredTable(

@@ -360,7 +360,7 @@ def test_more_changes_than_are_read_of_one_answer_lead_to_a_full_load(
     """The delta would be as large in each run to come, and each would keep it alive."""
     world.run()
     world.tenant.churn(250, seed=1)
-    monkeypatch.setattr("protime_source.api.responses.MAX_BODY", 30_000)
+    monkeypatch.setattr("protime_source.api.http.MAX_BODY_BYTES", 30_000)
     world.run()
     world.check()
     assert "the changes since the last run are more than is read of one answer" in caplog.text

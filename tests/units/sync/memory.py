@@ -360,7 +360,7 @@ def live_through(seed: int) -> list[str]:
     world = MemoryWorld(dice, MemoryProtime(dice, Habits.any(dice), collection))
     trace = [str(world.protime.habits)]
     backup = deepcopy((world.table, world.state))
-    for _ in range(dice.randint(3, 9)):
+    for _ in range(dice.randint(3, 7)):
         match dice.choice(("change", "change", "change", "run", "run", "crash", "other")):
             case "change":
                 trace += [world.protime.change() for _ in range(dice.randint(1, 6))]
