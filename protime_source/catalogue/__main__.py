@@ -11,10 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from protime_source.catalogue import COLLECTIONS
-from protime_source.catalogue.model import ArrayView, Collection, Column
-
-NOT_NULL = ("id", "change_version")
-"""Columns that every row has."""
+from protime_source.catalogue.model import NOT_NULL, ArrayView, Collection, Column
 
 
 def collections_table() -> str:

@@ -11,6 +11,9 @@ from urllib.parse import quote
 
 API_PATH = "/connector/protimeapi/api/v1"
 
+NOT_NULL = ("id", "change_version")
+"""Columns of Protime's that every row has."""
+
 ColumnType = Literal["bigint", "text", "bool", "date", "double", "json"]
 
 REFERENCE = re.compile(r"\(([a-z-]+),(@?[\w-]+)\)")

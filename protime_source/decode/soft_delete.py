@@ -41,9 +41,6 @@ SYNC_COLUMNS: dict[str, SyncColumn] = {
 }
 """The columns of every table that follow those of Protime."""
 
-NOT_NULL = ("id", "change_version")
-"""The columns of Protime's that every row has."""
-
 LIVE = {"is_deleted": False, "deleted_at": None, "delete_reason": None}
 """The sync columns of a live row, except `synced_at`."""
 

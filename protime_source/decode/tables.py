@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from protime_source.catalogue.model import Collection
+from protime_source.catalogue.model import NOT_NULL, Collection
 from protime_source.decode import arrow
-from protime_source.decode.soft_delete import LIVE, NOT_NULL, SYNC_COLUMNS, Row
+from protime_source.decode.soft_delete import LIVE, SYNC_COLUMNS, Row
 from protime_source.decode.values import JsonText, is_date
 
 ROWS_PER_GROUP = 122_880

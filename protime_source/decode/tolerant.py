@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from protime_source.catalogue.model import Collection, Column
+from protime_source.catalogue.model import NOT_NULL, Collection, Column
 from protime_source.decode.fast import FastDecoder
-from protime_source.decode.soft_delete import NOT_NULL, SYNC_COLUMNS, Row
+from protime_source.decode.soft_delete import SYNC_COLUMNS, Row
 from protime_source.decode.values import (
     JsonText,
     coerce,

@@ -18,8 +18,8 @@ from dlt.extract.items import DataItemWithMeta
 from protime_source.api.http import ApiSession, HttpClient
 from protime_source.api.pages import iter_pages
 from protime_source.catalogue import COLLECTIONS
-from protime_source.catalogue.model import Collection
-from protime_source.decode.soft_delete import NOT_NULL, SYNC_COLUMNS
+from protime_source.catalogue.model import NOT_NULL, Collection
+from protime_source.decode.soft_delete import SYNC_COLUMNS
 from protime_source.decode.tables import BatchBuilder, rechunk
 from protime_source.decode.tolerant import RecordDecoder
 from protime_source.errors import (

@@ -126,11 +126,7 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         assert not fragment or fragment in anchors(linked), target
 
 
-MOVING = ("architecture.md", "contributing.md")
-"""Pages that name files which are still on their way."""
-
-
-@pytest.mark.parametrize("page", [p for p in PAGES if p.name not in MOVING], ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_file_that_is_named_is_there(page: Path) -> None:
     for command in re.findall(r"uv run (\S+\.py)", text_of(page)):
         assert (ROOT / command).is_file(), command
