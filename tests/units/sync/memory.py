@@ -25,7 +25,13 @@ from protime_source.catalogue.model import Collection, column
 from protime_source.decode.soft_delete import Row
 from protime_source.decode.tables import BatchBuilder
 from protime_source.decode.tolerant import RecordDecoder
-from protime_source.errors import ExpiredError, ProtimeError, UnavailableError
+from protime_source.errors import (
+    BadRequestError,
+    ExpiredError,
+    NotFoundError,
+    ProtimeError,
+    UnavailableError,
+)
 from protime_source.settings import Settings, earliest_start
 from protime_source.sync.bookmark import Bookmark
 from protime_source.sync.clock import MonotonicClock
@@ -138,7 +144,9 @@ class MemoryProtime:
             kind, *numbers = link.split(":")
             generation, position, last_id, _ = map(int, numbers)
         if generation != self.generation or link in self._used:
-            raise ExpiredError("410 Gone", status=410)
+            # Documented are 409 and 410; 400 and 404 are as good for a link of an earlier run.
+            kind_of_error = self.dice.choice((ExpiredError, BadRequestError, NotFoundError))
+            raise kind_of_error("the link has expired", status=410)
         if self.habits.links_work_once and ":" in link:
             self._used.add(link)
         body = self._page(position, last_id) if kind == "page" else self._changes(position)
@@ -286,16 +294,17 @@ class MemoryWorld:
         is_staged_twice: bool = False,
     ) -> Counts:
         """One run, which commits rows and bookmark together or nothing."""
-        state, staged = deepcopy(self.state), []
+        state, staged, merge_filter = deepcopy(self.state), [], None
         sync = self._sync(state, Limits(max_pages), full_resync=full_resync)
         for number, batch in enumerate(sync.batches(table_is_known=self.table.exists)):
             if number == crash_at:
                 raise CrashError
             if batch is not None:
                 staged.append(batch)
+                merge_filter = sync.ignore_live_rows_before  # dlt merges with the last one it got
         if crash_at is not None:
             raise CrashError
-        self.table.merge(staged * (1 + is_staged_twice), sync.ignore_live_rows_before)
+        self.table.merge(staged * (1 + is_staged_twice), merge_filter)
         self.state = state
         return sync.context.counts
 
@@ -305,6 +314,7 @@ class MemoryWorld:
         while self.run() and self.full_load_in_progress:
             pass
         self.run()
+        assert self.table.exists, "a tenant without records has an empty table"
 
     @property
     def full_load_in_progress(self) -> bool:
