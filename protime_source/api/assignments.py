@@ -97,7 +97,7 @@ class Assignments:
         it: after an `UnavailableError` check whether the assignment exists.
 
         Returns:
-            The new id, from the answer's `Location`.
+            The new id, from the response's `Location`.
 
         Raises:
             BadRequestError: When Protime finds it not valid; `reasons` says why.
@@ -114,7 +114,7 @@ class Assignments:
 
         Raises:
             NotFoundError: When there is none with this id.
-            ApiError: When there is no usable answer.
+            ApiError: When there is no usable response.
         """
         record: dict[str, Any] = self._session.get(
             _path(id_), msgspec.json.Decoder(dict[str, Any]).decode

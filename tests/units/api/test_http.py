@@ -28,7 +28,7 @@ from protime_source import (
     SettingsError,
     UnavailableError,
 )
-from protime_source.api import pages as delta_module
+from protime_source.api import pages as pages_module
 from protime_source.api.http import MAX_BODY_BYTES, ApiSession, HttpClient
 from protime_source.api.pages import MAX_EMPTY_PAGES, Page, iter_pages
 from protime_source.catalogue import ASSIGNMENTS
@@ -466,7 +466,7 @@ def test_empty_pages_without_end_are_an_error(world: World, session: ApiSession)
 def test_only_empty_pages_in_a_row_count(
     world: World, session: ApiSession, monkeypatch: pytest.MonkeyPatch, empty: str
 ) -> None:
-    monkeypatch.setattr(delta_module, "MAX_EMPTY_PAGES", 2)
+    monkeypatch.setattr(pages_module, "MAX_EMPTY_PAGES", 2)
     values = [empty, empty, "[{}]", empty, empty]
     world.tenant.faults += [
         page(value, nextLink=f"{PATH}?page={number}") for number, value in enumerate(values)
