@@ -23,7 +23,6 @@ import random
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from itertools import count
 from typing import TypeVar
 
 from dlt.common.configuration import resolve_configuration
@@ -83,7 +82,9 @@ class RetryPolicy:
             ApiError: When the request fails for good.
         """
         started = time.monotonic()
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return request()
             except NotFoundError:
@@ -108,7 +109,6 @@ class RetryPolicy:
                     self._max_attempts - 1,
                 )
             time.sleep(delay)
-        raise AssertionError("unreachable")
 
     def fetch_token(self, request: Callable[[], Response]) -> Response:
         """Runs a request to the token endpoint; its attempts are not multiplied by a caller's.

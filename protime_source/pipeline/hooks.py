@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Set
 from contextlib import ExitStack
 from threading import get_ident
 from typing import Any
@@ -18,11 +17,14 @@ from filelock import FileLock
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
 from protime_source.pipeline.lock import acquire
-from protime_source.sync.history import SUFFIX
+from protime_source.sync.history import history_table_name
 from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
 from protime_source.warehouse.views import ensure_views
 
 logger = logging.getLogger(__name__)
+
+NAME = "protime"
+"""dlt's name of the source and its schema."""
 
 
 class LoadHooks:
@@ -96,17 +98,12 @@ class LoadHooks:
     def _ensure_views(self, pipeline: dlt.Pipeline, client: Client) -> None:
         tables = pipeline.schemas[self._schema].data_tables(seen_data_only=True)
         loaded = {str(table["name"]) for table in tables}
-        if affected := self._among(loaded):
+        if affected := [each for each in self._collections if each.table in loaded]:
             dialect = dialect_of(pipeline)
             with client.sql_client as sql:
                 for collection in affected:
-                    history_table = f"{collection.table}{SUFFIX}"
-                    has_history = history_table in loaded
-                    _ensure(sql, dialect, collection, history_table if has_history else None)
-
-    def _among(self, table_names: Set[str | None]) -> list[Collection]:
-        """The collections that some tables belong to."""
-        return [each for each in self._collections if each.table in table_names]
+                    history = history_table_name(collection)
+                    _ensure(sql, dialect, collection, history if history in loaded else None)
 
 
 def _ensure(
@@ -144,7 +141,7 @@ class _TypeDifferenceFilter(logging.Filter):
         )
 
 
-HOOKS = LoadHooks("protime", *COLLECTIONS.values())
+HOOKS = LoadHooks(NAME, *COLLECTIONS.values())
 _FILTER = _TypeDifferenceFilter()
 
 

@@ -17,10 +17,10 @@ from protime_source.errors import (
     VanishedRowsError,
     causes,
 )
-from protime_source.pipeline.hooks import register
+from protime_source.pipeline.hooks import NAME, register
 from protime_source.pipeline.lock import one_run
 from protime_source.pipeline.recovery import load_pending, resource_states
-from protime_source.pipeline.source import NAME, source_of
+from protime_source.pipeline.source import source_of
 from protime_source.pipeline.summary import Summary, TableSummary
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark

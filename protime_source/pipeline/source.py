@@ -31,7 +31,7 @@ from protime_source.errors import (
     UnauthorizedError,
 )
 from protime_source.pipeline import guards
-from protime_source.pipeline.hooks import HOOKS, register
+from protime_source.pipeline.hooks import HOOKS, NAME, register
 from protime_source.pipeline.recovery import (
     committed_state,
     resource_states,
@@ -49,9 +49,6 @@ from protime_source.warehouse.dialect import Client, client_of
 from protime_source.warehouse.table import StoredTable
 
 logger = logging.getLogger(__name__)
-
-NAME = "protime"
-"""dlt's name of the source and its schema."""
 
 LARGE_BATCH_BYTES = 16 * 2**20
 """Arrow memory from which releasing it is worth its time: a tenth of a short run."""
@@ -255,7 +252,6 @@ def _load(
             is_first_load=run.keeps_prefetchers and not stored.exists,
         ),
         stored=stored,
-        fingerprint=stored.fingerprint,
         decoder=decoder,
         builder=BatchBuilder(collection, stored.types, stored.dialect.json_type),
         state=state,

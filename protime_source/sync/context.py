@@ -82,6 +82,11 @@ class StoredRows(Protocol):
         """Whether the table exists, and its rows stay."""
         ...
 
+    @property
+    def fingerprint(self) -> str:
+        """Tells this destination and dataset from any other."""
+        ...
+
     def rows(self, ids: Sequence[Any]) -> dict[Any, Row]:
         """Returns the last-known rows of some ids, by id."""
         ...
@@ -215,7 +220,6 @@ class CollectionContext:
         collection: The collection, with the columns that are to be loaded.
         pages: Protime's pages of it.
         stored: The table that it is loaded into.
-        fingerprint: Tells this destination and dataset from any other.
         decoder: Decodes its records and events.
         builder: Builds Arrow tables of its rows.
         state: Its state, which is committed together with the rows.
@@ -228,7 +232,6 @@ class CollectionContext:
     collection: Collection
     pages: PageSource
     stored: StoredRows
-    fingerprint: str
     decoder: RecordDecoder
     builder: BatchBuilder
     state: MutableMapping[str, Any]

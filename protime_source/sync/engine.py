@@ -75,8 +75,9 @@ class CollectionSync:
         # dlt creates a table with its first row, and merges with the filter of its last batch: an
         # empty table, and the rows of a full load that was restarted, need one more row.
         if not table_is_known or merged_with not in (None, self.ignore_live_rows_before):
-            placeholder = placeholder_row(self.context.clock.after(), self._id_type)
-            yield self.context.builder.from_rows([placeholder])
+            context = self.context
+            placeholder = placeholder_row(context.clock.after(), context.collection.id_type)
+            yield context.builder.from_rows([placeholder])
 
     def _decide(self) -> Iterator[pa.Table | None]:
         """The decision of a run. A link that has expired leads to a full load in the same run."""
@@ -187,7 +188,7 @@ class CollectionSync:
     def _scope(self) -> BookmarkScope:
         start = self._window_start()
         return BookmarkScope(
-            self.context.fingerprint,
+            self.context.stored.fingerprint,
             start.isoformat() if start else "",
             self.context.collection.column_selection,
         )
@@ -222,17 +223,13 @@ class CollectionSync:
     def _table_name(self) -> str:
         return self.context.collection.table
 
-    @property
-    def _id_type(self) -> str:
-        return self.context.collection.id_type
-
 
 def _leads_to_full_load(error: ProtimeError, bookmark: Bookmark | None) -> bool:
     """Whether an error is answered by a full load from the start.
 
     Documented for a stored link are 409 and 410; but a link whose window has become too early
-    since, for example, may well be answered by 400 or 404. A link of this very run is never
-    answered by those because something else is wrong then.
+    since, for example, may well be answered by 400 or 404. For a link of this very run, 400 or 404
+    means that something else is wrong.
     """
     if bookmark is None:
         return isinstance(error, ExpiredError)

@@ -15,9 +15,6 @@ from protime_source.decode import arrow
 from protime_source.decode.soft_delete import Row
 from protime_source.decode.values import JsonText
 
-SUFFIX = "__changes"
-"""The history's table is named after that of its collection, with this suffix."""
-
 _COLUMNS = (
     ("event_id", "text", "Identifies the event: the same event received twice is one row."),
     ("id", "bigint", "Protime's id of the record."),
@@ -29,6 +26,11 @@ _COLUMNS = (
 _SCHEMA = pa.schema([pa.field(name, arrow.TYPES[kind], False) for name, kind, _ in _COLUMNS])
 
 
+def history_table_name(collection: Collection) -> str:
+    """Returns the name of the table that holds a collection's events."""
+    return f"{collection.table}__changes"
+
+
 class EventHistory:
     """The events that one run received.
 
@@ -37,7 +39,7 @@ class EventHistory:
     """
 
     def __init__(self, collection: Collection) -> None:
-        self.table_name = f"{collection.table}{SUFFIX}"
+        self.table_name = history_table_name(collection)
         self._json = {column.name for column in collection.columns if column.type == "json"}
         self._events: dict[str, dict[str, Any]] = {}
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from protime_source.catalogue.model import ColumnType
-from protime_source.warehouse.dialect import ROW_KEY, Client, Dialect
+from protime_source.warehouse.dialect import ROW_KEY, Client, Dialect, json_path
 
 
 class BigQuery(Dialect):
@@ -52,4 +52,4 @@ class BigQuery(Dialect):
         return f"UNNEST({array}) AS entry"
 
     def _entry_value(self, path: str, kind: str) -> str:
-        return f"SAFE_CAST(JSON_VALUE(entry, '{f'$.{path}' if path else '$'}') AS {kind})"
+        return f"SAFE_CAST(JSON_VALUE(entry, '{json_path(path)}') AS {kind})"

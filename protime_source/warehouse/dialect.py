@@ -151,6 +151,11 @@ class Dialect(ABC):
         """A value in an entry; NULL when it is missing or of another type."""
 
 
+def json_path(path: str) -> str:
+    """Returns the JSONPath of a field by its dotted path; of the value itself for an empty one."""
+    return f"$.{path}" if path else "$"
+
+
 def dialects() -> dict[str, Dialect]:
     """Returns the supported destinations by name: the ones that the tests run on."""
     # Imported here because each of these modules imports this one.

@@ -12,7 +12,7 @@ import duckdb
 from dlt.destinations.impl.duckdb.configuration import DuckDbConnectionPool
 
 from protime_source.errors import WarehouseError
-from protime_source.warehouse.dialect import ROW_KEY, Client, Dialect
+from protime_source.warehouse.dialect import ROW_KEY, Client, Dialect, json_path
 
 _FLUSH_SETTINGS = ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold")
 
@@ -76,7 +76,7 @@ class DuckDB(Dialect):
         return f"LATERAL (SELECT UNNEST(TRY_CAST({column} AS JSON[])) AS entry) l"
 
     def _entry_value(self, path: str, kind: str) -> str:
-        return f"TRY_CAST(l.entry ->> '{f'$.{path}' if path else '$'}' AS {kind})"
+        return f"TRY_CAST(l.entry ->> '{json_path(path)}' AS {kind})"
 
 
 def check_file_name(path: Path, dataset: str) -> None:

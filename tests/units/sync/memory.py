@@ -214,6 +214,7 @@ class MemoryTable:
 
     rows_by_id: dict[int, Row] = field(default_factory=dict)
     exists: bool = False
+    fingerprint: str = "memory"
 
     def rows(self, ids: Sequence[Any]) -> dict[Any, Row]:
         return {id_: dict(self.rows_by_id[id_]) for id_ in ids if id_ in self.rows_by_id}
@@ -353,7 +354,6 @@ class MemoryWorld:
                 collection=collection,
                 pages=MemoryPages(self.protime, limits),
                 stored=self.table,
-                fingerprint="memory",
                 decoder=DECODERS[collection.name],
                 builder=BatchBuilder(collection, {}),
                 state=state,
