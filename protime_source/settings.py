@@ -75,7 +75,7 @@ class Settings:
         sensitive_columns: Columns with personal data to load, like `people.birth_date`.
         external_references: By table, the references to request, like `(people,@badge-number)`.
         activity_structures: Where activity definitions are: `<GUID of a version>/<level>`.
-        history: Whether to keep every event, in `<table>__changes`.
+        history: Whether to keep every version of a row, in `<table>__history`.
     """
 
     tenant: str

@@ -31,7 +31,7 @@ from protime_source.errors import (
     UnauthorizedError,
 )
 from protime_source.pipeline import guards
-from protime_source.pipeline.hooks import HOOKS, NAME, register
+from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, NAME, record_history, register
 from protime_source.pipeline.recovery import (
     committed_state,
     resource_states,
@@ -43,7 +43,6 @@ from protime_source.sync.bookmark import Bookmark
 from protime_source.sync.context import CollectionContext, Limits, RunContext
 from protime_source.sync.counts import Counts
 from protime_source.sync.engine import CollectionSync
-from protime_source.sync.history import EventHistory
 from protime_source.sync.prefetch import PrefetchedPages
 from protime_source.warehouse.dialect import Client, client_of
 from protime_source.warehouse.table import StoredTable
@@ -237,6 +236,8 @@ def _load(
     schema = dlt.current.source_schema()
     known_columns = schema.tables.get(collection.table, {}).get("columns", {})
     stored = _stored_table(collection, run.settings, destination, known_columns)
+    if run.settings.history and stored.exists:
+        record_history(destination.client, stored.dialect, schema.tables[collection.table])
     state = _state(collection, destination, stored)
     decoder = RecordDecoder(
         collection, schema.naming.normalize_identifier, holds_nul=stored.dialect.holds_nul
@@ -256,14 +257,11 @@ def _load(
         builder=BatchBuilder(collection, stored.types, stored.dialect.json_type),
         state=state,
         counts=Counts(collection.table),
-        history=EventHistory(collection) if run.settings.history and collection.has_delta else None,
     )
     sync = CollectionSync(context)
     # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
     batches = rechunk(sync.batches(table_is_known=bool(known_columns)))
     yield from (None if batch is None else _with_hints(batch, sync, stored) for batch in batches)
-    if context.history is not None:
-        yield from _history_rows(context.history, stored)
     guards.write_tenant(run.settings, state)
     context.counts.requests = run.new_requests(session)
     context.counts.refused_records = decoder.refused_records
@@ -350,7 +348,10 @@ def _with_hints(batch: pa.Table, sync: CollectionSync, stored: StoredTable) -> D
                 sync.ignore_live_rows_before, has_version=sync.context.collection.has_version
             )
         ),
-        additional_table_hints=stored.dialect.table_hints,
+        additional_table_hints={
+            **stored.dialect.table_hints,
+            HISTORY_HINT: sync.context.run.settings.history,
+        },
     )
     return dlt.mark.with_hints(batch, hints)
 
@@ -367,20 +368,3 @@ def _json_columns(context: CollectionContext, json_type: str) -> dict[str, Any]:
     if json_type != "json":
         names += [column.name for column in context.collection.columns if column.type == "json"]
     return {name: {"name": name, "data_type": json_type} for name in names}
-
-
-def _history_rows(history: EventHistory, stored: StoredTable) -> Iterator[DataItemWithMeta]:
-    """The events to add, for a table of their own."""
-    batch = history.batch()
-    if batch.num_rows:
-        table: Any = {"table_name": history.table_name, "create_table_variant": True}
-        # A variant starts as a copy of the resource, with its columns: they are removed first.
-        dlt.current.resource().apply_hints(columns={}, **table)
-        hints = dlt.mark.make_hints(
-            table_name=history.table_name,
-            primary_key="event_id",
-            columns=history.hints(stored.dialect.json_type),
-            write_disposition=_upsert(stored.history_filter(history.table_name)),
-            file_format="parquet",
-        )
-        yield dlt.mark.with_hints(batch, hints, create_table_variant=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import ClassVar
 
 from protime_source.catalogue.model import ArrayView, ColumnType
-from protime_source.warehouse.dialect import ROW_KEY, Dialect, Quote
+from protime_source.warehouse.dialect import Dialect, Quote
 
 
 class Postgres(Dialect):
@@ -41,7 +41,7 @@ class Postgres(Dialect):
         found = re.search(r"(\w+ \S+) depends on", error_text)
         return found[1] if found else ""
 
-    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
+    def row_key(self, row: str) -> str:
         """Returns the physical position of the row."""
         return f"{row}.ctid"
 
@@ -67,9 +67,13 @@ class Postgres(Dialect):
             f" CREATE VIEW {name} AS SELECT * FROM {name}(); END IF; END $create$"
         )
 
-    def after_load(self, table: str, index: str, key: str) -> Iterator[str]:
-        """Yields the index by which a merge of a few rows finds them."""
-        yield f'CREATE UNIQUE INDEX IF NOT EXISTS "{index}" ON {table} ({key})'
+    def create_index(self, table: str, name: str, *columns: str) -> Iterator[str]:
+        """Yields a statement that creates an index unless it exists."""
+        yield f'CREATE INDEX IF NOT EXISTS "{name}" ON {table} ({", ".join(columns)})'
+
+    def create_key(self, table: str, name: str) -> Iterator[str]:
+        """Yields a statement that creates the index by which a merge finds rows by id."""
+        yield f'CREATE UNIQUE INDEX IF NOT EXISTS "{name}" ON {table} (id)'
 
     def _entries(self, column: str) -> str:
         array = f"CASE WHEN json_typeof({column}) = 'array' THEN {column} ELSE '[]' END"
