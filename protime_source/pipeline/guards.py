@@ -5,8 +5,11 @@ All are checked where a resource is extracted.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import dlt
@@ -26,6 +29,9 @@ from dlt.extract.items_transform import (
 from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import SettingsError, WarehouseError
 from protime_source.settings import Settings
+from protime_source.sync.bookmark import Bookmark
+
+logger = logging.getLogger(__name__)
 
 _EXTRACTED = "protime_extracted"
 _POOL = "dlt-pool-"
@@ -144,6 +150,58 @@ def check_tenant(settings: Settings, states: Mapping[str, Mapping[str, Any]]) ->
                 " Name another dataset or database for this tenant. To replace the rows, drop them"
                 " first: `dlt pipeline <name> drop --drop-all`."
             )
+
+
+def check_other_pipelines(
+    settings: Settings, states: Mapping[str, Mapping[str, Any]], location: str
+) -> None:
+    """Refuses a dataset that another pipeline loads from another tenant.
+
+    Args:
+        settings: The tenant to load.
+        states: The states of the other pipelines of the dataset, by pipeline name.
+        location: Where the dataset is, in words.
+
+    Raises:
+        WarehouseError: Naming both tenants and the pipeline.
+    """
+    present, alive = tenant_of(settings), set()
+    for pipeline_name, table_name, state in _loaded_tables(states):
+        if state[_TENANT] != present:
+            raise WarehouseError(
+                f"The dataset holds rows of another tenant: the pipeline {pipeline_name} loaded"
+                f" {table_name} from {state[_TENANT]}, and this run is for {present}. Nothing was"
+                " read or changed. Name another dataset or database for this tenant. To replace the"
+                f" rows, drop them first: `dlt pipeline {pipeline_name} drop --drop-all`."
+            )
+        bookmark = Bookmark.read(dict(state))
+        if bookmark is not None and bookmark.expires > datetime.now(UTC):
+            alive.add(pipeline_name)
+    if alive:
+        _warn_of_other_pipelines(location, ", ".join(sorted(alive)))
+
+
+@cache
+def _warn_of_other_pipelines(location: str, pipeline_names: str) -> None:
+    """Once for each dataset, and not for each load package."""
+    logger.warning(
+        "%s is also loaded by another pipeline of the same tenant: %s. Each follows a delta of its"
+        " own, and with one client Protime keeps only one for a collection, so that they force each"
+        " other into full loads. Load a dataset with one pipeline.",
+        location,
+        pipeline_names,
+    )
+
+
+def _loaded_tables(
+    states: Mapping[str, Mapping[str, Any]],
+) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Each table that has a tenant: the pipeline's name, its own name and its resource's state."""
+    for pipeline_name, state in states.items():
+        for source in state.get("sources", {}).values():
+            for table_name, resource in source.get("resources", {}).items():
+                if table_name in COLLECTIONS and _TENANT in resource:
+                    yield pipeline_name, table_name, resource
 
 
 def write_tenant(settings: Settings, state: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ from protime_source.pipeline import guards
 from protime_source.pipeline.hooks import HOOKS, NAME, register
 from protime_source.pipeline.recovery import (
     committed_state,
+    other_states,
     resource_states,
     restore_committed_state,
 )
@@ -45,7 +46,7 @@ from protime_source.sync.counts import Counts
 from protime_source.sync.engine import CollectionSync
 from protime_source.sync.history import EventHistory
 from protime_source.sync.prefetch import PrefetchedPages
-from protime_source.warehouse.dialect import Client, client_of
+from protime_source.warehouse.dialect import Client, client_of, dialect_of
 from protime_source.warehouse.table import StoredTable
 
 logger = logging.getLogger(__name__)
@@ -174,6 +175,11 @@ class _Destination:
         """The pipeline's state that it has."""
         return committed_state(self.pipeline, self.client)
 
+    @cached_property
+    def others(self) -> dict[str, dict[str, Any]]:
+        """The states of the other pipelines that loaded into the dataset."""
+        return other_states(self.pipeline.pipeline_name, self.client)
+
 
 @lru_cache(maxsize=4)
 def _destination(pipeline: dlt.Pipeline, load_id: str) -> _Destination:
@@ -228,6 +234,8 @@ def _check_tenant(settings: Settings, destination: _Destination) -> None:
     for dropped in package.get("dropped_tables", ()):
         states.pop(dropped["name"], None)
     guards.check_tenant(settings, states)
+    location = dialect_of(destination.pipeline).location(destination.client)
+    guards.check_other_pipelines(settings, destination.others, location)
 
 
 def _load(
