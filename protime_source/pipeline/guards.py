@@ -28,6 +28,7 @@ from dlt.extract.items_transform import (
 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import SettingsError, WarehouseError
+from protime_source.pipeline.hooks import NAME
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
 
@@ -69,6 +70,7 @@ def check_usage(table_name: str) -> None:
     for name, resource in resources.items():
         if problem := _misuse(name, resource):
             raise SettingsError(f"{problem} Nothing of this run was loaded.")
+    check_schema_name(dlt.current.source_schema().name)
     _extracted_tables().append(table_name)
     pipe: Any = dlt.current.pipe()
     pipe.steps[:] = [
@@ -105,6 +107,24 @@ class _CheckedMap(MapItem):
                 " this run was loaded. Return the whole table, and filter in the warehouse."
             )
         return result
+
+
+def check_schema_name(name: str) -> None:
+    """Refuses a renamed source or another schema.
+
+    Args:
+        name: The name of the schema that the rows would belong to.
+
+    Raises:
+        SettingsError: When it is not the source's own.
+    """
+    if name != NAME:
+        raise SettingsError(
+            f"The schema of this source is called {NAME}, not {name}: by that name its views and"
+            " bookmarks are found. Nothing of this run was loaded. Leave out the other name or"
+            f" schema, and pass a source, {NAME}(), rather than its resources. For a second tenant"
+            f' use another section, {NAME}.with_args(section="beta"), and another dataset.'
+        )
 
 
 @with_config(sections=("load",))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 import dlt
 import pyarrow as pa
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
 from dlt.common.pipeline import TPipelineState
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
@@ -19,6 +22,7 @@ from protime_source.api.http import ApiSession, HttpClient
 from protime_source.api.pages import iter_pages
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import NOT_NULL, Collection
+from protime_source.configuration import ConfigSections
 from protime_source.decode.soft_delete import SYNC_COLUMNS
 from protime_source.decode.tables import BatchBuilder, rechunk
 from protime_source.decode.tolerant import RecordDecoder
@@ -92,11 +96,16 @@ def protime(
             raise invalid_setting(name, limit, "a number from 1")
     if collections:
         settings["collections"] = collections
-    defined = Settings.from_config(complete=False, **settings)
+    guards.check_schema_name(dlt.current.source_schema().name)
+    context = Container()[ConfigSectionContext]
+    sections = ConfigSections(context.source_section(), context.pipeline_name)
+    defined = Settings.from_config(complete=False, sections=sections, **settings)
     register()
 
     def new_run() -> RunContext:
-        resolved = Settings.from_config(**settings)
+        name = dlt.current.pipeline().pipeline_name
+        resolved = Settings.from_config(sections=replace(sections, pipeline_name=name), **settings)
+        resolved.check_defined_as(defined, name)
         limits = Limits(max_pages, max_bytes)
         return RunContext(resolved, HttpClient(resolved), limits, full_resync)
 
