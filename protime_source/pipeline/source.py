@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 import dlt
 import pyarrow as pa
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
 from dlt.common.pipeline import TPipelineState
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
@@ -19,6 +22,7 @@ from protime_source.api.http import ApiSession, HttpClient
 from protime_source.api.pages import iter_pages
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import NOT_NULL, Collection
+from protime_source.configuration import ConfigSections
 from protime_source.decode.soft_delete import SYNC_COLUMNS
 from protime_source.decode.tables import BatchBuilder, rechunk
 from protime_source.decode.tolerant import RecordDecoder
@@ -34,6 +38,7 @@ from protime_source.pipeline import guards
 from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, NAME, record_history, register
 from protime_source.pipeline.recovery import (
     committed_state,
+    other_states,
     resource_states,
     restore_committed_state,
 )
@@ -44,7 +49,7 @@ from protime_source.sync.context import CollectionContext, Limits, RunContext
 from protime_source.sync.counts import Counts
 from protime_source.sync.engine import CollectionSync
 from protime_source.sync.prefetch import PrefetchedPages
-from protime_source.warehouse.dialect import Client, client_of
+from protime_source.warehouse.dialect import Client, client_of, dialect_of
 from protime_source.warehouse.table import StoredTable
 
 logger = logging.getLogger(__name__)
@@ -90,11 +95,16 @@ def protime(
             raise invalid_setting(name, limit, "a number from 1")
     if collections:
         settings["collections"] = collections
-    defined = Settings.from_config(complete=False, **settings)
+    guards.check_schema_name(dlt.current.source_schema().name)
+    context = Container()[ConfigSectionContext]
+    sections = ConfigSections(context.source_section(), context.pipeline_name)
+    defined = Settings.from_config(complete=False, sections=sections, **settings)
     register()
 
     def new_run() -> RunContext:
-        resolved = Settings.from_config(**settings)
+        name = dlt.current.pipeline().pipeline_name
+        resolved = Settings.from_config(sections=replace(sections, pipeline_name=name), **settings)
+        resolved.check_defined_as(defined, name)
         limits = Limits(max_pages, max_bytes)
         return RunContext(resolved, HttpClient(resolved), limits, full_resync)
 
@@ -173,6 +183,11 @@ class _Destination:
         """The pipeline's state that it has."""
         return committed_state(self.pipeline, self.client)
 
+    @cached_property
+    def others(self) -> dict[str, dict[str, Any]]:
+        """The states of the other pipelines that loaded into the dataset."""
+        return other_states(self.pipeline.pipeline_name, self.client)
+
 
 @lru_cache(maxsize=4)
 def _destination(pipeline: dlt.Pipeline, load_id: str) -> _Destination:
@@ -227,6 +242,8 @@ def _check_tenant(settings: Settings, destination: _Destination) -> None:
     for dropped in package.get("dropped_tables", ()):
         states.pop(dropped["name"], None)
     guards.check_tenant(settings, states)
+    location = dialect_of(destination.pipeline).location(destination.client)
+    guards.check_other_pipelines(settings, destination.others, location)
 
 
 def _load(
