@@ -61,14 +61,16 @@ class VanishedRowsError(ProtimeError):
     """A complete full load no longer found more live rows than `max_vanished_share` allows.
 
     Attributes:
-        table_name: The table of these rows.
+        table_name: The table of these rows, or the first of several.
+        summary: From `load`: the `Summary` of the run, which loaded all others.
     """
 
     exit_code = 5
 
-    def __init__(self, message: str, table_name: str = "") -> None:
+    def __init__(self, message: str, table_name: str = "", summary: object | None = None) -> None:
         super().__init__(message)
         self.table_name = table_name
+        self.summary = summary
 
 
 class AlreadyRunningError(ProtimeError):

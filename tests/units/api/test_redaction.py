@@ -34,9 +34,9 @@ from protime_source.api.http import ApiSession
 from protime_source.api.pages import iter_pages
 from protime_source.api.redaction import RedactingFilter, redact, redact_http_logs, register_secret
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.cli.failures import explain
 from protime_source.demo import Fault
 from protime_source.demo.faults import FaultKind
+from protime_source.pipeline.failures import explain
 from tests.engines import PostgresEngine
 from tests.servers.postgres import PostgresServer
 from tests.world import World
