@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import ExitStack
 from threading import get_ident
 from typing import Any
@@ -14,6 +15,7 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.pipeline import trace
 from filelock import FileLock
 
+from protime_source.api.redaction import RedactingFilter, redact, redact_error, redacted
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
 from protime_source.pipeline.lock import acquire
@@ -89,7 +91,11 @@ class LoadHooks:
                     self._ensure_views(pipeline, client)
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
-        """After a run: releases the lock that its resources acquired."""
+        """After a run: redacts its errors, and releases the lock that its resources acquired.
+
+        dlt saves the trace after this, and raises the error of the run.
+        """
+        _redact_trace(trace)
         if isinstance(pipeline, dlt.Pipeline):
             lock = self._locks.pop((pipeline.working_dir, get_ident()), None)
             if lock is not None:
@@ -119,8 +125,21 @@ def _ensure(
         logger.warning(
             "%s: its index or its view could not be created: %s The next run tries again.",
             collection.table,
-            " ".join(str(error).split()),
+            " ".join(redact(str(error)).split()),
         )
+
+
+def _redact_trace(trace: Any) -> None:
+    """A driver that cannot connect may repeat what it was given, password included."""
+    if any(step.step_exception for step in trace.steps):
+        redact_error(sys.exception())
+    trace.steps[:] = [
+        step._replace(
+            step_exception=redacted(step.step_exception),
+            exception_traces=redacted(step.exception_traces),
+        )
+        for step in trace.steps
+    ]
 
 
 def _are_ours(hooks: object) -> bool:
@@ -142,10 +161,11 @@ class _TypeDifferenceFilter(logging.Filter):
 
 
 HOOKS = LoadHooks(NAME, *COLLECTIONS.values())
-_FILTER = _TypeDifferenceFilter()
+_FILTERS = (_TypeDifferenceFilter(), RedactingFilter())
 
 
 def register() -> None:
     """Tells dlt what to do around its loads; called when a source is made or a run begins."""
     HOOKS.register()
-    logging.getLogger("dlt").addFilter(_FILTER)
+    for each in _FILTERS:
+        logging.getLogger("dlt").addFilter(each)

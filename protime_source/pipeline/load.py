@@ -11,6 +11,7 @@ import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source.api.http import HttpClient
+from protime_source.api.redaction import redacted_errors
 from protime_source.errors import (
     RefusedCollectionsError,
     UnavailableError,
@@ -65,7 +66,7 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         keeps_prefetchers=True,
         refusals={},
     )
-    with one_run(pipeline.working_dir), run:
+    with redacted_errors(), one_run(pipeline.working_dir), run:
         started = time.monotonic()
         dialect, client = dialect_of(pipeline), client_of(pipeline)
         dialect.check(client)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from protime_source.catalogue.model import ArrayView, ColumnType
-from protime_source.warehouse.dialect import ROW_KEY, Dialect, Quote
+from protime_source.errors import WarehouseError
+from protime_source.warehouse.dialect import ROW_KEY, Client, Dialect, Quote
+
+_URL = "postgresql://<user>:<password>@<host>:5432/<database>"
 
 
 class Postgres(Dialect):
@@ -18,6 +21,16 @@ class Postgres(Dialect):
     requires = ("psycopg2", "adbc_driver_postgresql")
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "TEXT"}
     error_advice = (
+        (
+            r"invalid URI query parameter",
+            "The Postgres credentials have a parameter that its drivers do not know, so this run"
+            " could not connect. Remove it.",
+        ),
+        (
+            r"invalid dsn:",
+            "The drivers of Postgres cannot read its credentials, so this run could not connect."
+            f" Write them as {_URL}.",
+        ),
         (
             r"permission denied for (?:database|schema)",
             "The Postgres user may not create what this run loads into, so this run stopped. Ask"
@@ -36,10 +49,14 @@ class Postgres(Dialect):
         ),
     )
 
+    def check(self, client: Client) -> None:
+        """Refuses credentials that a driver cannot read; its error would repeat the password."""
+        check_credentials(client.config.credentials)
+
     def named_obstacle(self, error_text: str) -> str:
-        """Returns the object that depends on a table."""
-        found = re.search(r"(\w+ \S+) depends on", error_text)
-        return found[1] if found else ""
+        """Returns the object that depends on a table, or the parameter that is unknown."""
+        found = re.search(r"(\w+ \S+) depends on|query parameter: (\S+)", error_text)
+        return (found[1] or found[2]) if found else ""
 
     def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
         """Returns the physical position of the row."""
@@ -81,3 +98,25 @@ class Postgres(Dialect):
         if kind != "BIGINT":
             return f"({text})"
         return f"CASE WHEN {text} ~ '^-?[0-9]{{1,18}}$' THEN CAST({text} AS BIGINT) END"
+
+
+def check_credentials(credentials: Any) -> None:
+    """Refuses a URL that SQLAlchemy reads, and so dlt, but psycopg2 and ADBC do not.
+
+    Args:
+        credentials: dlt's credentials.
+
+    Raises:
+        WarehouseError: With what to write.
+    """
+    if credentials.drivername not in ("postgresql", "postgres"):
+        raise WarehouseError(
+            f"The Postgres credentials begin with {credentials.drivername}://, which its drivers"
+            f" cannot read. Nothing was asked of Protime and nothing was changed. Write {_URL}."
+        )
+    if "@" in (credentials.host or ""):
+        raise WarehouseError(
+            "The Postgres credentials have a second @, so where the password ends is not clear."
+            " Nothing was asked of Protime and nothing was changed. Write %40 for an @ in the"
+            " password, and %2F for a slash."
+        )
