@@ -70,6 +70,7 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         started = time.monotonic()
         dialect, client = dialect_of(pipeline), client_of(pipeline)
         dialect.check(client)
+        run.destination_checked = True
         dialect.prepare(client, pipeline.pipeline_name)
         pending = load_pending(pipeline)
         counts = _load_all(pipeline, run)

@@ -45,7 +45,7 @@ from protime_source.sync.counts import Counts
 from protime_source.sync.engine import CollectionSync
 from protime_source.sync.history import EventHistory
 from protime_source.sync.prefetch import PrefetchedPages
-from protime_source.warehouse.dialect import Client, client_of
+from protime_source.warehouse.dialect import Client, client_of, dialect_of
 from protime_source.warehouse.table import StoredTable
 
 logger = logging.getLogger(__name__)
@@ -197,6 +197,9 @@ def _extract(
         )
     HOOKS.acquire_lock(pipeline)
     destination = _destination(pipeline, dlt.current.load_package_state()["load_id"])
+    if not run.destination_checked:
+        dialect_of(pipeline).check(destination.client)
+        run.destination_checked = True
     _check_tenant(run.settings, destination)
     run.at_work.add(table_name)
     try:

@@ -155,6 +155,7 @@ class RunContext:
         full_resync: Whether to load fully whatever the bookmark says.
         keeps_prefetchers: Whether a full load is fetched on while a part of it is loaded. This
             needs load packages that follow each other, and a `with` around them.
+        destination_checked: Whether the destination was asked if it can do its part.
         refusals: Collections that Protime refused, by table; `None` when a refusal fails the run.
         refused_scopes: Scopes that opened nothing.
         at_work: Tables that are being extracted.
@@ -165,6 +166,7 @@ class RunContext:
     limits: Limits = Limits()
     full_resync: bool = False
     keeps_prefetchers: bool = False
+    destination_checked: bool = False
     refusals: dict[str, ApiError] | None = None
     refused_scopes: set[str] = field(default_factory=set)
     at_work: set[str] = field(default_factory=set)

@@ -47,7 +47,13 @@ class DuckDB(Dialect):
     )
 
     def check(self, client: Client) -> None:
-        """Refuses a file that has the dataset's name."""
+        """Refuses a file that has the dataset's name, and one that is to be opened to read only."""
+        credentials: Any = client.config.credentials
+        if credentials.read_only:
+            raise WarehouseError(
+                "The DuckDB credentials say read_only, so this run could load nothing. Nothing was"
+                " asked of Protime and nothing was changed. Remove read_only."
+            )
         check_file_name(_file(client), client.sql_client.dataset_name)
 
     def prepare(self, client: Client, pipeline_name: str) -> None:

@@ -55,7 +55,6 @@ class StoredTable:
         self._client = client
         self._is_emptied = is_emptied
         self.dialect = dialect_of(pipeline)
-        self.dialect.check(client)
         if pipeline.has_pending_data:
             raise WarehouseError(
                 "The pipeline has load packages that are not loaded yet, so the table does not show"
