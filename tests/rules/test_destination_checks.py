@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import dlt
+import duckdb
 import pytest
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
@@ -108,11 +110,38 @@ def test_a_duckdb_file_that_is_to_be_read_only(world: World, way: Way) -> None:
     world.tenant.clear_requests()
     world.tenant.requests.clear()
     credentials = DuckDbCredentials(str(world.database), read_only=True)
-    destination = dlt.destinations.duckdb(credentials)
-    pipeline = dlt.pipeline(
+    assert "Remove read_only" in refusal(world, way, into_duckdb(world, credentials))
+
+
+@pytest.mark.parametrize(
+    "credentials", ["md:warehouse", "md:///warehouse?motherduck_token=abcdef", "ducklake:lake"]
+)
+def test_a_name_that_dlt_would_take_for_a_file(world: World, credentials: str) -> None:
+    said = refusal(world, load, into_duckdb(world, credentials))
+    assert "MotherDuck, DuckLake or another server" in said
+    assert "abcdef" not in said
+    assert [path.name for path in world.folder.iterdir() if "ware" in path.name] == []
+
+
+@each_way
+def test_a_connection_that_is_given_is_loaded_into_and_leaves_no_file(
+    world: World, way: Way
+) -> None:
+    with duckdb.connect() as connection:
+        before = {*world.folder.iterdir()}
+        for rows in (300, 299):
+            pipeline = into_duckdb(world, connection)
+            way(pipeline)
+            live = "SELECT count(*) FROM protime_data.assignments WHERE NOT is_deleted"
+            assert connection.execute(live).fetchall() == [(rows,)]
+            world.tenant.delete(next(iter(world.tenant.records)))
+        assert {path.name for path in {*world.folder.iterdir()} - before} <= {"dlt", "pipelines"}
+
+
+def into_duckdb(world: World, credentials: Any) -> dlt.Pipeline:
+    return dlt.pipeline(
         "protime",
-        destination=destination,
+        destination=dlt.destinations.duckdb(credentials),
         dataset_name=world.dataset,
         pipelines_dir=str(world.folder / "pipelines"),
     )
-    assert "Remove read_only" in refusal(world, way, pipeline)
