@@ -6,13 +6,25 @@ import json
 import logging
 import re
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 from urllib.parse import quote
 
-_NAMES = "deltaToken|continuationToken|access_token|client_secret|client_id"
-_SECRET_PARAMETER = re.compile(rf"((?:{_NAMES})=)[^&\s\"']+", re.IGNORECASE)
+from protime_source.errors import causes
+
+_NAMES = (
+    "deltaToken|continuationToken|access_token|client_secret|client_id"
+    "|password|passwd|motherduck_token"
+)
+_SECRET_PARAMETER = re.compile(rf"((?:{_NAMES})=)(?:'[^']*'|[^&\s\"']+)", re.IGNORECASE)
 _SECRET_FIELD = re.compile(rf"((?:{_NAMES})\\*[\"']\s*:\s*\\*[\"'])[^\"'\\]+", re.IGNORECASE)
 """A field of JSON, of JSON inside a JSON string, or of a Python dict's `repr`."""
 _BEARER = re.compile(r"(Bearer\s+)[\w.~+/=-]+", re.IGNORECASE)
+_URL_USER = re.compile(r"(//)(?:[^\s\"'<>/:@]*:(?!\d+/)[^\s\"'<>]*|[^\s\"'<>/:@]+)@")
+"""User and password of a URL. A password that was not escaped may contain `/`, `:` and `@`; digits
+and `/` are a port. Examples in our own messages have `<password>`, which is kept."""
+_PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)(?:.*?(?=-----END)|.*)", re.DOTALL)
 
 _MIN_SECRET_LENGTH = 6
 """Characters. Shorter values are not searched for: ordinary words would match them."""
@@ -48,9 +60,51 @@ def redact(text: str) -> str:
     for value in sorted({*_secrets, *_tokens}, key=len, reverse=True):
         for spelling in (value, json.dumps(value)[1:-1], quote(value, safe="")):
             text = text.replace(spelling, "***")
-    for pattern in (_SECRET_PARAMETER, _SECRET_FIELD, _BEARER):
+    for pattern in (_PRIVATE_KEY, _SECRET_PARAMETER, _SECRET_FIELD, _BEARER):
         text = pattern.sub(r"\1***", text)
-    return text
+    return _URL_USER.sub(r"\1***@", text)
+
+
+def redacted(value: Any) -> Any:
+    """Returns a value with every text in it redacted, at any depth of dicts, lists and tuples.
+
+    Args:
+        value: What dlt keeps of an exception.
+    """
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            # dlt's `native_value` is a setting that it could not read: most often credentials.
+            return {
+                name: "***" if name == "native_value" else redacted(each)
+                for name, each in value.items()
+            }
+        case list():
+            return [redacted(each) for each in value]
+        case tuple():
+            return tuple(redacted(each) for each in value)
+    return value
+
+
+def redact_error(error: BaseException | None) -> None:
+    """Redacts the texts of an error and of its causes in place.
+
+    Args:
+        error: An error that somebody else raised, like the driver of a destination.
+    """
+    for each in causes(error):
+        each.args = redacted(each.args)
+
+
+@contextmanager
+def redacted_errors() -> Iterator[None]:
+    """Redacts the errors that leave the context."""
+    try:
+        yield
+    except Exception as error:
+        redact_error(error)
+        raise
 
 
 def redacted_url(url: str) -> str:

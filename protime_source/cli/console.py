@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+from contextlib import suppress
 from typing import Self, TextIO
 
 import dlt
@@ -11,6 +13,31 @@ from protime_source.sync.counts import progress
 
 _PACKAGE = logging.getLogger("protime_source")
 _DLT = logging.getLogger("dlt")
+
+
+def write(stream: TextIO | None, text: str) -> None:
+    """Writes a text as well as a stream can: what a run did does not depend on who reads of it.
+
+    Args:
+        stream: Standard output or error; `None` when it was closed before Python started.
+        text: Characters that the stream's encoding lacks are written as their escapes in Python.
+    """
+    if stream is None:
+        return
+    encoding = stream.encoding or "utf-8"
+    try:
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except (OSError, ValueError):  # the reader has gone, the log's disk is full; it is closed
+        _discard_rest(stream)
+
+
+def _discard_rest(stream: TextIO) -> None:
+    """Python writes what a stream still holds when it ends, and would end with 120."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 class Console(logging.Handler):
@@ -23,10 +50,10 @@ class Console(logging.Handler):
         stream: Where to, usually standard error.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         super().__init__(logging.INFO)
         self._stream = stream
-        self._in_place = stream.isatty()
+        self._in_place = stream is not None and stream.isatty()
         self._open = False
 
     def __enter__(self) -> Self:
@@ -46,8 +73,7 @@ class Console(logging.Handler):
         text = record.getMessage()
         if record.name == progress.name and self._in_place:
             self._clear()
-            self._stream.write(text)
-            self._stream.flush()
+            write(self._stream, text)
             self._open = True
         else:
             self.line(text if record.levelno < logging.WARNING else f"warning: {text}")
@@ -55,13 +81,12 @@ class Console(logging.Handler):
     def line(self, text: str) -> None:
         """Shows one line that stays."""
         self._clear()
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        write(self._stream, f"{text}\n")
 
     def _of_dlt(self, _: logging.LogRecord) -> bool:
         return dlt.config.get("runtime.log_level") is not None
 
     def _clear(self) -> None:
         if self._open:
-            self._stream.write("\r\x1b[K")
+            write(self._stream, "\r\x1b[K")
             self._open = False

@@ -14,7 +14,7 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.pipeline.configuration import PipelineConfiguration
 
 from protime_source.catalogue import COLLECTIONS
-from protime_source.cli.console import Console
+from protime_source.cli.console import Console, write
 from protime_source.configuration import ConfigSections
 from protime_source.errors import (
     AlreadyRunningError,
@@ -65,14 +65,14 @@ def main(*, full_resync: bool = False) -> int:
         except (Exception, KeyboardInterrupt) as error:
             if isinstance(error, PARTLY_LOADED) and isinstance(error.summary, Summary):
                 if error.summary.tables:
-                    sys.stdout.write(f"{error.summary}\n")
+                    write(sys.stdout, f"{error.summary}\n")
                 console.line(f"error: {error}")
                 return error.exit_code
             failure = explain(error)
             consequence = _consequence(failure, pipeline, full_resync=full_resync)
             console.line(f"error: {failure.message} {consequence}".strip())
             return failure.exit_code
-    sys.stdout.write(f"{summary}\n")
+    write(sys.stdout, f"{summary}\n")
     return 0
 
 

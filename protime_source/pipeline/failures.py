@@ -14,7 +14,7 @@ from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
 
-from protime_source.api.redaction import redact
+from protime_source.api.redaction import redact_error
 from protime_source.errors import ProtimeError, SettingsError, WarehouseError, causes, first_line
 from protime_source.warehouse.dialect import FULL_DISK_ADVICE, advice_on
 
@@ -45,11 +45,12 @@ def explain(error: BaseException) -> Failure:
     Args:
         error: What a run raised.
     """
+    redact_error(error)
     chain = list(causes(error))
     for cause in chain:
         if failure := _known(cause):
             return failure
-    reason = redact(" ".join(first_line(chain[-1]).split())).rstrip(".")
+    reason = " ".join(first_line(chain[-1]).split()).rstrip(".")
     if any(_is_of_destination(cause) for cause in chain):
         text = f"Loading into the destination failed: {reason}. Check its address, credentials"
         return Failure(f"{text} and permissions.", WarehouseError.exit_code)
@@ -61,9 +62,10 @@ def ledger_line(error: BaseException) -> str:
 
     What a driver says may quote a row, so of an unknown error only its kind is told.
     """
+    redact_error(error)
     chain = list(causes(error))
     known = next(filter(None, map(_known, chain)), None)
-    return redact(known.message) if known else f"{type(chain[-1]).__name__}: the log says more."
+    return known.message if known else f"{type(chain[-1]).__name__}: the log says more."
 
 
 def _is_of_destination(cause: BaseException) -> bool:
@@ -91,8 +93,8 @@ def _known(cause: BaseException) -> Failure | None:
         case InvalidNativeValue():
             text = (
                 "The destination's credentials cannot be read. Nothing was changed. For Postgres"
-                " they are a URL like postgresql://user:password@host:5432/database, for DuckDB a"
-                " path, for BigQuery the JSON of a service account."
+                " they are a URL like postgresql://<user>:<password>@<host>:5432/<database>, for"
+                " DuckDB a path, for BigQuery the JSON of a service account."
             )
             return Failure(text, SettingsError.exit_code)
         case ConfigFieldMissingException():

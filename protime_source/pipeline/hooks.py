@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import get_ident
@@ -15,6 +16,7 @@ from dlt.common.schema.typing import TTableSchema
 from dlt.pipeline import trace
 from filelock import FileLock
 
+from protime_source.api.redaction import RedactingFilter, redact, redact_error, redacted
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
 from protime_source.pipeline.lock import acquire
@@ -106,7 +108,11 @@ class LoadHooks:
                         run.package_loaded()
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
-        """After a run: closes its ledger, and releases the lock that its resources acquired."""
+        """After a run: redacts its errors, closes its ledger, and releases the lock it acquired.
+
+        dlt saves the trace after this, and raises the error of the run.
+        """
+        _redact_trace(trace)
         if isinstance(pipeline, dlt.Pipeline):
             self._close_ledgers(trace, pipeline)
             lock = self._locks.pop((pipeline.working_dir, get_ident()), None)
@@ -177,7 +183,21 @@ def _warning(problem: str) -> Iterator[None]:
     try:
         yield
     except DestinationException as error:
-        logger.warning("%s %s The next run tries again.", problem, " ".join(str(error).split()))
+        text = " ".join(redact(str(error)).split())
+        logger.warning("%s %s The next run tries again.", problem, text)
+
+
+def _redact_trace(trace: Any) -> None:
+    """A driver that cannot connect may repeat what it was given, password included."""
+    if any(step.step_exception for step in trace.steps):
+        redact_error(sys.exception())
+    trace.steps[:] = [
+        step._replace(
+            step_exception=redacted(step.step_exception),
+            exception_traces=redacted(step.exception_traces),
+        )
+        for step in trace.steps
+    ]
 
 
 def _are_ours(hooks: object) -> bool:
@@ -199,10 +219,11 @@ class _TypeDifferenceFilter(logging.Filter):
 
 
 HOOKS = LoadHooks(NAME, *COLLECTIONS.values())
-_FILTER = _TypeDifferenceFilter()
+_FILTERS = (_TypeDifferenceFilter(), RedactingFilter())
 
 
 def register() -> None:
     """Tells dlt what to do around its loads; called when a source is made or a run begins."""
     HOOKS.register()
-    logging.getLogger("dlt").addFilter(_FILTER)
+    for each in _FILTERS:
+        logging.getLogger("dlt").addFilter(each)

@@ -10,6 +10,7 @@ from typing import Any
 import dlt
 
 from protime_source.api.http import HttpClient
+from protime_source.api.redaction import redacted_errors
 from protime_source.configuration import ConfigSections
 from protime_source.errors import (
     RefusedCollectionsError,
@@ -66,10 +67,11 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         keeps_prefetchers=True,
         stops_alone=True,
     )
-    with one_run(pipeline.working_dir), run:
+    with redacted_errors(), one_run(pipeline.working_dir), run:
         started = time.monotonic()
         dialect, client = dialect_of(pipeline), client_of(pipeline)
         dialect.check(client)
+        run.destination_checked = True
         dialect.prepare(client, pipeline.pipeline_name)
         pending = load_pending(pipeline)
         try:

@@ -215,6 +215,9 @@ def _extract(
     HOOKS.acquire_lock(pipeline)
     load_id = dlt.current.load_package_state()["load_id"]
     destination = _destination(pipeline, load_id)
+    if not run.destination_checked:
+        dialect_of(pipeline).check(destination.client)
+        run.destination_checked = True
     _check_tenant(run.settings, destination)
     _open_ledger(run, destination, load_id)
     run.at_work.add(table_name)

@@ -210,6 +210,7 @@ class RunContext:
         full_resync: Whether to load fully whatever the bookmark says.
         keeps_prefetchers: Whether a full load is fetched on while a part of it is loaded. This
             needs load packages that follow each other, and a `with` around them.
+        destination_checked: Whether the destination was asked if it can do its part.
         stops_alone: Whether a collection that is refused, or that the guard stops, leaves the
             others alone instead of failing the run.
         refusals: Collections that Protime refused, by table.
@@ -227,6 +228,7 @@ class RunContext:
     limits: Limits = Limits()
     full_resync: bool = False
     keeps_prefetchers: bool = False
+    destination_checked: bool = False
     stops_alone: bool = False
     refusals: dict[str, ApiError] = field(default_factory=dict)
     guarded: dict[str, VanishedRowsError] = field(default_factory=dict)

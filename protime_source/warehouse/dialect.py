@@ -60,7 +60,7 @@ class Dialect(ABC):
     error_advice: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     def check(self, client: Client) -> None:  # noqa: B027 - most engines need no check
-        """Refuses a configuration that cannot work, before the first request to Protime.
+        """Refuses a destination that cannot work, before the first request to Protime; once a run.
 
         Args:
             client: dlt's client of the destination.

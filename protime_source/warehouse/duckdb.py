@@ -19,6 +19,10 @@ from protime_source.warehouse.dialect import Client, Dialect, json_path
 _FLUSH_SETTINGS = ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold")
 
 
+_SERVICES = ("md:", "motherduck:", "ducklake:")
+"""DuckDB connects to these by names that begin so."""
+
+
 class DuckDB(Dialect):
     """DuckDB, in a file."""
 
@@ -49,17 +53,37 @@ class DuckDB(Dialect):
     )
 
     def check(self, client: Client) -> None:
-        """Refuses a file that has the dataset's name."""
-        check_file_name(_file(client), client.sql_client.dataset_name)
+        """Refuses what is no file, a file with the dataset's name, and one that is only read."""
+        credentials: Any = client.config.credentials
+        if _is_elsewhere(credentials):
+            raise WarehouseError(
+                "The DuckDB credentials name MotherDuck, DuckLake or another server, which dlt"
+                " would take for the name of a file. Nothing was asked of Protime and nothing was"
+                " changed. Write the path of a file, or give an open connection of duckdb."
+            )
+        if credentials.read_only:
+            raise WarehouseError(
+                "The DuckDB credentials say read_only, so this run could load nothing. Nothing was"
+                " asked of Protime and nothing was changed. Remove read_only."
+            )
+        if file := _file(client):
+            check_file_name(file, client.sql_client.dataset_name)
 
     def prepare(self, client: Client, pipeline_name: str) -> None:
-        """Creates the file."""
-        create_file(_file(client), pipeline_name)
+        """Creates the file, unless the connection is somebody else's."""
+        if file := _file(client):
+            create_file(file, pipeline_name)
 
     def kept_open(self, client: Client) -> AbstractContextManager[None]:
         """Returns a context in which the file stays open."""
         credentials: Any = client.config.credentials
         return _file_kept_open(credentials.conn_pool)
+
+    def location(self, client: Client) -> str:
+        """Returns the file, or that there is none."""
+        if _file(client) is None:
+            return f"DuckDB in memory, dataset {client.sql_client.dataset_name}"
+        return super().location(client)
 
     def named_obstacle(self, error_text: str) -> str:
         """Returns the file; for a file that is being created, the name that it will have.
@@ -184,5 +208,13 @@ def _rename_unless_exists(unfinished: Path, path: Path) -> None:
         unfinished.rename(path)
 
 
-def _file(client: Client) -> Path:
-    return Path(str(client.config.data_location()))
+def _file(client: Client) -> Path | None:
+    """The file; `None` for a database in memory, on a connection that the caller opened."""
+    location = str(client.config.data_location())
+    return None if location.startswith(":external:") else Path(location)
+
+
+def _is_elsewhere(credentials: Any) -> bool:
+    """Whether dlt makes a path of something that DuckDB itself would not open as a file."""
+    name = Path(str(credentials.database)).name
+    return credentials.drivername != "duckdb" or name.startswith(_SERVICES)

@@ -4,10 +4,97 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+import dlt
+from dlt.destinations.impl.postgres.factory import get_adbc_driver_location
+
+from protime_source.api.redaction import redact
 from protime_source.catalogue.model import ArrayView, ColumnType
-from protime_source.warehouse.dialect import Dialect, Quote
+from protime_source.errors import WarehouseError, first_line
+from protime_source.warehouse.dialect import Client, Dialect, Quote
+
+_URL = "postgresql://<user>:<password>@<host>:5432/<database>"
+
+_NOTHING_DONE = "Nothing was asked of Protime and nothing was changed."
+
+_MAY_NOT_CREATE = (
+    "The Postgres user may not create what this run loads into, so this run stopped. Ask an"
+    " administrator to run GRANT CREATE ON DATABASE <database> TO <user>, and the same on schemas"
+    " that exist already."
+)
+_ONLY_READS = (
+    "This Postgres connection can only read, so this run could not load. Give the user the right"
+    " to write, and name the primary server in DESTINATION__POSTGRES__CREDENTIALS."
+)
+
+_FACTS = """
+    SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),
+        current_setting('client_encoding'), current_setting('transaction_read_only') = 'on',
+        has_database_privilege(current_database(), 'CREATE'),
+        (SELECT count(*) FROM pg_namespace WHERE nspname = ANY(%s)),
+        (SELECT count(*) FROM pg_namespace WHERE nspname = ANY(%s)
+            AND has_schema_privilege(oid, 'CREATE') AND has_schema_privilege(oid, 'USAGE'))
+"""
+
+_MERGE = 15_00_00
+"""The first version that has MERGE."""
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What a Postgres server says of itself and of the connection.
+
+    Attributes:
+        version: Like 180006 for 18.6.
+        encoding: The database's.
+        client_encoding: The connection's.
+        only_reads: Whether the connection may not write, as on a replica.
+        may_create_schemas: Whether the user has `CREATE` on the database.
+        schemas: How many of the dataset's two schemas exist.
+        usable_schemas: In how many of these the user may create tables.
+    """
+
+    version: int
+    encoding: str
+    client_encoding: str
+    only_reads: bool
+    may_create_schemas: bool
+    schemas: int
+    usable_schemas: int
+
+
+def problem_of(facts: ServerFacts, schemas: int = 2) -> str:
+    """Returns why a load could not work on a server, and what to do; empty when it can.
+
+    Args:
+        facts: What the server says.
+        schemas: How many schemas a load needs.
+    """
+    if facts.version < _MERGE:
+        return (
+            f"This server is Postgres {facts.version // 10_000}, which has no MERGE. Use Postgres"
+            " 15 or newer."
+        )
+    if facts.encoding != "UTF8":
+        return (
+            f"The encoding of this Postgres database is {facts.encoding}, which cannot hold every"
+            " text. Create one with CREATE DATABASE <name> ENCODING 'UTF8' TEMPLATE template0."
+        )
+    if facts.client_encoding != "UTF8":
+        return (
+            f"The client_encoding of this Postgres connection is {facts.client_encoding}: ADBC"
+            " copies text as UTF-8, which would be garbled. Remove it from the credentials, from"
+            " PGCLIENTENCODING and from the user's or database's settings."
+        )
+    if facts.only_reads:
+        return _ONLY_READS
+    if facts.usable_schemas < facts.schemas:
+        return _MAY_NOT_CREATE
+    if facts.schemas < schemas and not facts.may_create_schemas:
+        return _MAY_NOT_CREATE
+    return ""
 
 
 class Postgres(Dialect):
@@ -19,15 +106,22 @@ class Postgres(Dialect):
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "TEXT"}
     error_advice = (
         (
+            r"invalid URI query parameter",
+            "The Postgres credentials have a parameter that its drivers do not know, so this run"
+            " could not connect. Remove it.",
+        ),
+        (
+            r"invalid dsn:",
+            "The drivers of Postgres cannot read its credentials, so this run could not connect."
+            f" Write them as {_URL}.",
+        ),
+        (
             r"permission denied for (?:database|schema)",
-            "The Postgres user may not create what this run loads into, so this run stopped. Ask"
-            " an administrator to run GRANT CREATE ON DATABASE <database> TO <user>, and the same"
-            " on schemas that exist already.",
+            _MAY_NOT_CREATE,
         ),
         (
             r"in a read-only transaction",
-            "This Postgres connection can only read, so this run could not load. Give the user the"
-            " right to write, and name the primary server in DESTINATION__POSTGRES__CREDENTIALS.",
+            _ONLY_READS,
         ),
         (
             r"because other objects depend on it",
@@ -36,10 +130,31 @@ class Postgres(Dialect):
         ),
     )
 
+    def check(self, client: Client) -> None:
+        """Refuses credentials that a driver cannot read, and a server that cannot do our part.
+
+        ADBC copies the rows, psycopg2 does all else. Connecting by ADBC takes a quarter of a
+        second, so only a first load tries it.
+        """
+        credentials: Any = client.config.credentials
+        check_credentials(credentials)
+        if dlt.config.get("disable_adbc_detection", bool):
+            raise WarehouseError(
+                "dlt's setting disable_adbc_detection is true, but without ADBC, empty text would"
+                f" become NULL. {_NOTHING_DONE} Remove the setting."
+            )
+        with client.sql_client as sql:
+            datasets = [str(sql.dataset_name), str(sql.staging_dataset_name)]
+            facts = ServerFacts(*(sql.execute_sql(_FACTS, datasets, datasets) or ())[0])
+            if problem := problem_of(facts):
+                raise WarehouseError(f"{problem} {_NOTHING_DONE}")
+            if facts.schemas < len(datasets):
+                _connect_by_adbc(credentials.to_native_representation())
+
     def named_obstacle(self, error_text: str) -> str:
-        """Returns the object that depends on a table."""
-        found = re.search(r"(\w+ \S+) depends on", error_text)
-        return found[1] if found else ""
+        """Returns the object that depends on a table, or the parameter that is unknown."""
+        found = re.search(r"(\w+ \S+) depends on|query parameter: (\S+)", error_text)
+        return (found[1] or found[2]) if found else ""
 
     def row_key(self, row: str) -> str:
         """Returns the physical position of the row."""
@@ -85,3 +200,42 @@ class Postgres(Dialect):
         if kind != "BIGINT":
             return f"({text})"
         return f"CASE WHEN {text} ~ '^-?[0-9]{{1,18}}$' THEN CAST({text} AS BIGINT) END"
+
+
+def check_credentials(credentials: Any) -> None:
+    """Refuses a URL that SQLAlchemy reads, and so dlt, but psycopg2 and ADBC do not.
+
+    Args:
+        credentials: dlt's credentials.
+
+    Raises:
+        WarehouseError: With what to write.
+    """
+    if credentials.drivername not in ("postgresql", "postgres"):
+        raise WarehouseError(
+            f"The Postgres credentials begin with {credentials.drivername}://, which its drivers"
+            f" cannot read. {_NOTHING_DONE} Write {_URL}."
+        )
+    if "@" in (credentials.host or ""):
+        raise WarehouseError(
+            "The Postgres credentials have a second @, so where the password ends is not clear."
+            f" {_NOTHING_DONE} Write %40 for an @ in the password, and %2F for a slash."
+        )
+
+
+def _connect_by_adbc(url: str) -> None:
+    """Connects as dlt's copy job does, since ADBC has a client library of its own.
+
+    Raises:
+        WarehouseError: When it cannot.
+    """
+    from adbc_driver_manager import Error, dbapi  # installed with Postgres' extra only
+
+    try:
+        dbapi.connect(driver=get_adbc_driver_location(), db_kwargs={"uri": url}).close()
+    except Error as error:
+        raise WarehouseError(
+            "psycopg2 can connect to Postgres, but ADBC cannot, by which the rows are copied:"
+            f" {redact(first_line(error))}. {_NOTHING_DONE} Check the parameters of the"
+            " credentials, and how many connections the user may have."
+        ) from None

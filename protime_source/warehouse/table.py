@@ -57,7 +57,6 @@ class StoredTable:
         self._is_emptied = is_emptied
         self._table_name = table_name
         self.dialect = dialect_of(pipeline)
-        self.dialect.check(client)
         if pipeline.has_pending_data:
             raise WarehouseError(
                 "The pipeline has load packages that are not loaded yet, so the table does not show"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from protime_source.demo import Behaviour, Fault
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from protime_source.sync.counts import Counts
-from tests.command import reason, run, run_here, start
+from tests.command import SCRIPT, environment, reason, run, run_here, start
 from tests.conftest import WorldFactory
 from tests.world import World
 
@@ -393,6 +394,47 @@ def test_progress_stays_in_place_in_a_terminal(monkeypatch: pytest.MonkeyPatch) 
     shown = _long_run(Terminal(), monkeypatch)
     assert shown.count("\n") == 2
     assert shown.endswith("\r\x1b[Kwarning: look out\ndone\n")
+
+
+def test_a_path_that_the_output_cannot_show(world: World) -> None:
+    folder = world.folder / "Łukasz"
+    folder.mkdir()
+    world.database = folder / "warehouse.duckdb"
+    done = run(world, PYTHONIOENCODING="cp1252")
+    assert done.returncode == 0
+    assert r"\u0141ukasz" in done.stdout
+    failed = run(world, PYTHONIOENCODING="cp1252", DESTINATION_TYPE="Łukasz")
+    assert failed.returncode == 2
+    assert r"\u0141ukasz" in reason(failed)
+    world.check()
+
+
+OUTPUTS = {
+    "nobody reads it": ">&3 2>&3",
+    "it is closed": ">&- 2>&-",
+    "its disk is full": ">/dev/full 2>/dev/full",
+}
+
+
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_output_that_cannot_be_written_does_not_change_the_exit_code(
+    world: World, case: str
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = f'exec "$0" "$1" 3>&{writer} {OUTPUTS[case]}'
+    more = environment(world)
+    codes = []
+    for secret in ("", "wrong"):
+        if secret:
+            more["SOURCES__PROTIME__CLIENT_SECRET"] = secret
+        done = subprocess.run(
+            ["bash", "-c", command, sys.executable, SCRIPT], env=more, pass_fds=[writer]
+        )
+        codes.append(done.returncode)
+    os.close(writer)
+    assert codes == [0, 3]
+    world.check()
 
 
 def test_a_file_that_cannot_be_there(world: World) -> None:

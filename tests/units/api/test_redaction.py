@@ -32,11 +32,18 @@ from protime_source import (
 )
 from protime_source.api.http import ApiSession
 from protime_source.api.pages import iter_pages
-from protime_source.api.redaction import RedactingFilter, redact, redact_http_logs, register_secret
+from protime_source.api.redaction import (
+    RedactingFilter,
+    redact,
+    redact_http_logs,
+    redacted,
+    register_secret,
+)
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Fault
 from protime_source.demo.faults import FaultKind
 from protime_source.pipeline.failures import explain
+from protime_source.pipeline.load import load
 from tests.engines import PostgresEngine
 from tests.servers.postgres import PostgresServer
 from tests.world import World
@@ -66,6 +73,24 @@ def first(world: World) -> str:
         ('{"access_token":"a","x":"b"}', '{"access_token":"***","x":"b"}'),
         (r'"{\"client_secret\": \"ab\"}"', r'"{\"client_secret\": \"***\"}"'),
         ("{'access_token': 'a'}", "{'access_token': '***'}"),
+        (
+            "dsn postgresql+psycopg2://me:pw@host:5432/db",
+            "dsn postgresql+psycopg2://***@host:5432/db",
+        ),
+        ("postgres//me:p@s/s:w@host/db, next", "postgres//***@host/db, next"),
+        ("https://token@host/path", "https://***@host/path"),
+        ("https://host:443/path?mail=a@b", "https://host:443/path?mail=a@b"),
+        ("https://host/path?mail=a@b", "https://host/path?mail=a@b"),
+        ("postgresql://<user>:<password>@<host>/", "postgresql://<user>:<password>@<host>/"),
+        ("host=h password=pw sslmode=x", "host=h password=*** sslmode=x"),
+        ("user=u password='p w' port=1", "user=u password=*** port=1"),
+        ("md:warehouse?motherduck_token=ey.J0&x=1", "md:warehouse?motherduck_token=***&x=1"),
+        ("{'password': 'pw'}", "{'password': '***'}"),
+        (
+            "-----BEGIN PRIVATE KEY-----\\nMII\n-----END PRIVATE KEY-----\\n",
+            "-----BEGIN PRIVATE KEY-----***-----END PRIVATE KEY-----\\n",
+        ),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMII", "-----BEGIN RSA PRIVATE KEY-----***"),
         ("nothing to hide: token", "nothing to hide: token"),
         ("Check client_id, client_secret: they", "Check client_id, client_secret: they"),
         ("", ""),
@@ -83,6 +108,12 @@ def test_a_registered_secret_is_redacted_in_any_encoding(shown: str) -> None:
     register_secret('"qu/ot" e')
     assert "***" in redact(shown)
     assert "ot" not in redact(shown)
+
+
+def test_all_texts_in_what_dlt_keeps_of_an_error_are_redacted() -> None:
+    kept = [{"message": "password=pw", "attrs": {"native_value": "pw", "retry": 1}}, ("Bearer t",)]
+    wanted = [{"message": "password=***", "attrs": {"native_value": "***", "retry": 1}}]
+    assert redacted(kept) == [*wanted, ("Bearer ***",)]
 
 
 def test_a_value_that_is_too_short_is_not_registered() -> None:
@@ -344,7 +375,15 @@ def outcome(world: World, arguments: dict[str, Any]) -> str:
 
 
 def remains(world: World) -> Iterator[str]:
-    """The content of the working folder and of the warehouse, decompressed."""
+    """What is in the working folder and in the warehouse, decompressed."""
+    yield from files(world)
+    tables = "SELECT table_schema, table_name FROM information_schema.tables"
+    for schema, table in world.query(tables):
+        yield str(world.query(f'SELECT * FROM "{schema}"."{table}"'))
+
+
+def files(world: World) -> Iterator[str]:
+    """What is in the working folder, decompressed."""
     for file in (world.folder / "pipelines").rglob("*"):
         if file.suffix == ".parquet":
             yield str(pq.read_table(file).to_pylist())
@@ -352,9 +391,6 @@ def remains(world: World) -> Iterator[str]:
             content = file.read_bytes()
             plain = gzip.decompress(content) if file.suffix == ".gz" else content
             yield plain.decode(errors="replace")
-    tables = "SELECT table_schema, table_name FROM information_schema.tables"
-    for schema, table in world.query(tables):
-        yield str(world.query(f'SELECT * FROM "{schema}"."{table}"'))
 
 
 def decompressed(found: str) -> str:
@@ -387,6 +423,14 @@ SERVERS = {
         "authentication",
     ),
     "no server": ("postgres://postgres:{password}@127.0.0.1:9/postgres", "refused"),
+    "a driver's name": (
+        "postgresql+psycopg2://postgres:{password}@127.0.0.1:{port}/postgres",
+        "Write them as postgresql://",
+    ),
+    "an unknown parameter": (
+        "postgresql://postgres:{password}@127.0.0.1:{port}/postgres?foo=1",
+        'Remove it. It is "foo".',
+    ),
 }
 
 
@@ -397,15 +441,43 @@ def test_the_password_of_postgres_is_nowhere(
     url, words = SERVERS[case]
     world.engine = PostgresEngine(url.format(password=PASSWORD, port=postgres_server.port))
     check_refused(refused(world) + log.text, PASSWORD, words)
+    check_refused("".join(files(world)), PASSWORD, "protime")
 
 
-def test_a_password_in_an_invalid_url_is_not_shown(
-    world: World, log: pytest.LogCaptureFixture
+CREDENTIALS = {
+    "no URL": (
+        "postgres//postgres:{password}@127.0.0.1/postgres",
+        SettingsError,
+        "cannot be read",
+    ),
+    "a driver's name": (
+        "postgresql+psycopg2://postgres:{password}@127.0.0.1/postgres",
+        WarehouseError,
+        "begin with postgresql+psycopg2://, which",
+    ),
+    "an @ in the password": (
+        "postgresql://postgres:p@{password}@127.0.0.1/postgres",
+        WarehouseError,
+        "Write %40",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CREDENTIALS)
+def test_credentials_that_no_driver_reads_are_refused_and_not_shown(
+    world: World, log: pytest.LogCaptureFixture, case: str
 ) -> None:
-    """Our line does not show it; dlt's error below it shows the text that dlt cannot read."""
-    world.engine = PostgresEngine(f"postgres//postgres:{PASSWORD}@127.0.0.1/postgres")
-    message = refused(world, SettingsError.exit_code).splitlines()[0]
-    check_refused(message + log.text, PASSWORD, "cannot be read")
+    url, kind, words = CREDENTIALS[case]
+    world.engine = PostgresEngine(url.format(password=PASSWORD))
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whichever dlt raises
+        load(world.pipeline())
+    shown = "".join(traceback.format_exception(caught.value))
+    failure = explain(caught.value)
+    assert failure.exit_code == kind.exit_code
+    assert words in failure.message
+    said = [shown, failure.message, log.text, *files(world)]
+    check_refused("".join(said), PASSWORD, words)
+    assert world.tenant.requests == []
 
 
 KEYS: dict[str, Callable[[str], str]] = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from protime_source.errors import WarehouseError
 from protime_source.warehouse.dialect import advice_on, dialects
 from protime_source.warehouse.duckdb import check_file_name, create_file
+from protime_source.warehouse.postgres import ServerFacts, problem_of
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,41 @@ def test_an_unknown_error_has_no_advice() -> None:
 def test_all_error_patterns_of_all_engines_are_distinct_and_valid() -> None:
     patterns = [pattern for each in dialects().values() for pattern, _ in each.error_advice]
     assert len(patterns) == len({*map(re.compile, patterns)})
+
+
+POSTGRES = ServerFacts(
+    version=15_00_00,
+    encoding="UTF8",
+    client_encoding="UTF8",
+    only_reads=False,
+    may_create_schemas=True,
+    schemas=0,
+    usable_schemas=0,
+)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, ""),
+        ({"version": 18_00_06}, ""),
+        ({"version": 14_00_22}, "This server is Postgres 14, which has no MERGE."),
+        ({"version": 9_06_24}, "This server is Postgres 9, which has no MERGE."),
+        ({"encoding": "SQL_ASCII"}, "database is SQL_ASCII, which cannot hold every text"),
+        ({"client_encoding": "LATIN1"}, "client_encoding of this Postgres connection is LATIN1"),
+        ({"only_reads": True}, "can only read"),
+        ({"may_create_schemas": False}, "may not create"),
+        ({"may_create_schemas": False, "schemas": 1, "usable_schemas": 1}, "may not create"),
+        ({"may_create_schemas": False, "schemas": 2, "usable_schemas": 2}, ""),
+        ({"schemas": 2, "usable_schemas": 1}, "may not create"),
+    ],
+)
+def test_a_postgres_that_cannot_do_its_part_is_told_by_what_it_says_of_itself(
+    facts: dict[str, Any], words: str
+) -> None:
+    problem = problem_of(replace(POSTGRES, **facts))
+    assert words in problem
+    assert bool(problem) == bool(words)
 
 
 def test_a_duckdb_file_must_not_have_the_name_of_the_dataset(tmp_path: Path) -> None:
