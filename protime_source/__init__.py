@@ -8,6 +8,7 @@ from protime_source.errors import (
     ApiError,
     AuthenticationError,
     BadRequestError,
+    DifferencesError,
     ExpiredError,
     ForbiddenError,
     NotFoundError,
@@ -29,6 +30,8 @@ from protime_source.errors import (
 from protime_source.pipeline.load import load
 from protime_source.pipeline.source import protime
 from protime_source.settings import Settings, __version__
+from protime_source.verify.report import VerifyReport
+from protime_source.verify.run import verify
 
 __all__ = [
     "ActivityLevel",
@@ -38,6 +41,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "Client",
+    "DifferencesError",
     "ExpiredError",
     "ForbiddenError",
     "NotFoundError",
@@ -55,8 +59,10 @@ __all__ = [
     "UnavailableError",
     "UntrustedCertificateError",
     "VanishedRowsError",
+    "VerifyReport",
     "WarehouseError",
     "__version__",
     "load",
     "protime",
+    "verify",
 ]
