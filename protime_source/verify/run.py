@@ -200,9 +200,8 @@ class _Verification:
         else:
             differences, changing = self._second_look(first)
             if changing:
-                notes.append(
-                    f"{changing:,} records changed while they were looked at, and are not counted."
-                )
+                records = "1 record" if changing == 1 else f"{changing:,} records"
+                notes.append(f"{records} changed in Protime between two looks: not counted.")
             if len(differences.ids) and table not in caught_up:
                 notes.append(first.why_not_caught_up)
         return table_report(first.look.compared, differences, tuple(notes))
