@@ -6,6 +6,7 @@ ProtimeError
 │   └── IncompleteFullLoadError  it lost what the first parts of a full load showed
 ├── VanishedRowsError        a full load no longer found more rows than the limit allows
 ├── AlreadyRunningError      another run of the same pipeline is active
+├── DifferencesError         `verify` found that the warehouse differs from Protime
 └── ApiError                 Protime, or the network on the way to it, failed
     ├── AuthenticationError  the token endpoint refused the credentials
     │   └── ScopeError           or a scope
@@ -77,6 +78,20 @@ class AlreadyRunningError(ProtimeError):
     """Another run of the same pipeline is active. Raised before any request."""
 
     exit_code = 6
+
+
+class DifferencesError(ProtimeError):
+    """A verification found that the warehouse differs from what Protime shows.
+
+    Attributes:
+        report: The `VerifyReport`.
+    """
+
+    exit_code = 8
+
+    def __init__(self, message: str, report: object | None = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class ApiError(ProtimeError):
