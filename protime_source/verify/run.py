@@ -11,6 +11,7 @@ import dlt
 
 from protime_source.api.http import ApiSession, HttpClient
 from protime_source.catalogue.model import Collection
+from protime_source.configuration import ConfigSections
 from protime_source.errors import ApiError, BadRequestError, SettingsError
 from protime_source.pipeline.guards import check_tenant
 from protime_source.pipeline.hooks import NAME
@@ -73,7 +74,8 @@ def verify(
     started = time.monotonic()
     if collections:
         settings["collections"] = collections
-    resolved = Settings.from_config(**settings)
+    sections = ConfigSections(pipeline_name=pipeline.pipeline_name)
+    resolved = Settings.from_config(sections=sections, **settings)
     with one_run(pipeline.working_dir), HttpClient(resolved) as http:
         verification = _Verification(pipeline, resolved, http, deep=deep)
         for table in resolved.collections:
