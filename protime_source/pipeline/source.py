@@ -14,16 +14,14 @@ import pyarrow as pa
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
 from dlt.common.pipeline import TPipelineState
-from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
 from protime_source.api.http import ApiSession, HttpClient
 from protime_source.api.pages import iter_pages
 from protime_source.catalogue import COLLECTIONS
-from protime_source.catalogue.model import NOT_NULL, Collection
+from protime_source.catalogue.model import Collection
 from protime_source.configuration import ConfigSections
-from protime_source.decode.soft_delete import SYNC_COLUMNS
 from protime_source.decode.tables import BatchBuilder, rechunk
 from protime_source.decode.tolerant import RecordDecoder
 from protime_source.errors import (
@@ -36,6 +34,7 @@ from protime_source.errors import (
     VanishedRowsError,
 )
 from protime_source.pipeline import guards
+from protime_source.pipeline.data_model import column_hints, describe_tables
 from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, NAME, record_history, register
 from protime_source.pipeline.ledger import Ledger
@@ -315,6 +314,7 @@ def _load(
     # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
     batches = rechunk(sync.batches(table_is_known=bool(known_columns)))
     yield from (None if batch is None else _with_hints(batch, sync, stored) for batch in batches)
+    describe_tables(schema, history=run.settings.history)
     guards.write_tenant(run.settings, state)
     context.counts.requests = run.new_requests(session)
     context.counts.refused_records = decoder.refused_records
@@ -367,28 +367,6 @@ def _state(
                 collection.table,
             )
     return state
-
-
-def column_hints(collection: Collection, settings: Settings) -> dict[str, TColumnSchema]:
-    """Returns dlt's hints. A hint stays in the stored schema: `hard_delete` is given both ways."""
-    hints: dict[str, TColumnSchema] = {
-        column.name: {
-            "data_type": column.type,
-            "nullable": column.name not in NOT_NULL,
-            "description": column.description,
-        }
-        for column in collection.columns
-    }
-    sync_columns: dict[str, TColumnSchema] = {
-        name: {
-            "data_type": column["data_type"],
-            "nullable": column["nullable"],
-            "description": column["description"],
-        }
-        for name, column in SYNC_COLUMNS.items()
-    }
-    sync_columns["is_deleted"]["hard_delete"] = settings.deletes == "remove"
-    return hints | sync_columns
 
 
 def _with_hints(batch: pa.Table, sync: CollectionSync, stored: StoredTable) -> DataItemWithMeta:
