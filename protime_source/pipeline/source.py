@@ -38,8 +38,8 @@ from protime_source.pipeline.data_model import column_hints, describe_tables
 from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, NAME, record_history, register
 from protime_source.pipeline.ledger import Ledger
+from protime_source.pipeline.packages import committed_state, rest_on
 from protime_source.pipeline.recovery import (
-    committed_state,
     other_states,
     resource_states,
     restore_committed_state,
@@ -218,6 +218,7 @@ def _extract(
         dialect_of(pipeline).check(destination.client)
         run.destination_checked = True
     _check_tenant(run.settings, destination)
+    rest_on(destination.committed)
     _open_ledger(run, destination, load_id)
     run.at_work.add(table_name)
     try:
@@ -356,11 +357,10 @@ def _state(
     """The resource's state, as far as the destination has it too."""
     state: dict[str, Any] = dlt.current.resource_state()
     if state and destination.committed is not None:
-        source = dlt.current.source_schema().name
-        committed = resource_states(destination.committed, source).get(collection.table, {})
         bookmark = Bookmark.read(state)
         belongs_here = bookmark is None or bookmark.scope.warehouse == stored.fingerprint
-        if restore_committed_state(state, committed) and belongs_here:
+        is_older = restore_committed_state(state, destination.committed, collection.table)
+        if is_older and belongs_here:
             logger.warning(
                 "%s: the warehouse is older than the working folder remembers, as after a backup"
                 " was put back: what changed since is fetched again.",
