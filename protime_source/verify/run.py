@@ -18,7 +18,8 @@ from protime_source.pipeline.guards import check_tenant
 from protime_source.pipeline.hooks import NAME
 from protime_source.pipeline.load import load, read_bookmark
 from protime_source.pipeline.lock import one_run
-from protime_source.pipeline.recovery import committed_state, resource_states
+from protime_source.pipeline.packages import committed_state
+from protime_source.pipeline.recovery import resource_states
 from protime_source.pipeline.source import REFUSALS
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
