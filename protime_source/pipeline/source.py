@@ -232,6 +232,8 @@ def _extract(
         raise
     finally:
         run.at_work.discard(table_name)
+        if table_name in run.package:
+            run.package[table_name].is_read = True
         if not run.at_work and not run.keeps_prefetchers:
             run.http.close()
 
@@ -311,6 +313,7 @@ def _load(
         counts=Counts(collection.table),
     )
     run.package[collection.table] = context.counts
+    context.counts.announce()
     sync = CollectionSync(context)
     # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
     batches = rechunk(sync.batches(table_is_known=bool(known_columns)))
