@@ -3,6 +3,7 @@
 ProtimeError
 ├── SettingsError            a setting is missing or invalid; no request was sent
 ├── WarehouseError           the destination cannot be used as it is configured
+│   └── IncompleteFullLoadError  it lost what the first parts of a full load showed
 ├── VanishedRowsError        a full load no longer found more rows than the limit allows
 ├── AlreadyRunningError      another run of the same pipeline is active
 └── ApiError                 Protime, or the network on the way to it, failed
@@ -14,7 +15,8 @@ ProtimeError
     │   ├── TokenUnavailableError  the token endpoint gave no usable response
     │   └── UntrustedCertificateError  the server's certificate is not trusted
     ├── ProtocolError        a response that breaks the documented protocol
-    │   └── TooLargeError        or is larger than the limit
+    │   ├── TooLargeError        or is larger than the limit
+    │   └── UnknownChangeError   or has an event of an undocumented change type
     └── ResponseError        an error status, with Protime's reasons
         ├── BadRequestError      400
         ├── UnauthorizedError    401, also with a new token
@@ -49,6 +51,10 @@ class WarehouseError(ProtimeError):
     """The destination cannot be used as it is configured."""
 
     exit_code = 4
+
+
+class IncompleteFullLoadError(WarehouseError):
+    """The ids that the first parts of a full load showed are lost; only a new one can tell."""
 
 
 class VanishedRowsError(ProtimeError):
@@ -131,6 +137,17 @@ class ProtocolError(ApiError):
 
 class TooLargeError(ProtocolError):
     """A response larger than the limit; the rest was not read."""
+
+
+class UnknownChangeError(ProtocolError):
+    """A delta event of an undocumented change type; only a full load shows what it means.
+
+    Args:
+        change_type: As Protime sent it.
+    """
+
+    def __init__(self, change_type: str) -> None:
+        super().__init__(f"A delta event has the undocumented change type {change_type[:40]!r}.")
 
 
 class ResponseError(ApiError):

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import dlt
 import msgspec
 import pendulum
 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import REFERENCE, Collection
+from protime_source.configuration import SECRETS, SECTIONS, ConfigSections, find_typos
 from protime_source.errors import SettingsError
 
 __version__ = "0.1.0"
@@ -28,13 +27,7 @@ logger = logging.getLogger(__name__)
 Environment = Literal["production", "sandbox"]
 Deletes = Literal["mark", "remove"]
 
-SECTION = "sources.protime"
-"""The section of dlt's configuration that holds the settings."""
-
-ENVIRONMENT_PREFIX = "SOURCES__PROTIME__"
-"""The prefix of the environment variables that are settings."""
-
-REQUIRED = ("tenant", "client_id", "client_secret")
+REQUIRED = ("tenant", *SECRETS)
 """The settings without a default."""
 
 _DOMAINS: dict[Environment, str] = {"production": "myprotime.eu", "sandbox": "myprotimesandbox.eu"}
@@ -75,7 +68,7 @@ class Settings:
         sensitive_columns: Columns with personal data to load, like `people.birth_date`.
         external_references: By table, the references to request, like `(people,@badge-number)`.
         activity_structures: Where activity definitions are: `<GUID of a version>/<level>`.
-        history: Whether to keep every event, in `<table>__changes`.
+        history: Whether to keep every version of a row, in `<table>__history`.
     """
 
     tenant: str
@@ -95,16 +88,16 @@ class Settings:
     history: bool = False
 
     @classmethod
-    def from_config(cls, *, complete: bool = True, **explicit: Any) -> Settings:
+    def from_config(
+        cls, *, complete: bool = True, sections: ConfigSections = SECTIONS, **explicit: Any
+    ) -> Settings:
         """Reads and checks the settings.
-
-        Only the section `sources.protime` counts. dlt's injection would go on to look for a bare
-        `ENVIRONMENT` or `COMPANY`, which other programs set for other reasons.
 
         Args:
             complete: Whether the tenant and the credentials are required. When false, dlt's
                 providers are not asked for them, and they are empty unless given in code: that
                 is enough to define the source, not to run it.
+            sections: Where dlt's configuration holds them.
             **explicit: Settings given in code; they win over the configuration.
 
         Returns:
@@ -123,11 +116,11 @@ class Settings:
         values = {name: value for name, value in explicit.items() if value is not None}
         for name in names:
             if name not in values and (complete or name not in REQUIRED):
-                values[name] = _configured(name)
+                values[name] = _configured(name, sections)
         values = {name: value for name, value in values.items() if value is not None}
         values |= {name: str(values.get(name, "")) for name in REQUIRED}
         if complete and (missing := [name for name in REQUIRED if not values[name].strip()]):
-            raise SettingsError(_missing_message(missing))
+            raise SettingsError(_missing_message(missing, sections))
         settings = cls(**_checked(values))
         settings.window_start()  # raises when `start_date` is not a date
         return settings
@@ -184,6 +177,24 @@ class Settings:
                 "start_date", self.start_date, "a date like 2026-01-31"
             ) from error
 
+    def check_defined_as(self, defined: Settings, pipeline_name: str) -> None:
+        """Checks that the settings which shape the tables are those the source was defined with.
+
+        Args:
+            defined: The settings when the source was defined.
+            pipeline_name: The pipeline that runs it, whose own sections count now.
+
+        Raises:
+            SettingsError: When they are not.
+        """
+        shaping = ("collections", "deletes", "sensitive_columns", "external_references")
+        if other := [name for name in shaping if getattr(self, name) != getattr(defined, name)]:
+            raise SettingsError(
+                f"{', '.join(other)}: the configuration says one thing for the pipeline"
+                f" {pipeline_name}, and said another when protime() was called. Nothing was asked"
+                " of Protime and nothing was changed. Make the pipeline first, then call protime()."
+            )
+
     def check_window(self) -> None:
         """Checks that Protime would start a delta at `start_date`.
 
@@ -238,33 +249,6 @@ def parse_bool(name: str, value: Any) -> bool:
     return text == "true"
 
 
-def find_typos(known: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yields each name set for the source that is almost a setting, and the likely setting.
-
-    Args:
-        known: The names of all settings.
-    """
-    valid = {*known, *COLLECTIONS}
-    for name, key in _names_set_for_the_source():
-        first = key.partition("__")[0]
-        has_effect = first in valid and name.startswith((ENVIRONMENT_PREFIX, "["))
-        if not has_effect and (near := get_close_matches(first, valid, 1, 0.8)):
-            yield name, near[0]
-
-
-def _names_set_for_the_source() -> Iterator[tuple[str, str]]:
-    """Each name as it is written, and in lower case without its prefix."""
-    for name in sorted(os.environ):
-        if prefix := re.match("SOURCES__?PROTIME__?", name):
-            yield name, name[prefix.end() :].lower()
-    # Not through `dlt.config`: the pipeline's trace would then hold the section with its secrets.
-    *sections, key = SECTION.split(".")
-    for provider in dlt.config.config_providers:
-        section, _ = provider.get_value(key, dict, None, *sections)
-        if isinstance(section, Mapping):
-            yield from ((f"[{SECTION}] {name}", str(name).lower()) for name in section)
-
-
 _warned: set[str] = set()
 
 
@@ -275,25 +259,24 @@ def _warn_of_typos(names: list[str]) -> None:
             logger.warning("%s is not a setting and has no effect. Did you mean %s?", name, near)
 
 
-def _missing_message(missing: list[str]) -> str:
-    variables = ", ".join(f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in missing)
+def _missing_message(missing: list[str], sections: ConfigSections) -> str:
+    variables = ", ".join(f"{sections.environment_prefix}{name.upper()}" for name in missing)
     setting_is, variable = (
         ("setting is", "variable") if len(missing) == 1 else ("settings are", "variables")
     )
     return (
         f"The {setting_is} missing: {', '.join(missing)}. Nothing was changed. Set the environment"
         f" {variable} {variables}, or write to .dlt/secrets.toml in this folder, under"
-        f" [{SECTION}]."
+        f" [{sections.name}]."
     )
 
 
-def _configured(name: str) -> Any:
+def _configured(name: str, sections: ConfigSections) -> Any:
     """A setting from dlt's providers; `None` when it is not set."""
     if name == "external_references":
-        by_table: dict[str, Any] = {t: dlt.config.get(f"{SECTION}.{t}.{name}") for t in COLLECTIONS}
+        by_table = {t: sections.value(name, table_name=t) for t in COLLECTIONS}
         return {table: value for table, value in by_table.items() if value is not None} or None
-    accessor = dlt.secrets if name in ("client_id", "client_secret") else dlt.config
-    value: Any = accessor.get(f"{SECTION}.{name}")
+    value = sections.value(name)
     is_list = name in ("collections", "sensitive_columns", "activity_structures")
     return value if value is None or is_list else str(value).strip()
 

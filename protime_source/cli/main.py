@@ -16,6 +16,7 @@ from dlt.pipeline.configuration import PipelineConfiguration
 from protime_source.catalogue import COLLECTIONS
 from protime_source.cli.console import Console, write
 from protime_source.cli.failures import Failure, explain
+from protime_source.configuration import ConfigSections
 from protime_source.errors import AlreadyRunningError, RefusedCollectionsError, SettingsError
 from protime_source.pipeline.load import load, read_bookmark
 from protime_source.pipeline.lock import one_run
@@ -43,7 +44,7 @@ def main(*, full_resync: bool = False) -> int:
         try:
             # Checked before dlt makes a folder: where the first run starts decides where the
             # warehouse lies, so a run that cannot begin must leave nothing.
-            Settings.from_config()
+            Settings.from_config(sections=ConfigSections(pipeline_name=PIPELINE))
             folder = _pipelines_dir()
             # Locked before dlt makes the pipeline: it empties a working folder without state, and
             # a folder that another run has just begun to use has none.

@@ -31,12 +31,13 @@ SYNC_COLUMNS: dict[str, SyncColumn] = {
     "delete_reason": {
         "data_type": "text",
         "nullable": True,
-        "description": "`announced` by the delta, or `vanished` at a resync.",
+        "description": "`announced` by the delta, or `vanished`: a full load no longer found it.",
     },
     "synced_at": {
         "data_type": "timestamp",
         "nullable": False,
-        "description": "When the row was last received (UTC).",
+        "description": "When the row was last written here (UTC): inserted, updated, soft-deleted"
+        " or restored.",
     },
 }
 """The columns of every table that follow those of Protime."""
@@ -59,7 +60,8 @@ def soft_deleted(row: Row, reason: str, learnt_at: datetime) -> Row:
         learnt_at: When we learnt of the deletion (UTC).
     """
     deleted_at = row.get("deleted_at") or learnt_at
-    return {**row, "is_deleted": True, "deleted_at": deleted_at, "delete_reason": reason}
+    sync_columns = {"is_deleted": True, "deleted_at": deleted_at, "delete_reason": reason}
+    return {**row, **sync_columns, "synced_at": learnt_at}
 
 
 def placeholder_row(synced_at: datetime, id_type: str = "bigint") -> Row:
@@ -69,5 +71,4 @@ def placeholder_row(synced_at: datetime, id_type: str = "bigint") -> Row:
     that the driver for Postgres refuses to load one.
     """
     id_ = "" if id_type == "text" else -(2**63)
-    row = {"id": id_, "change_version": "", "synced_at": synced_at}
-    return soft_deleted(row, "announced", synced_at)
+    return soft_deleted({"id": id_, "change_version": ""}, "announced", synced_at)

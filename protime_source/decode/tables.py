@@ -94,13 +94,19 @@ class BatchBuilder:
             for row in batch.select(names).to_pylist()
         ]
 
-    def stored(self, row: Row) -> Row:
-        """Returns a row's values by the columns that store them, without empty ones."""
-        return {
+    def is_as_stored(self, row: Row, stored: Row) -> bool:
+        """Whether a row has the values of a stored one, sync columns apart.
+
+        A column that neither Protime documents nor the row has is somebody's `add_map`: it says
+        nothing about the record.
+        """
+        values = {
             name if name in self._known else self._column_for(name, value): value
             for name, value in row.items()
             if value is not None
         }
+        names = (self._known | values.keys()) - SYNC_COLUMNS.keys()
+        return all(values.get(name) == stored.get(name) for name in names)
 
     def _undocumented_columns(self, rows: Sequence[Row]) -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = {}

@@ -36,7 +36,7 @@ class _IdTooLargeError(Exception):
 
 
 class _Event(msgspec.Struct, gc=False):
-    """One event (documentation: reference/delta). Unknown change types count as updates."""
+    """One event (documentation: reference/delta)."""
 
     changeType: str  # noqa: N815  # Protime's spelling
     data: msgspec.Raw

@@ -5,22 +5,52 @@ All are checked where a resource is extracted.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import dlt
 from dlt.common.configuration import with_config
-from dlt.extract import DltResource
+from dlt.common.data_writers.writers import count_rows_in_items
+from dlt.extract import DltResource, Incremental
+from dlt.extract.incremental import IncrementalResourceWrapper
+from dlt.extract.items_transform import (
+    FilterItem,
+    LimitItem,
+    MapItem,
+    MetricsItem,
+    ValidateItem,
+    YieldMapItem,
+)
 
+from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import SettingsError, WarehouseError
+from protime_source.pipeline.hooks import NAME
 from protime_source.settings import Settings
+from protime_source.sync.bookmark import Bookmark
+
+logger = logging.getLogger(__name__)
 
 _EXTRACTED = "protime_extracted"
 _POOL = "dlt-pool-"
 """dlt extracts what is parallelized in threads whose names begin with this."""
 
 _TENANT = "tenant"
+
+_ROW_DROPPING_STEPS: dict[type, str] = {
+    FilterItem: "add_filter",
+    LimitItem: "add_limit",
+    YieldMapItem: "add_yield_map",
+    Incremental: "an incremental hint",
+    IncrementalResourceWrapper: "an incremental hint",
+    ValidateItem: "a model that validates",
+}
+"""dlt's steps of a resource that can drop rows, and what adds them."""
+
+_HARMLESS_STEPS = (MapItem, MetricsItem)
 
 
 def check_usage(table_name: str) -> None:
@@ -32,9 +62,69 @@ def check_usage(table_name: str) -> None:
     Raises:
         SettingsError: With what to do instead.
     """
-    if problem := _misuse(table_name, dlt.current.resource()):
-        raise SettingsError(f"{problem} Nothing of this run was loaded.")
+    resources = {table_name: dlt.current.resource()}
+    if not _extracted_tables():
+        # The first one checks all, so that nothing is asked of Protime before.
+        selected = dlt.current.source().resources.selected
+        resources = {n: r for n, r in selected.items() if n in COLLECTIONS} | resources
+    for name, resource in resources.items():
+        if problem := _misuse(name, resource):
+            raise SettingsError(f"{problem} Nothing of this run was loaded.")
+    check_schema_name(dlt.current.source_schema().name)
     _extracted_tables().append(table_name)
+    pipe: Any = dlt.current.pipe()
+    pipe.steps[:] = [
+        _CheckedMap(table_name, s) if isinstance(s, MapItem) else s for s in pipe.steps
+    ]
+
+
+class _CheckedMap(MapItem):
+    """Somebody's `add_map`, which must return all rows that it is given.
+
+    The bookmark moves past the rows of a batch, so that no later run would bring what is missing.
+
+    Args:
+        table_name: The table that the rows are meant for.
+        step: The step to check.
+    """
+
+    def __init__(self, table_name: str, step: MapItem) -> None:
+        super().__init__(step._f if step._f is not None else step._f_meta)
+        self._table_name = table_name
+
+    def __call__(self, item: Any, meta: Any = None) -> Any:
+        """Returns what the map returns.
+
+        Raises:
+            SettingsError: When it does not return as many rows as it was given.
+        """
+        given = _count_rows(item)
+        result = super().__call__(item, meta)
+        if _count_rows(result) != given:
+            raise SettingsError(
+                f"{self._table_name}: a function given to add_map returned"
+                f" {_described(result)} for {given} rows, so that rows would be lost. Nothing of"
+                " this run was loaded. Return the whole table, and filter in the warehouse."
+            )
+        return result
+
+
+def check_schema_name(name: str) -> None:
+    """Refuses a renamed source or another schema.
+
+    Args:
+        name: The name of the schema that the rows would belong to.
+
+    Raises:
+        SettingsError: When it is not the source's own.
+    """
+    if name != NAME:
+        raise SettingsError(
+            f"The schema of this source is called {NAME}, not {name}: by that name its views and"
+            " bookmarks are found. Nothing of this run was loaded. Leave out the other name or"
+            f" schema, and pass a source, {NAME}(), rather than its resources. For a second tenant"
+            f' use another section, {NAME}.with_args(section="beta"), and another dataset.'
+        )
 
 
 @with_config(sections=("load",))
@@ -82,6 +172,58 @@ def check_tenant(settings: Settings, states: Mapping[str, Mapping[str, Any]]) ->
             )
 
 
+def check_other_pipelines(
+    settings: Settings, states: Mapping[str, Mapping[str, Any]], location: str
+) -> None:
+    """Refuses a dataset that another pipeline loads from another tenant.
+
+    Args:
+        settings: The tenant to load.
+        states: The states of the other pipelines of the dataset, by pipeline name.
+        location: Where the dataset is, in words.
+
+    Raises:
+        WarehouseError: Naming both tenants and the pipeline.
+    """
+    present, alive = tenant_of(settings), set()
+    for pipeline_name, table_name, state in _loaded_tables(states):
+        if state[_TENANT] != present:
+            raise WarehouseError(
+                f"The dataset holds rows of another tenant: the pipeline {pipeline_name} loaded"
+                f" {table_name} from {state[_TENANT]}, and this run is for {present}. Nothing was"
+                " read or changed. Name another dataset or database for this tenant. To replace the"
+                f" rows, drop them first: `dlt pipeline {pipeline_name} drop --drop-all`."
+            )
+        bookmark = Bookmark.read(dict(state))
+        if bookmark is not None and bookmark.expires > datetime.now(UTC):
+            alive.add(pipeline_name)
+    if alive:
+        _warn_of_other_pipelines(location, ", ".join(sorted(alive)))
+
+
+@cache
+def _warn_of_other_pipelines(location: str, pipeline_names: str) -> None:
+    """Once for each dataset, and not for each load package."""
+    logger.warning(
+        "%s is also loaded by another pipeline of the same tenant: %s. Each follows a delta of its"
+        " own, and with one client Protime keeps only one for a collection, so that they force each"
+        " other into full loads. Load a dataset with one pipeline.",
+        location,
+        pipeline_names,
+    )
+
+
+def _loaded_tables(
+    states: Mapping[str, Mapping[str, Any]],
+) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Each table that has a tenant: the pipeline's name, its own name and its resource's state."""
+    for pipeline_name, state in states.items():
+        for source in state.get("sources", {}).values():
+            for table_name, resource in source.get("resources", {}).items():
+                if table_name in COLLECTIONS and _TENANT in resource:
+                    yield pipeline_name, table_name, resource
+
+
 def write_tenant(settings: Settings, state: dict[str, Any]) -> None:
     """Notes in a resource's state whose rows its table holds."""
     state[_TENANT] = tenant_of(settings)
@@ -112,6 +254,18 @@ def _misuse(table_name: str, resource: DltResource) -> str:
             f"{table_name} cannot feed {', '.join(fed)}: its rows are changes to its own table, and"
             " not a complete set. Load it, and read the table."
         )
+    if added := sorted(_row_dropping_steps(resource)):
+        return (
+            f"{table_name} cannot have {', '.join(added)}: rows that it drops are never brought"
+            " again, because the bookmark moves past them. Leave it out, and filter in the"
+            " warehouse."
+        )
+    if contract := _row_dropping_contract(table_name, resource):
+        return (
+            f"{table_name} cannot have the schema contract {contract}: what it discards is never"
+            " brought again, because the bookmark moves past it. Use evolve, or freeze, which fails"
+            " the run instead."
+        )
     return ""
 
 
@@ -124,6 +278,39 @@ def _extracted_tables() -> list[str]:
 def _keys(resource: DltResource) -> set[str]:
     columns = resource.compute_table_schema()["columns"]
     return {name for name, column in columns.items() if column.get("primary_key")}
+
+
+def _row_dropping_steps(resource: DltResource) -> set[str]:
+    """What was added to a resource and may drop rows, in words."""
+    # A transformer that it feeds is a step too, and is named before.
+    added = [step for step in resource._pipe.steps if step is not resource._pipe.gen]
+    return {
+        next((text for kind, text in _ROW_DROPPING_STEPS.items() if isinstance(step, kind)), "")
+        or f"the step {getattr(step, '__name__', type(step).__name__)}"
+        for step in added
+        if type(step) not in _HARMLESS_STEPS
+    }
+
+
+def _row_dropping_contract(table_name: str, resource: DltResource) -> str:
+    """The part of a resource's schema contract that drops rows or values; "" when none does."""
+    schema = dlt.current.source_schema()
+    contract: Mapping[str, Any] = schema.resolve_contract_settings_for_table(
+        table_name, resource.compute_table_schema()
+    )
+    dropping = {k: v for k, v in contract.items() if str(v).startswith("discard_")}
+    return ", ".join(f"{entity}={mode}" for entity, mode in sorted(dropping.items()))
+
+
+def _count_rows(items: Any) -> int | None:
+    """How many rows dlt would write; None for what is no table: dlt might write none of it."""
+    is_counted = isinstance(items, list) or hasattr(items, "shape")
+    return count_rows_in_items(items) if is_counted else None
+
+
+def _described(result: Any) -> str:
+    count = _count_rows(result)
+    return "nothing" if result is None else type(result).__name__ if count is None else str(count)
 
 
 def _fed_by(table_name: str) -> set[str]:

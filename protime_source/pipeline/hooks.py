@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from threading import get_ident
 from typing import Any
 
 import dlt
 from dlt.common.destination.exceptions import DestinationException
 from dlt.common.pipeline import SupportsPipeline
-from dlt.destinations.sql_client import SqlClientBase
+from dlt.common.schema.typing import TTableSchema
 from dlt.pipeline import trace
 from filelock import FileLock
 
@@ -19,14 +20,17 @@ from protime_source.api.redaction import RedactingFilter, redact, redact_error, 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
 from protime_source.pipeline.lock import acquire
-from protime_source.sync.history import history_table_name
 from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
+from protime_source.warehouse.history import History
 from protime_source.warehouse.views import ensure_views
 
 logger = logging.getLogger(__name__)
 
 NAME = "protime"
 """dlt's name of the source and its schema."""
+
+HISTORY_HINT = "x-protime-history"
+"""A table's hint in dlt's schema: whether each version of its rows is kept."""
 
 
 class LoadHooks:
@@ -65,13 +69,15 @@ class LoadHooks:
         """Does nothing."""
 
     def on_start_trace_step(self, trace: Any, step: str, pipeline: SupportsPipeline) -> None:
-        """Before a load: keeps the destination open."""
+        """Before a load: keeps the destination open, and records versions it may overwrite."""
         if step != "load" or not isinstance(pipeline, dlt.Pipeline):
             return
         if pipeline.list_normalized_load_packages() and self._schema in pipeline.schemas:
             client, kept_open = client_of(pipeline), ExitStack()
             kept_open.enter_context(dialect_of(pipeline).kept_open(client))
             self._loads[id(pipeline)] = client, kept_open
+            # A run that died after its load has not recorded what this load may overwrite.
+            self._record_history(pipeline, client)
 
     def on_end_trace_step(
         self,
@@ -81,14 +87,14 @@ class LoadHooks:
         step_info: Any,
         send_state: bool,
     ) -> None:
-        """After a load: creates the indexes and views that are missing."""
+        """After a load: creates indexes and views that are missing, and records new versions."""
         if not isinstance(pipeline, dlt.Pipeline) or step.step != "load":
             return
         if id(pipeline) in self._loads:
             client, kept_open = self._loads.pop(id(pipeline))
             with kept_open:
                 if not step.step_exception:
-                    self._ensure_views(pipeline, client)
+                    self._complete_tables(pipeline, client)
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
         """After a run: redacts its errors, and releases the lock that its resources acquired.
@@ -101,32 +107,51 @@ class LoadHooks:
             if lock is not None:
                 lock.release()
 
-    def _ensure_views(self, pipeline: dlt.Pipeline, client: Client) -> None:
+    def _complete_tables(self, pipeline: dlt.Pipeline, client: Client) -> None:
+        loaded, dialect = self._loaded_tables(pipeline), dialect_of(pipeline)
+        with client.sql_client as sql:
+            for collection in self._collections:
+                if collection.table in loaded:
+                    with _warning(f"{collection.table}: its index or view could not be created:"):
+                        ensure_views(sql, dialect, collection)
+        self._record_history(pipeline, client)
+
+    def _record_history(self, pipeline: dlt.Pipeline, client: Client) -> None:
+        dialect = dialect_of(pipeline)
+        for name, table in self._loaded_tables(pipeline).items():
+            if table.get(HISTORY_HINT):
+                with _warning(f"{name}: its history could not be written:"):
+                    record_history(client, dialect, table)
+
+    def _loaded_tables(self, pipeline: dlt.Pipeline) -> dict[str, TTableSchema]:
         tables = pipeline.schemas[self._schema].data_tables(seen_data_only=True)
-        loaded = {str(table["name"]) for table in tables}
-        if affected := [each for each in self._collections if each.table in loaded]:
-            dialect = dialect_of(pipeline)
-            with client.sql_client as sql:
-                for collection in affected:
-                    history = history_table_name(collection)
-                    _ensure(sql, dialect, collection, history if history in loaded else None)
+        return {str(table["name"]): table for table in tables}
 
 
-def _ensure(
-    client: SqlClientBase[Any],
-    dialect: Dialect,
-    collection: Collection,
-    history_table: str | None,
-) -> None:
-    """The rows are loaded and right, so a failure here is no reason to fail the run."""
+def record_history(client: Client, dialect: Dialect, table: TTableSchema) -> None:
+    """Records the versions of a table that are not in its history yet.
+
+    Args:
+        client: A client of the destination.
+        dialect: The destination's.
+        table: dlt's schema of the table.
+
+    Raises:
+        DestinationException: When the destination refuses.
+    """
+    with client.sql_client:
+        with_removed = bool(table["columns"]["is_deleted"].get("hard_delete"))
+        History(client, dialect, table).record(with_removed=with_removed)
+
+
+@contextmanager
+def _warning(problem: str) -> Iterator[None]:
+    """The rows are loaded and right, so what fails after them is no reason to fail the run."""
     try:
-        ensure_views(client, dialect, collection, history_table=history_table)
+        yield
     except DestinationException as error:
-        logger.warning(
-            "%s: its index or its view could not be created: %s The next run tries again.",
-            collection.table,
-            " ".join(redact(str(error)).split()),
-        )
+        reason = " ".join(redact(str(error)).split())
+        logger.warning("%s %s The next run tries again.", problem, reason)
 
 
 def _redact_trace(trace: Any) -> None:

@@ -12,6 +12,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source.api.http import HttpClient
 from protime_source.api.redaction import redacted_errors
+from protime_source.configuration import ConfigSections
 from protime_source.errors import (
     RefusedCollectionsError,
     UnavailableError,
@@ -56,7 +57,8 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         WarehouseError: When the destination is not supported, not installed or not usable.
         AlreadyRunningError: When another run of the pipeline is at work.
     """
-    resolved = Settings.from_config(**settings)
+    sections = ConfigSections(pipeline_name=pipeline.pipeline_name)
+    resolved = Settings.from_config(sections=sections, **settings)
     register()
     run = RunContext(
         resolved,

@@ -6,6 +6,7 @@ from typing import Any
 
 import dlt
 from dlt.common.pipeline import TPipelineState
+from dlt.common.versioned_state import decompress_state
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.state_sync import load_pipeline_state_from_destination
 
@@ -77,6 +78,33 @@ def committed_state(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | 
         except DatabaseUndefinedRelation:
             found = None
     return found or TPipelineState()
+
+
+def other_states(pipeline_name: str, client: Client) -> dict[str, dict[str, Any]]:
+    """Returns the newest states of all other pipelines of the dataset, by pipeline name.
+
+    Args:
+        pipeline_name: The pipeline that is left out.
+        client: dlt's client of the destination.
+    """
+    sql, schema = client.sql_client, client.schema
+    states = sql.make_qualified_table_name(schema.state_table_name)
+    loads = sql.make_qualified_table_name(schema.loads_table_name)
+    name, state, state_load, load, status = client._norm_and_escape_columns(
+        "pipeline_name", "state", "_dlt_load_id", "load_id", "status"
+    )
+    query = (
+        f"SELECT s.{name}, s.{state} FROM {states} AS s JOIN (SELECT p.{name} AS pipeline,"
+        f" MAX(p.{state_load}) AS newest FROM {states} AS p JOIN {loads} AS l"
+        f" ON l.{load} = p.{state_load} WHERE l.{status} = 0 AND p.{name} <> %s GROUP BY p.{name})"
+        f" AS n ON n.pipeline = s.{name} AND n.newest = s.{state_load}"
+    )
+    with sql:
+        try:
+            rows = sql.execute_sql(query, pipeline_name) or []
+        except DatabaseUndefinedRelation:
+            rows = []
+    return {str(other): decompress_state(text) for other, text in rows}
 
 
 def resource_states(state: TPipelineState, source: str) -> dict[str, dict[str, Any]]:

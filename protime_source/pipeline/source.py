@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 import dlt
 import pyarrow as pa
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
 from dlt.common.pipeline import TPipelineState
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
@@ -19,6 +22,7 @@ from protime_source.api.http import ApiSession, HttpClient
 from protime_source.api.pages import iter_pages
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import NOT_NULL, Collection
+from protime_source.configuration import ConfigSections
 from protime_source.decode.soft_delete import SYNC_COLUMNS
 from protime_source.decode.tables import BatchBuilder, rechunk
 from protime_source.decode.tolerant import RecordDecoder
@@ -31,9 +35,10 @@ from protime_source.errors import (
     UnauthorizedError,
 )
 from protime_source.pipeline import guards
-from protime_source.pipeline.hooks import HOOKS, NAME, register
+from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, NAME, record_history, register
 from protime_source.pipeline.recovery import (
     committed_state,
+    other_states,
     resource_states,
     restore_committed_state,
 )
@@ -43,7 +48,6 @@ from protime_source.sync.bookmark import Bookmark
 from protime_source.sync.context import CollectionContext, Limits, RunContext
 from protime_source.sync.counts import Counts
 from protime_source.sync.engine import CollectionSync
-from protime_source.sync.history import EventHistory
 from protime_source.sync.prefetch import PrefetchedPages
 from protime_source.warehouse.dialect import Client, client_of, dialect_of
 from protime_source.warehouse.table import StoredTable
@@ -91,11 +95,16 @@ def protime(
             raise invalid_setting(name, limit, "a number from 1")
     if collections:
         settings["collections"] = collections
-    defined = Settings.from_config(complete=False, **settings)
+    guards.check_schema_name(dlt.current.source_schema().name)
+    context = Container()[ConfigSectionContext]
+    sections = ConfigSections(context.source_section(), context.pipeline_name)
+    defined = Settings.from_config(complete=False, sections=sections, **settings)
     register()
 
     def new_run() -> RunContext:
-        resolved = Settings.from_config(**settings)
+        name = dlt.current.pipeline().pipeline_name
+        resolved = Settings.from_config(sections=replace(sections, pipeline_name=name), **settings)
+        resolved.check_defined_as(defined, name)
         limits = Limits(max_pages, max_bytes)
         return RunContext(resolved, HttpClient(resolved), limits, full_resync)
 
@@ -174,6 +183,11 @@ class _Destination:
         """The pipeline's state that it has."""
         return committed_state(self.pipeline, self.client)
 
+    @cached_property
+    def others(self) -> dict[str, dict[str, Any]]:
+        """The states of the other pipelines that loaded into the dataset."""
+        return other_states(self.pipeline.pipeline_name, self.client)
+
 
 @lru_cache(maxsize=4)
 def _destination(pipeline: dlt.Pipeline, load_id: str) -> _Destination:
@@ -231,6 +245,8 @@ def _check_tenant(settings: Settings, destination: _Destination) -> None:
     for dropped in package.get("dropped_tables", ()):
         states.pop(dropped["name"], None)
     guards.check_tenant(settings, states)
+    location = dialect_of(destination.pipeline).location(destination.client)
+    guards.check_other_pipelines(settings, destination.others, location)
 
 
 def _load(
@@ -240,6 +256,8 @@ def _load(
     schema = dlt.current.source_schema()
     known_columns = schema.tables.get(collection.table, {}).get("columns", {})
     stored = _stored_table(collection, run.settings, destination, known_columns)
+    if run.settings.history and stored.exists:
+        record_history(destination.client, stored.dialect, schema.tables[collection.table])
     state = _state(collection, destination, stored)
     decoder = RecordDecoder(
         collection, schema.naming.normalize_identifier, holds_nul=stored.dialect.holds_nul
@@ -259,14 +277,11 @@ def _load(
         builder=BatchBuilder(collection, stored.types, stored.dialect.json_type),
         state=state,
         counts=Counts(collection.table),
-        history=EventHistory(collection) if run.settings.history and collection.has_delta else None,
     )
     sync = CollectionSync(context)
     # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
     batches = rechunk(sync.batches(table_is_known=bool(known_columns)))
     yield from (None if batch is None else _with_hints(batch, sync, stored) for batch in batches)
-    if context.history is not None:
-        yield from _history_rows(context.history, stored)
     guards.write_tenant(run.settings, state)
     context.counts.requests = run.new_requests(session)
     context.counts.refused_records = decoder.refused_records
@@ -353,7 +368,10 @@ def _with_hints(batch: pa.Table, sync: CollectionSync, stored: StoredTable) -> D
                 sync.ignore_live_rows_before, has_version=sync.context.collection.has_version
             )
         ),
-        additional_table_hints=stored.dialect.table_hints,
+        additional_table_hints={
+            **stored.dialect.table_hints,
+            HISTORY_HINT: sync.context.run.settings.history,
+        },
     )
     return dlt.mark.with_hints(batch, hints)
 
@@ -370,20 +388,3 @@ def _json_columns(context: CollectionContext, json_type: str) -> dict[str, Any]:
     if json_type != "json":
         names += [column.name for column in context.collection.columns if column.type == "json"]
     return {name: {"name": name, "data_type": json_type} for name in names}
-
-
-def _history_rows(history: EventHistory, stored: StoredTable) -> Iterator[DataItemWithMeta]:
-    """The events to add, for a table of their own."""
-    batch = history.batch()
-    if batch.num_rows:
-        table: Any = {"table_name": history.table_name, "create_table_variant": True}
-        # A variant starts as a copy of the resource, with its columns: they are removed first.
-        dlt.current.resource().apply_hints(columns={}, **table)
-        hints = dlt.mark.make_hints(
-            table_name=history.table_name,
-            primary_key="event_id",
-            columns=history.hints(stored.dialect.json_type),
-            write_disposition=_upsert(stored.history_filter(history.table_name)),
-            file_format="parquet",
-        )
-        yield dlt.mark.with_hints(batch, hints, create_table_variant=True)

@@ -13,8 +13,10 @@ from protime_source.sync.bookmark import Bookmark
 
 _COLUMNS = {
     "received": "received",
-    "merged": "merged",
+    "inserted": "inserted",
+    "updated": "updated",
     "soft_deleted": "soft-deleted",
+    "unchanged": "unchanged",
     "stale": "stale",
 }
 """The counts that are shown, and their titles."""

@@ -44,7 +44,12 @@ class Bookmark:
             load must not be resumed.
         full_load_in_progress: Whether pages of a full load are still to come.
         full_load_started_at: When it began (UTC, ISO): later than any row synced before it.
-        live_rows_at_start: Live rows in the window when it began.
+        live_rows_at_start: Live rows that it could find vanished when it began.
+        compares_values: Whether it compares the values of rows whose version is as stored.
+        shows_undated: Whether it has shown a row without a readable date.
+        seen_ids: Where the warehouse keeps the ids that it has shown so far.
+        last_synced_at: The newest `synced_at` that was given (UTC, ISO): later ones are greater.
+        has_rows: Whether the table has had rows.
         link_requested_at: When the link was requested (UTC, ISO); a delta expires 72 hours later.
     """
 
@@ -54,6 +59,11 @@ class Bookmark:
     full_load_started_at: str
     live_rows_at_start: int
     link_requested_at: str
+    compares_values: bool = False
+    shows_undated: bool = False
+    seen_ids: str = ""
+    last_synced_at: str = ""
+    has_rows: bool = False
 
     @classmethod
     def read(cls, state: MutableMapping[str, Any]) -> Bookmark | None:
@@ -71,6 +81,10 @@ class Bookmark:
     def write(self, state: MutableMapping[str, Any]) -> None:
         """Puts the bookmark into the state, which dlt commits in the same package as the rows."""
         state[_KEY] = asdict(self)
+
+    def synced(self, latest: datetime | None) -> Bookmark:
+        """Returns the bookmark with the newest `synced_at` that was given (UTC)."""
+        return replace(self, last_synced_at=latest.isoformat()) if latest else self
 
     def advanced(
         self, link: str, *, full_load_in_progress: bool, requested_at: datetime
@@ -123,6 +137,11 @@ class Bookmark:
     def full_load_start(self) -> datetime:
         """When the full load began (UTC)."""
         return datetime.fromisoformat(self.full_load_started_at)
+
+    @property
+    def last_synced(self) -> datetime | None:
+        """The newest `synced_at` that was given (UTC)."""
+        return datetime.fromisoformat(self.last_synced_at) if self.last_synced_at else None
 
     @property
     def link_requested(self) -> datetime:

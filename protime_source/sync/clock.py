@@ -21,6 +21,15 @@ class MonotonicClock:
         self._now = now
         self._last: datetime | None = None
 
+    @property
+    def latest(self) -> datetime | None:
+        """The latest time that `after` returned (UTC)."""
+        return self._last
+
+    def now(self) -> datetime:
+        """Returns the machine's time (UTC), which may be earlier than what `after` returned."""
+        return self._now()
+
     def after(self, *moments: datetime | None) -> datetime:
         """Returns the current time (UTC), later than the moments and any time returned before."""
         floors = [moment for moment in (*moments, self._last) if moment is not None]

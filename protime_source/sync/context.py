@@ -22,7 +22,6 @@ from protime_source.errors import ApiError
 from protime_source.settings import Settings
 from protime_source.sync.clock import MonotonicClock
 from protime_source.sync.counts import Counts
-from protime_source.sync.history import EventHistory
 
 
 class Closable(Protocol):
@@ -95,26 +94,66 @@ class StoredRows(Protocol):
         """Returns all rows by id; for collections without a delta, which are small."""
         ...
 
-    def versions(self, ids: Sequence[Any]) -> dict[Any, tuple[str, bool]]:
-        """Returns version and `is_deleted` of the stored rows among some ids."""
+    def columns(self, ids: pa.Array, schema: pa.Schema) -> pa.Table:
+        """Returns columns of the stored rows among some ids, and of a few others.
+
+        Args:
+            ids: Ids to look up.
+            schema: The columns; one that the table lacks is empty.
+        """
         ...
 
-    def ids_with_excluded_values(self) -> set[Any]:
-        """Returns the ids of live rows that hold values which are no longer to be loaded."""
+    def lacks(self, names: Iterable[str]) -> bool:
+        """Whether the table lacks one of some columns."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether the table has no rows."""
+        ...
+
+    @property
+    def has_excluded_columns(self) -> bool:
+        """Whether the table has columns that are no longer to be loaded."""
+        ...
+
+    def clear_excluded_columns(self, synced_at: datetime) -> None:
+        """Empties the columns that are no longer to be loaded, in all rows at once.
+
+        Args:
+            synced_at: The `synced_at` of the rows that are changed (UTC).
+        """
         ...
 
     def count_live_rows(self, date_column: str, start: date | None) -> int:
-        """Returns how many live rows there are from a day on, or in all."""
+        """Returns how many live rows there are from a day on, undated ones too, or in all."""
         ...
 
-    def ids_not_received_since(
-        self, moment: datetime, date_column: str, start: date | None
-    ) -> pa.Array:
-        """Returns the ids of live rows from a day on that were last synced before a moment."""
+    def live_ids(self, date_column: str, start: date | None, *, with_undated: bool) -> pa.Array:
+        """Returns the ids of live rows from a day on, or of all; of undated rows if wanted."""
         ...
 
-    def has_rows_before(self, moment: datetime) -> bool:
-        """Whether a row was last synced before a moment (UTC)."""
+    def add_seen_ids(self, seen_ids: str, ids: pa.Array) -> str:
+        """Keeps the ids that a part of a full load has shown.
+
+        Args:
+            seen_ids: Where those of the parts before are kept; empty for the first part.
+            ids: The ids of this part.
+
+        Returns:
+            Where all of them are kept.
+        """
+        ...
+
+    def seen_ids(self, seen_ids: str) -> pa.Array:
+        """Returns the ids that the parts of a full load have shown.
+
+        Raises:
+            IncompleteFullLoadError: When some are no longer there.
+        """
+        ...
+
+    def forget_seen_ids(self) -> None:
+        """Removes the ids of all full loads of this table, which are complete."""
         ...
 
     def last_synced_at(self) -> datetime | None:
@@ -226,7 +265,6 @@ class CollectionContext:
         builder: Builds Arrow tables of its rows.
         state: Its state, which is committed together with the rows.
         counts: What the run did to it.
-        history: Where every event is added, if that is wanted.
         clock: The clock of the run.
     """
 
@@ -238,5 +276,4 @@ class CollectionContext:
     builder: BatchBuilder
     state: MutableMapping[str, Any]
     counts: Counts
-    history: EventHistory | None = None
     clock: MonotonicClock = field(default_factory=MonotonicClock)

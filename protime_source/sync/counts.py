@@ -15,7 +15,8 @@ SECONDS_BETWEEN_LINES = 5.0
 _METRICS = (
     "pages",
     "received",
-    "merged",
+    "inserted",
+    "updated",
     "soft_deleted",
     "vanished",
     "unchanged",
@@ -34,32 +35,42 @@ class Counts:
         table_name: Its table.
         pages: Pages read.
         received: Records and events received, repeats included.
-        merged: Rows inserted or updated.
+        inserted: Rows that the table did not have.
+        updated: Rows whose values changed, and soft-deleted rows that are live again.
         soft_deleted: Rows soft-deleted, announced or vanished.
         vanished: Those of them that a full load no longer found.
-        unchanged: Records that a collection without a delta showed as they are stored.
+        unchanged: Records and events received that are as stored.
         refused_records: Records left out because their id does not fit into 64 bits.
         requests: Requests made to the API.
         resumed: 1 when a full load was resumed that an earlier package had begun.
+        mode: `first load`, `changes`, `full load` or `snapshot`.
+        reason: Why a full load, in words.
     """
 
     table_name: str
     pages: int = 0
     received: int = 0
-    merged: int = 0
+    inserted: int = 0
+    updated: int = 0
     soft_deleted: int = 0
     vanished: int = 0
     unchanged: int = 0
     refused_records: int = 0
     requests: int = 0
     resumed: int = 0
+    mode: str = ""
+    reason: str = ""
     _logged_at: float = field(default_factory=time.monotonic, repr=False)
 
     @property
     def stale(self) -> int:
         """Received, but older than the stored row, repeated, or a delete of an id never stored."""
         announced = self.soft_deleted - self.vanished
-        return self.received - self.merged - self.unchanged - announced
+        return self.received - self.inserted - self.updated - self.unchanged - announced
+
+    def explain(self, mode: str, reason: str = "") -> None:
+        """Keeps what kind of load it is, and why."""
+        self.mode, self.reason = mode, reason
 
     def add_pages(self, pages: int, records: int) -> None:
         """Counts pages, and logs every few seconds how far the run is."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime
 
 import pyarrow as pa
@@ -18,10 +19,12 @@ from protime_source.decode.tables import ROWS_PER_BATCH
 from protime_source.errors import (
     BadRequestError,
     ExpiredError,
+    IncompleteFullLoadError,
     NotFoundError,
     ProtimeError,
     ResponseError,
     TooLargeError,
+    UnknownChangeError,
 )
 from protime_source.sync.bookmark import Bookmark, BookmarkScope
 from protime_source.sync.context import CollectionContext
@@ -81,51 +84,73 @@ class CollectionSync:
 
     def _decide(self) -> Iterator[pa.Table | None]:
         """The decision of a run. A link that has expired leads to a full load in the same run."""
-        bookmark = self._usable_bookmark()
-        self.context.counts.resumed = int(bookmark is not None and bookmark.full_load_in_progress)
+        context = self.context
+        bookmark = Bookmark.read(context.state)
+        if bookmark is not None and bookmark.last_synced is not None:
+            context.clock.after(bookmark.last_synced)
+        self._clear_excluded_columns(bookmark)
         full_loads = 0
+        # Whatever else leads to a full load, the table may differ at the same version.
+        compares_values = True
+        if reason := self._reason_for_full_load(bookmark):
+            bookmark = None
+        context.counts.resumed = int(bookmark is not None and bookmark.full_load_in_progress)
         while True:
             try:
-                if not self.context.collection.has_delta:
+                if not context.collection.has_delta:
                     full_loads += 1
                     yield from self._compare_snapshot()
                 elif bookmark is None:
                     full_loads += 1
-                    yield from self._load_fully(self._new_bookmark())
+                    is_first = not context.stored.exists
+                    context.counts.explain("first load" if is_first else "full load", reason)
+                    yield from self._load_fully(self._new_bookmark(compares_values=compares_values))
                 elif bookmark.full_load_in_progress:
+                    context.counts.explain("full load", "resumed")
                     yield from self._load_fully(bookmark)
                 else:
+                    context.counts.explain("changes")
                     yield from self._follow_delta(bookmark)
                 return
-            except (ResponseError, TooLargeError) as error:
+            except (
+                ResponseError,
+                TooLargeError,
+                UnknownChangeError,
+                IncompleteFullLoadError,
+            ) as error:
                 if not _leads_to_full_load(error, bookmark) or full_loads == MAX_FULL_LOADS:
                     raise
-                logger.warning("%s: %s", self._table_name, self._explanation(error, bookmark))
+                reason = self._explanation(error, bookmark)
+                logger.warning("%s: %s", self._table_name, reason)
+                if bookmark is not None:
+                    compares_values = bookmark.full_load_in_progress and bookmark.compares_values
                 bookmark = None
 
     def _follow_delta(self, bookmark: Bookmark) -> Iterator[pa.Table | None]:
         """The changes since the last run; requests, rows and bytes are as many as the changes."""
         context = self.context
         events = EventReducer(context.collection.deleted_status)
-        requested_at, link = context.clock.after(), bookmark.link
+        requested_at, link = context.clock.now(), bookmark.link
         with context.pages.open_pages(bookmark.link) as pages:
             yield None
             for page in pages:
                 received = context.decoder.events(page.records)
                 events.add(received)
-                if context.history is not None:
-                    context.history.add(received, requested_at)
                 context.counts.add_pages(1, len(received))
                 link = page.delta_link or link
-        changes = events.apply(context.stored.rows(events.ids), requested_at)
-        context.counts.merged = len(changes.updated)
-        context.counts.soft_deleted = len(changes.deleted)
-        rows = changes.updated + changes.deleted
-        for first in range(0, len(rows), ROWS_PER_BATCH):
-            yield context.builder.from_rows(rows[first : first + ROWS_PER_BATCH])
-        bookmark.advanced(link, full_load_in_progress=False, requested_at=requested_at).write(
-            context.state
+        changes = events.apply(
+            context.stored.rows(events.ids), context.clock.after(), context.builder.is_as_stored
         )
+        context.counts.inserted = len(changes.inserted)
+        context.counts.updated = len(changes.updated)
+        context.counts.soft_deleted = len(changes.deleted)
+        context.counts.unchanged = changes.unchanged
+        for first in range(0, len(changes.rows), ROWS_PER_BATCH):
+            yield context.builder.from_rows(changes.rows[first : first + ROWS_PER_BATCH])
+        if bookmark.seen_ids:  # of the full load that this delta follows
+            context.stored.forget_seen_ids()
+            bookmark = replace(bookmark, seen_ids="")
+        self._write(bookmark.advanced(link, full_load_in_progress=False, requested_at=requested_at))
 
     def _load_fully(self, bookmark: Bookmark) -> Iterator[pa.Table | None]:
         """A full load, from its start or resumed, up to the run's limits."""
@@ -133,32 +158,55 @@ class CollectionSync:
         self.ignore_live_rows_before = context.clock.after(bookmark.full_load_start)
         full_load = FullLoad(context, bookmark, self.ignore_live_rows_before)
         yield from full_load.batches()
-        full_load.bookmark.write(context.state)
+        self._write(full_load.bookmark)
 
     def _compare_snapshot(self) -> Iterator[pa.Table | None]:
         """All of a collection that has no delta, of which only the difference is merged."""
         context = self.context
+        context.counts.explain("snapshot")
         self.ignore_live_rows_before = context.clock.after(context.stored.last_synced_at())
         yield from SnapshotDiff(context, self.ignore_live_rows_before).batches()
 
-    def _usable_bookmark(self) -> Bookmark | None:
-        """The bookmark, if it is valid for this window and warehouse and no resync is asked for."""
+    def _write(self, bookmark: Bookmark) -> None:
+        """Writes the bookmark, with what the rows of this run add to it."""
         context = self.context
-        bookmark = Bookmark.read(context.state)
-        if bookmark is None or bookmark.is_invalidated or context.run.full_resync:
-            return None
+        bookmark = replace(bookmark, has_rows=bookmark.has_rows or context.counts.inserted > 0)
+        bookmark.synced(context.clock.latest).write(context.state)
+
+    def _clear_excluded_columns(self, bookmark: Bookmark | None) -> None:
+        """Empties columns that are no longer to be loaded, also in rows no full load shows."""
+        context = self.context
+        selection = context.collection.column_selection
+        has_changed = bookmark is None or bookmark.scope.column_selection != selection
+        if has_changed and context.stored.has_excluded_columns:
+            synced_at = context.clock.after(context.stored.last_synced_at())
+            context.stored.clear_excluded_columns(synced_at)
+
+    def _reason_for_full_load(self, bookmark: Bookmark | None) -> str:
+        """Why the bookmark cannot be followed, in words; empty when it can."""
+        context = self.context
+        if not context.collection.has_delta:
+            return ""
         if not context.stored.exists:
-            return None
+            return "the table does not exist yet"
+        if context.run.full_resync:
+            return "it was asked for"
+        if bookmark is None or bookmark.is_invalidated:
+            return "no bookmark to continue from"
         start_is_default = context.run.settings.start_date is None
         changes = bookmark.scope_changes(self._scope(), start_is_default=start_is_default)
         if changes:
-            progress.info(
-                "%s: the last run was for another %s", self._table_name, " and ".join(changes)
-            )
-            return None
-        return bookmark
+            return f"the last run was for another {' and '.join(changes)}"
+        reason = ""
+        if context.stored.lacks(context.builder.schema.names):
+            reason = "the table lacks a column"
+        elif bookmark.has_rows and context.stored.is_empty():
+            reason = "the table has lost its rows"
+        if reason:
+            logger.warning("%s: %s; a full load brings what is missing.", self._table_name, reason)
+        return reason
 
-    def _new_bookmark(self) -> Bookmark:
+    def _new_bookmark(self, *, compares_values: bool) -> Bookmark:
         """A bookmark for a full load from the start.
 
         Raises:
@@ -173,16 +221,17 @@ class CollectionSync:
                 )
         started_at = context.clock.after(context.stored.last_synced_at()).isoformat()
         window = f" from {start} on" if start else ""
-        progress.info("%s: a full load%s", self._table_name, window)
+        progress.info("%s: a full load%s: %s", self._table_name, window, context.counts.reason)
+        live_rows = context.stored.count_live_rows(context.collection.date_column, start)
         return Bookmark(
             self._scope(),
             link=context.collection.delta_start(start),
             full_load_in_progress=True,
             full_load_started_at=started_at,
-            live_rows_at_start=context.stored.count_live_rows(
-                context.collection.date_column, start
-            ),
-            link_requested_at=started_at,
+            live_rows_at_start=live_rows,
+            link_requested_at=context.clock.now().isoformat(),
+            compares_values=compares_values and context.stored.exists,
+            has_rows=live_rows > 0,
         )
 
     def _scope(self) -> BookmarkScope:
@@ -205,10 +254,12 @@ class CollectionSync:
                 "the changes since the last run are more than is read of one answer; a full load,"
                 " which comes in pages, follows."
             )
+        if isinstance(error, UnknownChangeError | IncompleteFullLoadError):
+            return f"{error} A full load follows, because it shows what is true."
         status = error.status if isinstance(error, ResponseError) else 0
         if bookmark is None or bookmark.full_load_in_progress:
             return f"the full load is restarted because its link is no longer valid ({status})."
-        unused = self.context.clock.after() - bookmark.link_requested
+        unused = self.context.clock.now() - bookmark.link_requested
         other_consumer = (
             " It should have lived 72 hours. Unless a full load of this pipeline was interrupted or"
             " failed since, another consumer has probably started a delta on this collection, and"
@@ -233,6 +284,8 @@ def _leads_to_full_load(error: ProtimeError, bookmark: Bookmark | None) -> bool:
     """
     if bookmark is None:
         return isinstance(error, ExpiredError)
+    if isinstance(error, UnknownChangeError | IncompleteFullLoadError):
+        return True
     if isinstance(error, TooLargeError):
         return not bookmark.full_load_in_progress
     return isinstance(error, ExpiredError | BadRequestError | NotFoundError)

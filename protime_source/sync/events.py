@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from protime_source.decode.soft_delete import Row, live, soft_deleted
+from protime_source.errors import UnknownChangeError
 
-DELETE = "delete"
-"""The change type of a deletion (reference/delta), compared in lower case because the
-documentation's spelling is not consistent. All other types carry the record as it is now."""
+DELETE, UPDATE = "delete", "insertorupdate"
+"""The change types (reference/delta), compared in lower case because the documentation's spelling
+is not consistent. An update carries the record as it is now."""
 
 
 @dataclass
@@ -21,9 +22,9 @@ class _NewestEvents:
     update: Row | None = None
     delete: Row | None = None
 
-    def add(self, change_type: str, row: Row) -> None:
+    def add(self, row: Row, *, is_delete: bool) -> None:
         """Keeps the event if it is the newest of its type; the order of events means nothing."""
-        if change_type.lower() == DELETE:
+        if is_delete:
             self.delete = _newer(self.delete, row)
         else:
             self.update = _newer(self.update, row)
@@ -31,17 +32,26 @@ class _NewestEvents:
                 self.delete = None  # without versions the later event counts: the record is back
 
 
-@dataclass(frozen=True)
+@dataclass
 class Changes:
     """The rows to merge.
 
     Attributes:
-        updated: Rows that are live now.
+        inserted: Rows that the table does not have.
+        updated: Rows that are live now and differ from the stored ones.
         deleted: Rows that are soft-deleted now, with their last-known values.
+        unchanged: How many ids have the stored values.
     """
 
-    updated: list[Row]
-    deleted: list[Row]
+    inserted: list[Row] = field(default_factory=list)
+    updated: list[Row] = field(default_factory=list)
+    deleted: list[Row] = field(default_factory=list)
+    unchanged: int = 0
+
+    @property
+    def rows(self) -> list[Row]:
+        """All of the rows."""
+        return self.inserted + self.updated + self.deleted
 
 
 class EventReducer:
@@ -61,30 +71,47 @@ class EventReducer:
         return list(self._newest)
 
     def add(self, events: Iterable[tuple[str, Row]]) -> None:
-        """Adds events: change type and row."""
-        for change_type, row in events:
-            is_deleted = self._deleted_status and row.get("status") == self._deleted_status
-            newest = self._newest.setdefault(row["id"], _NewestEvents())
-            newest.add(DELETE if is_deleted else change_type, row)
+        """Adds events: change type and row.
 
-    def apply(self, stored: Mapping[Any, Row], now: datetime) -> Changes:
+        Raises:
+            UnknownChangeError: When a change type is not documented: what is not understood must
+                not be written.
+        """
+        for change_type, row in events:
+            kind = change_type.lower()
+            if kind not in (DELETE, UPDATE):
+                raise UnknownChangeError(change_type)
+            has_deleted_status = self._deleted_status and row.get("status") == self._deleted_status
+            newest = self._newest.setdefault(row["id"], _NewestEvents())
+            newest.add(row, is_delete=kind == DELETE or bool(has_deleted_status))
+
+    def apply(
+        self, stored: Mapping[Any, Row], now: datetime, is_as_stored: Callable[[Row, Row], bool]
+    ) -> Changes:
         """Compares the events with the stored rows.
 
         Args:
             stored: Last-known rows of the mentioned ids, as far as the table has them.
-            now: When the events were received (UTC).
+            now: When the rows are written (UTC).
+            is_as_stored: Whether a row has the values of a stored one, sync columns apart.
 
         Returns:
-            What to merge. Events older than the stored row, deletes of ids never stored, and
-            repeated deletes are left out.
+            What to merge. Events older than the stored row, deletes of ids never stored, repeated
+            deletes and rows as stored are left out.
         """
-        changes = Changes([], [])
+        changes = Changes()
         for id_, newest in self._newest.items():
+            row = stored.get(id_)
             if newest.delete and is_at_least_as_new(newest.delete, newest.update):
-                if row := _deletion(newest, stored.get(id_), now):
-                    changes.deleted.append(row)
-            elif newest.update and _overwrites(newest.update, stored.get(id_)):
-                changes.updated.append(live(newest.update, now))
+                if deletion := _deletion(newest, row, now):
+                    changes.deleted.append(deletion)
+            elif newest.update and row is None:
+                changes.inserted.append(live(newest.update, now))
+            elif newest.update and row and _overwrites(newest.update, row):
+                if not row["is_deleted"] and is_as_stored(newest.update, row):
+                    changes.unchanged += 1
+                else:
+                    changes.updated.append(live(newest.update, now))
         return changes
 
 
@@ -101,13 +128,11 @@ def _newer(kept: Row | None, row: Row) -> Row:
     return row if kept is None or is_at_least_as_new(row, kept) else kept
 
 
-def _overwrites(update: Row, stored: Row | None) -> bool:
-    """Whether an update changes the stored row.
+def _overwrites(update: Row, stored: Row) -> bool:
+    """Whether an update counts against the stored row.
 
     At equal versions an announced deletion stands, because Protime announced it later.
     """
-    if stored is None:
-        return True
     is_same_version = stored["change_version"] == update["change_version"] != ""
     is_announced = stored["delete_reason"] == "announced"
     return is_at_least_as_new(update, stored) and not (is_same_version and is_announced)
@@ -124,5 +149,6 @@ def _deletion(newest: _NewestEvents, stored: Row | None, now: datetime) -> Row |
     last_known = newest.update if newest.update and update_is_newer else stored
     carried = {name: value for name, value in delete.items() if value is not None}
     carried["change_version"] = delete["change_version"] or last_known["change_version"]
-    row = {**last_known, **carried, "deleted_at": stored["deleted_at"], "synced_at": now}
-    return soft_deleted(row, "announced", now)
+    return soft_deleted(
+        {**last_known, **carried, "deleted_at": stored["deleted_at"]}, "announced", now
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from protime_source.decode.soft_delete import SYNC_COLUMNS, Row, live, soft_deleted
+from protime_source.decode.soft_delete import Row, live, soft_deleted
 from protime_source.decode.tables import ROWS_PER_BATCH
 from protime_source.errors import NotFoundError
 from protime_source.sync.context import CollectionContext
@@ -58,11 +58,11 @@ class SnapshotDiff:
 
         shown = {row["id"]: row for row in sorted(received, key=_version)}
         stored = context.stored.all_rows()
-        to_clear = context.stored.ids_with_excluded_values()
-        changed = [
+        inserted = [row for id_, row in shown.items() if id_ not in stored]
+        updated = [
             row
             for id_, row in shown.items()
-            if id_ in to_clear or self._has_changed(row, stored.get(id_))
+            if id_ in stored and self._has_changed(row, stored[id_])
         ]
         expected = dict(self._rows_to_expect(stored))
         not_found = [row for id_, row in expected.items() if id_ not in shown]
@@ -72,22 +72,20 @@ class SnapshotDiff:
             vanished=len(not_found),
             live_rows=len(expected),
         )
-        context.counts.merged = len(changed)
-        context.counts.unchanged = len(shown) - len(changed)
+        context.counts.inserted, context.counts.updated = len(inserted), len(updated)
+        context.counts.unchanged = len(shown) - len(inserted) - len(updated)
         context.counts.vanished = context.counts.soft_deleted = len(not_found)
-        merged = [live(row, self._synced_at) for row in changed]
+        merged = [live(row, self._synced_at) for row in inserted + updated]
         merged += [soft_deleted(row, "vanished", self._synced_at) for row in not_found]
         for first in range(0, len(merged), ROWS_PER_BATCH):
             yield context.builder.from_rows(merged[first : first + ROWS_PER_BATCH])
 
-    def _has_changed(self, row: Row, stored: Row | None) -> bool:
-        """Whether a record is new, back again, or not older than the stored row and different."""
-        if stored is None:
-            return True
+    def _has_changed(self, row: Row, stored: Row) -> bool:
+        """Whether a record is back again, or not older than the stored row and different."""
         if not is_at_least_as_new(row, stored):
             return False
-        is_different = _content(self._context.builder.stored(row)) != _content(stored)
-        return bool(stored["is_deleted"]) or is_different
+        is_as_stored = self._context.builder.is_as_stored(row, stored)
+        return bool(stored["is_deleted"]) or not is_as_stored
 
     def _rows_to_expect(self, stored: Mapping[Any, Row]) -> Iterator[tuple[Any, Row]]:
         """The live rows that the pages should have shown."""
@@ -103,12 +101,6 @@ def _unknown_structure(parameters: Mapping[str, Any], error: NotFoundError) -> N
     structure = "/".join(map(str, parameters.values()))
     message = f"{error} Check {structure} in the setting activity_structures."
     return NotFoundError(message, status=error.status, code=error.code, reasons=error.reasons)
-
-
-def _content(row: Row) -> Row:
-    return {
-        name: value for name, value in row.items() if value is not None and name not in SYNC_COLUMNS
-    }
 
 
 def _version(row: Row) -> str:

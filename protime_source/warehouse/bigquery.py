@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -29,14 +28,14 @@ class BigQuery(Dialect):
         project = client.sql_client.project_id
         return f"project {project}, dataset {client.sql_client.dataset_name}"
 
-    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
+    def row_key(self, row: str) -> str:
         """Returns the columns that differ between all rows of a load package.
 
         A load job is never repeated: its id is its file's name, and BigQuery refuses a duplicate.
         A table's path cannot qualify a column, so the statement calls the table by its last part.
         """
         table_name = row.rpartition(".")[2]
-        fields = ", ".join(f"{table_name}.{name} AS {name}" for name in columns)
+        fields = ", ".join(f"{table_name}.{name} AS {name}" for name in ROW_KEY)
         return f"TO_JSON_STRING(STRUCT({fields}))"
 
     def timestamp(self, moment: datetime) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from importlib.util import find_spec
 from typing import Any, ClassVar, cast
 
 import dlt
+import pyarrow as pa
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.catalogue.model import ArrayView, ColumnType
 from protime_source.errors import WarehouseError
@@ -92,12 +95,11 @@ class Dialect(ABC):
         return ""
 
     @abstractmethod
-    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
+    def row_key(self, row: str) -> str:
         """Returns an expression that differs between any two staged rows.
 
         Args:
             row: A table's qualified name or alias.
-            columns: Columns that tell rows apart, for an engine that has no row id.
         """
 
     def version(self, row: str) -> str:
@@ -112,6 +114,19 @@ class Dialect(ABC):
         """Returns the text of a JSON column as an expression."""
         return f"CAST({column} AS VARCHAR)"
 
+    def read_arrow(self, client: SqlClientBase[Any], query: str, schema: pa.Schema) -> pa.Table:
+        """Returns the result of a query.
+
+        Args:
+            client: An open client.
+            query: It selects the columns of the schema, in their order.
+            schema: Names and types of the result.
+        """
+        rows = client.execute_sql(query) or ()
+        columns = zip(*rows, strict=True) if rows else ((),) * len(schema)
+        arrays = [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)]
+        return pa.table(arrays, schema=schema)
+
     def create_view(self, name: str, table: str, view: ArrayView, quote: Quote) -> str:
         """Returns a statement that creates a view unless it exists.
 
@@ -123,13 +138,22 @@ class Dialect(ABC):
         """
         return f"CREATE VIEW IF NOT EXISTS {name} AS {self._select_entries(table, view, quote)}"
 
-    def after_load(self, table: str, index: str, key: str) -> Iterator[str]:
-        """Yields statements to execute after each load; repeating them changes nothing.
+    def create_index(self, table: str, name: str, *columns: str) -> Iterator[str]:
+        """Yields a statement that creates an index unless it exists, where the engine needs one.
 
         Args:
-            table: Qualified name of a loaded table.
-            index: A name for its index.
-            key: The column that a merge finds rows by.
+            table: The table's qualified name.
+            name: The index's name.
+            columns: Its columns.
+        """
+        yield from ()
+
+    def create_key(self, table: str, name: str) -> Iterator[str]:
+        """Yields a statement that creates the index by which a merge finds rows by id.
+
+        Args:
+            table: The table's qualified name.
+            name: The index's name.
         """
         yield from ()
 
@@ -190,6 +214,15 @@ def dialect_of(pipeline: dlt.Pipeline) -> Dialect:
 def client_of(pipeline: dlt.Pipeline) -> Client:
     """Returns a client of a pipeline's destination. Making one costs more than most statements."""
     return cast(Client, pipeline.destination_client())
+
+
+def column_names(client: SqlClientBase[Any], name: str) -> list[str]:
+    """Returns the columns of a table or view by its qualified name; none when it is missing."""
+    try:
+        with client.execute_query(f"SELECT * FROM {name} WHERE FALSE LIMIT 0") as cursor:
+            return [column[0] for column in cursor.description]
+    except DatabaseUndefinedRelation:
+        return []
 
 
 def advice_on(error_text: str) -> str | None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 from dlt.destinations.impl.duckdb.configuration import DuckDbConnectionPool
+from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.errors import WarehouseError
-from protime_source.warehouse.dialect import ROW_KEY, Client, Dialect, json_path
+from protime_source.warehouse.dialect import Client, Dialect, json_path
 
 _FLUSH_SETTINGS = ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold")
 
@@ -92,9 +94,14 @@ class DuckDB(Dialect):
         found = re.search(pattern, error_text)
         return f"{found[1]}{found[2] or found[3]}" if found else ""
 
-    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
+    def row_key(self, row: str) -> str:
         """Returns the row's number, which differs even between equal rows."""
         return f"{row}.rowid"
+
+    def read_arrow(self, client: SqlClientBase[Any], query: str, schema: pa.Schema) -> pa.Table:
+        """Returns the result of a query; DuckDB makes Arrow itself."""
+        found = client.native_connection.execute(query).to_arrow_table()
+        return found.rename_columns(schema.names).cast(schema)
 
     def _entries(self, column: str) -> str:
         return f"LATERAL (SELECT UNNEST(TRY_CAST({column} AS JSON[])) AS entry) l"

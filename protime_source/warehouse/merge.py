@@ -53,23 +53,3 @@ def merge_filter(
         f" WHERE {valid}) candidates WHERE newest_first = 1 AND"
         f" ((stored_version IS NULL AND NOT is_delete) OR {is_newer}))"
     )
-
-
-def history_filter(dialect: Dialect, *, table: str, staging: str) -> str:
-    """Returns the condition on staged events that adds each event to a history once.
-
-    Args:
-        dialect: The destination's.
-        table: Qualified name of the history's table.
-        staging: Qualified name of its staging table.
-    """
-
-    def key(row: str) -> str:
-        return dialect.row_key(row, ("event_id", "received_at"))
-
-    return (
-        f"{key(staging)} IN (SELECT row_key FROM (SELECT {key('s')} AS row_key, ROW_NUMBER() OVER"
-        " (PARTITION BY s.event_id ORDER BY s.received_at) AS oldest_first"
-        f" FROM {staging} s LEFT JOIN {table} d ON d.event_id = s.event_id"
-        " WHERE d.event_id IS NULL) candidates WHERE oldest_first = 1)"
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from dlt.destinations.impl.postgres.factory import get_adbc_driver_location
 from protime_source.api.redaction import redact
 from protime_source.catalogue.model import ArrayView, ColumnType
 from protime_source.errors import WarehouseError, first_line
-from protime_source.warehouse.dialect import ROW_KEY, Client, Dialect, Quote
+from protime_source.warehouse.dialect import Client, Dialect, Quote
 
 _URL = "postgresql://<user>:<password>@<host>:5432/<database>"
 
@@ -156,7 +156,7 @@ class Postgres(Dialect):
         found = re.search(r"(\w+ \S+) depends on|query parameter: (\S+)", error_text)
         return (found[1] or found[2]) if found else ""
 
-    def row_key(self, row: str, columns: Sequence[str] = ROW_KEY) -> str:
+    def row_key(self, row: str) -> str:
         """Returns the physical position of the row."""
         return f"{row}.ctid"
 
@@ -182,9 +182,13 @@ class Postgres(Dialect):
             f" CREATE VIEW {name} AS SELECT * FROM {name}(); END IF; END $create$"
         )
 
-    def after_load(self, table: str, index: str, key: str) -> Iterator[str]:
-        """Yields the index by which a merge of a few rows finds them."""
-        yield f'CREATE UNIQUE INDEX IF NOT EXISTS "{index}" ON {table} ({key})'
+    def create_index(self, table: str, name: str, *columns: str) -> Iterator[str]:
+        """Yields a statement that creates an index unless it exists."""
+        yield f'CREATE INDEX IF NOT EXISTS "{name}" ON {table} ({", ".join(columns)})'
+
+    def create_key(self, table: str, name: str) -> Iterator[str]:
+        """Yields a statement that creates the index by which a merge finds rows by id."""
+        yield f'CREATE UNIQUE INDEX IF NOT EXISTS "{name}" ON {table} (id)'
 
     def _entries(self, column: str) -> str:
         array = f"CASE WHEN json_typeof({column}) = 'array' THEN {column} ELSE '[]' END"

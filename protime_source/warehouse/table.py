@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from datetime import date, datetime
 from typing import Any
 
@@ -11,14 +11,15 @@ import dlt
 import pendulum
 import pyarrow as pa
 from dlt.common.schema.typing import TTableSchemaColumns
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.decode.soft_delete import Row
 from protime_source.decode.values import JsonText
 from protime_source.errors import WarehouseError
 from protime_source.warehouse import merge
-from protime_source.warehouse.dialect import Client, dialect_of
+from protime_source.warehouse.dialect import Client, column_names, dialect_of
+from protime_source.warehouse.history import history_name
+from protime_source.warehouse.seen_ids import SeenIds
 
 IDS_PER_QUERY = 20_000
 """Ids in one `IN` list: far below BigQuery's megabyte of SQL."""
@@ -54,6 +55,7 @@ class StoredTable:
     ) -> None:
         self._client = client
         self._is_emptied = is_emptied
+        self._table_name = table_name
         self.dialect = dialect_of(pipeline)
         if pipeline.has_pending_data:
             raise WarehouseError(
@@ -63,12 +65,13 @@ class StoredTable:
             )
         with client.sql_client as sql:
             self.name, self.staging_name = sql.get_qualified_table_names(table_name)
-            names = _columns(sql, self.name)
+            names = column_names(sql, self.name)
             # A column that somebody added by hand is unknown to dlt, and a merge ignores it.
             kinds = {name: columns.get(name, {}).get("data_type") for name in names}
             self.types = {name: kind for name, kind in kinds.items() if kind is not None}
             self._excluded = [sql.escape_column_name(name) for name in names if name in excluded]
             self._quoted = sql.escape_column_name
+            self._seen_ids = SeenIds(sql, self.dialect.types["text"], table_name)
             self._select = ", ".join(self._readable(sql, name) for name in self.types)
 
     @property
@@ -99,20 +102,6 @@ class StoredTable:
             has_version=has_version,
         )
 
-    def history_filter(self, table_name: str) -> str:
-        """Returns the condition that adds each event to a history once, also if staged again.
-
-        Args:
-            table_name: Name of the history's table.
-        """
-        with self._client.sql_client as sql:
-            table, staging = sql.get_qualified_table_names(table_name)
-            exists = bool(_columns(sql, table))
-        condition = merge.history_filter(self.dialect, table=table, staging=staging)
-        # dlt creates missing tables only when its schema has changed, and this text is part of it.
-        # The comment changes it, so that a history that somebody dropped is created again.
-        return condition if exists else f"/* created at {pendulum.now('UTC')} */ {condition}"
-
     def rows(self, ids: Sequence[int]) -> dict[int, Row]:
         """Returns the last-known rows of some ids, as the record decoder makes them.
 
@@ -127,48 +116,84 @@ class StoredTable:
         """Returns all rows by id: for collections without a delta, which are small."""
         return {row["id"]: row for row in self._rows("")} if self.exists else {}
 
-    def versions(self, ids: Sequence[int]) -> dict[int, tuple[str, bool]]:
-        """Returns version and `is_deleted` of the stored rows among some ids, and of a few others.
+    def columns(self, ids: pa.Array, schema: pa.Schema) -> pa.Table:
+        """Returns columns of the stored rows among some ids, and of a few others.
 
         Args:
             ids: Ids to look up.
+            schema: The columns; one that the table lacks is empty.
         """
-        return {
-            id_: (version, is_deleted)
-            for condition in _conditions(ids)
-            for id_, version, is_deleted in self._query(
-                f"SELECT id, change_version, is_deleted FROM {self.name} WHERE {condition}"
-            )
-        }
+        fields = [pa.field(each.name, each.type) for each in schema if each.name in self.types]
+        stored = pa.schema(fields)
+        parts = [stored.empty_table()]
+        with self._client.sql_client as client:
+            select = ", ".join(self._readable(client, name) for name in stored.names)
+            for condition in _conditions(ids.to_pylist()):
+                query = f"SELECT {select} FROM {self.name} WHERE {condition}"
+                parts.append(self.dialect.read_arrow(client, query, stored))
+        found = pa.concat_tables(parts)
+        for field in schema:
+            if field.name not in self.types:
+                found = found.append_column(field.name, pa.nulls(found.num_rows, field.type))
+        return found.select(schema.names)
 
-    def ids_with_excluded_values(self) -> set[Any]:
-        """Returns the ids of live rows that hold values which are no longer to be loaded."""
-        if not self._excluded:
-            return set()
-        filled = " OR ".join(f"{name} IS NOT NULL" for name in self._excluded)
-        query = f"SELECT id FROM {self.name} WHERE NOT is_deleted AND ({filled})"
-        return {id_ for (id_,) in self._query(query)}
+    def lacks(self, names: Iterable[str]) -> bool:
+        """Whether the table lacks one of some columns."""
+        return not self.types.keys() >= set(names)
+
+    def is_empty(self) -> bool:
+        """Whether the table has no rows."""
+        return not self._query(f"SELECT 1 FROM {self.name} LIMIT 1")
+
+    @property
+    def has_excluded_columns(self) -> bool:
+        """Whether the table has columns that are no longer to be loaded."""
+        return self.exists and bool(self._excluded)
+
+    def clear_excluded_columns(self, synced_at: datetime) -> None:
+        """Empties the columns that are no longer to be loaded, in all rows and their history.
+
+        Args:
+            synced_at: The `synced_at` of the rows that are changed (UTC).
+        """
+        self._clear(self.name, self._excluded, "synced_at = %s", synced_at)
+        with self._client.sql_client as sql:
+            history = sql.make_qualified_table_name(history_name(self._table_name))
+            names = [sql.escape_column_name(name) for name in column_names(sql, history)]
+        if recorded := [name for name in names if name in self._excluded]:
+            self._clear(history, recorded)
+
+    def _clear(self, table: str, names: Sequence[str], also: str = "", *values: object) -> None:
+        emptied = ", ".join([*(f"{name} = NULL" for name in names), *filter(None, [also])])
+        filled = " OR ".join(f"{name} IS NOT NULL" for name in names)
+        self._query(f"UPDATE {table} SET {emptied} WHERE {filled}", *values)
 
     def count_live_rows(self, date_column: str, start: date | None) -> int:
-        """Returns how many live rows there are from a day on, or in all."""
+        """Returns how many live rows there are from a day on, undated ones too, or in all."""
         if not self.exists:
             return 0
-        condition, values = self._live_rows_from(date_column, start)
-        found = self._query(f"SELECT COUNT(*) FROM {self.name} WHERE {condition}", *values)
-        return int(found[0][0])
+        condition = self._live_rows_from(date_column, start, with_undated=True)
+        return int(self._query(f"SELECT COUNT(*) FROM {self.name} WHERE {condition}")[0][0])
 
-    def ids_not_received_since(
-        self, moment: datetime, date_column: str, start: date | None
-    ) -> pa.Array:
-        """Returns the ids of live rows from a day on that were last synced before a moment."""
-        condition, values = self._live_rows_from(date_column, start)
-        query = f"SELECT id FROM {self.name} WHERE {condition} AND synced_at < %s"
-        return pa.array([id_ for (id_,) in self._query(query, *values, moment)], pa.int64())
+    def live_ids(self, date_column: str, start: date | None, *, with_undated: bool) -> pa.Array:
+        """Returns the ids of live rows from a day on, or of all; of undated rows if wanted."""
+        condition = self._live_rows_from(date_column, start, with_undated=with_undated)
+        schema = pa.schema([("id", pa.int64())])
+        with self._client.sql_client as client:
+            query = f"SELECT id FROM {self.name} WHERE {condition}"
+            return self.dialect.read_arrow(client, query, schema)["id"].combine_chunks()
 
-    def has_rows_before(self, moment: datetime) -> bool:
-        """Whether a row was last synced before a moment (UTC)."""
-        query = f"SELECT 1 FROM {self.name} WHERE synced_at < %s LIMIT 1"
-        return self.exists and bool(self._query(query, moment))
+    def add_seen_ids(self, seen_ids: str, ids: pa.Array) -> str:
+        """Keeps the ids that a part of a full load has shown, see `SeenIds.add`."""
+        return self._seen_ids.add(seen_ids, ids)
+
+    def seen_ids(self, seen_ids: str) -> pa.Array:
+        """Returns the ids that the parts of a full load have shown, see `SeenIds.read`."""
+        return self._seen_ids.read(seen_ids)
+
+    def forget_seen_ids(self) -> None:
+        """Removes the ids of all full loads of this table, which are complete."""
+        self._seen_ids.forget()
 
     def last_synced_at(self) -> datetime | None:
         """Returns when the newest row was synced (UTC); `None` when there is none."""
@@ -184,11 +209,13 @@ class StoredTable:
                 for column, value in zip(self.types, values, strict=True)
             }
 
-    def _live_rows_from(self, date_column: str, start: date | None) -> tuple[str, list[object]]:
-        """The condition for the live rows that a full load can show, and its parameters."""
+    def _live_rows_from(self, date_column: str, start: date | None, *, with_undated: bool) -> str:
+        """The condition for the live rows that a full load can show."""
         if start is None:
-            return "NOT is_deleted", []
-        return f"NOT is_deleted AND {self._quoted(date_column)} >= %s", [start]
+            return "NOT is_deleted"
+        name = self._quoted(date_column)
+        undated = f" OR {name} IS NULL" if with_undated else ""
+        return f"NOT is_deleted AND ({name} >= DATE '{start.isoformat()}'{undated})"
 
     def _readable(self, client: SqlClientBase[Any], column: str) -> str:
         """JSON as its text, also where dlt's type is text because it first loaded elsewhere."""
@@ -223,15 +250,6 @@ def count_live(client: SqlClientBase[Any], table_names: Sequence[str]) -> dict[s
     with client:
         found: Any = client.execute_sql(" UNION ALL ".join(counts)) or ()
         return dict(found)
-
-
-def _columns(client: SqlClientBase[Any], name: str) -> list[str]:
-    """The columns of a table; none when it does not exist."""
-    try:
-        with client.execute_query(f"SELECT * FROM {name} WHERE FALSE LIMIT 0") as cursor:
-            return [column[0] for column in cursor.description]
-    except DatabaseUndefinedRelation:
-        return []
 
 
 def _conditions(ids: Sequence[int]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What belongs to a loaded table: indexes, and the views over its array columns."""
+"""What belongs to a loaded table: its index, and the views over its array columns."""
 
 from __future__ import annotations
 
@@ -10,30 +10,20 @@ from protime_source.catalogue.model import Collection
 from protime_source.warehouse.dialect import Dialect
 
 
-def ensure_views(
-    client: SqlClientBase[Any],
-    dialect: Dialect,
-    collection: Collection,
-    *,
-    history_table: str | None,
-) -> None:
-    """Creates the indexes and views of a loaded table that do not exist yet.
+def ensure_views(client: SqlClientBase[Any], dialect: Dialect, collection: Collection) -> None:
+    """Creates the index and views of a loaded table that do not exist yet.
 
     Args:
         client: A client of the destination.
         dialect: The destination's.
         collection: The collection whose table is loaded.
-        history_table: The table of its events, if that is loaded too.
 
     Raises:
         DestinationException: When the destination refuses.
     """
     qualified = client.make_qualified_table_name
     table = qualified(collection.table)
-    statements = [*dialect.after_load(table, f"{collection.table}__id", "id")]
-    if history_table is not None:
-        index = f"{history_table}__id"
-        statements += dialect.after_load(qualified(history_table), index, "event_id")
+    statements = [*dialect.create_key(table, f"{collection.table}__id")]
     statements += [
         dialect.create_view(
             qualified(collection.view_name(view)), table, view, client.escape_column_name

@@ -59,7 +59,7 @@ def test_vanished_rows_keep_their_last_known_values(world: World) -> None:
         assert _values(row) == _values(before[id_])
         assert (row["is_deleted"], row["delete_reason"]) == (True, "vanished")
         assert begun <= row["deleted_at"] <= pendulum.now("UTC")
-        assert row["synced_at"] == before[id_]["synced_at"]
+        assert row["synced_at"] == row["deleted_at"]
     assert {id_ for id_, row in after.items() if row["is_deleted"]} == set(gone)
 
 

@@ -7,16 +7,29 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from typing import Any
 
 import dlt
 import pytest
-from dlt.extract import DltSource
+from dlt.extract import DltResource, DltSource
+from dlt.extract.items_transform import ValidateItem
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import SettingsError, protime
 from protime_source.cli.failures import explain
 from tests.world import Moment, World
+
+
+class Validator(ValidateItem):
+    """One that somebody validates our rows with."""
+
+    def __call__(self, item: Any, meta: Any = None) -> Any:
+        return item
+
+
+def _step(table: Any) -> Any:
+    return table
 
 
 @dlt.transformer
@@ -41,6 +54,29 @@ def _fed() -> DltSource:
     return source
 
 
+def _changed(change: Callable[[DltResource], object]) -> DltSource:
+    source = protime()
+    change(source.assignments)
+    return source
+
+
+def _beside(change: Callable[[DltResource], object]) -> DltSource:
+    """One of several collections, and not the first that is extracted."""
+    source = protime("people", "assignments")
+    change(source.people)
+    return source
+
+
+def _with_contract(contract: Any) -> DltSource:
+    source = protime()
+    source.schema_contract = contract
+    return source
+
+
+def _cursor() -> Any:
+    return dlt.sources.incremental("from_date", initial_value=date(2026, 10, 1))
+
+
 MISUSES: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "parallelized": (lambda: protime().parallelize(), {}, "is parallelized"),
     "another table": (protime, {"table_name": "shifts"}, "into another table"),
@@ -52,6 +88,42 @@ MISUSES: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "a transformer": (lambda: [protime().assignments | ids], {}, "cannot feed ids"),
     "a transformer beside it": (_fed, {}, "cannot feed ids"),
     "twice": (lambda: [protime(), protime()], {}, "is selected twice"),
+    "a cursor": (lambda: _hinted(incremental=_cursor()), {}, "an incremental hint"),
+    "a filter": (lambda: _changed(lambda r: r.add_filter(lambda _: True)), {}, "add_filter"),
+    "a limit": (lambda: protime().add_limit(1), {}, "add_limit"),
+    "a limit of none": (lambda: protime().add_limit(0), {}, "add_limit"),
+    "a map that yields": (
+        lambda: _changed(lambda r: r.add_yield_map(lambda table: iter([table]))),
+        {},
+        "add_yield_map",
+    ),
+    "a step": (lambda: _changed(lambda r: r._pipe.append_step(_step)), {}, "the step _step"),
+    "a validator": (
+        lambda: _changed(lambda r: setattr(r, "validator", Validator(lambda _: True))),
+        {},
+        "a model that validates",
+    ),
+    "a filter beside it": (
+        lambda: _beside(lambda r: r.add_filter(lambda _: True)),
+        {},
+        "people cannot have add_filter",
+    ),
+    "a contract": (protime, {"schema_contract": "discard_row"}, "columns=discard_row"),
+    "a contract of the source": (
+        lambda: _with_contract({"columns": "discard_value"}),
+        {},
+        "columns=discard_value",
+    ),
+    "a contract, hinted": (
+        lambda: _hinted(schema_contract={"data_type": "discard_row"}),
+        {},
+        "data_type=discard_row",
+    ),
+    "a contract on tables": (
+        lambda: _with_contract({"tables": "discard_value"}),
+        {},
+        "tables=discard_value",
+    ),
 }
 
 
@@ -59,13 +131,25 @@ MISUSES: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
 def test_a_misuse_is_refused_and_leaves_nothing(world: World, misuse: str) -> None:
     make, arguments, words = MISUSES[misuse]
     world.run()
+    bookmark = world.bookmark()
     world.tenant.churn(30)
+    world.tenant.clear_requests()
     with pytest.raises(PipelineStepFailed) as caught:
         world.pipeline().run(make(), **arguments)
     failure = explain(caught.value)
     assert failure.exit_code == SettingsError.exit_code
     assert words in failure.message
+    # Of two source objects, the first is extracted before dlt comes to the second.
+    assert world.requests == 0 or misuse == "twice"
+    assert world.bookmark() == bookmark
     world.run()
+    world.check()
+
+
+def test_a_contract_that_fails_loudly_is_allowed(world: World) -> None:
+    world.run()
+    world.tenant.churn(30)
+    world.pipeline().run(protime(), schema_contract="freeze")
     world.check()
 
 

@@ -1,8 +1,7 @@
-"""The log of events: each once, whatever is repeated or crashes."""
+"""The history: every version of a row that the warehouse has stored, each once."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,106 +10,173 @@ import dlt
 import pytest
 
 from protime_source import protime
-from protime_source.demo import Behaviour
 from tests.engines import every_engine, sql_engines
-from tests.world import World
+from tests.world import Row, World
 
-COLUMNS = "id, change_version, change_type, received_at"
-
-
-def logged(world: World) -> list[tuple[Any, ...]]:
-    return world.query(f"SELECT {COLUMNS} FROM {world.dataset}.assignments__changes ORDER BY 2, 1")
+HISTORY = "assignments__history"
 
 
-def tables(world: World) -> set[str]:
-    world.run()
-    return set(world.pipeline().schemas["protime"].tables)
+def versions(world: World, table: str = HISTORY) -> list[Row]:
+    """All recorded versions, in their order."""
+    query = f"SELECT * FROM {world.dataset}.{table} ORDER BY recorded_at, id"
+    names, found = world.engine.ask(query)
+    return [dict(zip(names, values, strict=True)) for values in found]
+
+
+def of(world: World, id_: int) -> list[tuple[str, str | None]]:
+    """Change type and comment of each version of a row."""
+    return [(row["change_type"], row["comments"]) for row in versions(world) if row["id"] == id_]
+
+
+def update(world: World, id_: int, text: str) -> None:
+    fields = {k: v for k, v in world.tenant.records[id_].items() if k not in ("id", "isRejected")}
+    world.tenant.update(id_, {**fields, "comments": text})
+
+
+def check(world: World) -> None:
+    """The newest version of each row is the row, and no version is there twice."""
+    found = versions(world)
+    keys = {(row["id"], row["recorded_at"]) for row in found}
+    assert len(keys) == len(found), "a version is there twice"
+    newest = {row["id"]: row for row in found}
+    for row in newest.values():
+        assert row.pop("recorded_at") == row["synced_at"]
+        assert row.pop("change_type") in ("inserted", "updated", "soft_deleted", "restored")
+    assert newest == world.rows()
 
 
 def test_there_is_none_unless_it_is_wanted(world: World) -> None:
     world.run()
     world.tenant.churn(3)
-    assert "assignments__changes" not in tables(world)
-
-
-@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
-def test_events_are_found_by_an_index(world: World) -> None:
-    world.run(history=True)
-    world.tenant.churn(5)
-    world.run(history=True)
-    assert world.engine.keys("assignments__changes") == ["event_id"]
+    world.run()
+    assert not world.engine.holds(HISTORY)
 
 
 @every_engine
-def test_every_event_is_there_once(world: World) -> None:
-    world.tenant.behaviour = Behaviour(events="all", repeat_events=True, order="shuffled")
+def test_every_version_is_there_once(world: World) -> None:
+    id_, other = sorted(world.tenant.records)[:2]
+    first = world.tenant.records[id_].get("comments")
     world.run(history=True)
-    new = world.tenant.create(person={"id": 1}, **{"from": next(iter(dates(world)))})
-    fields = {k: v for k, v in world.tenant.records[new].items() if k not in ("id", "isRejected")}
-    first = world.tenant.records[new]["changeVersion"]
-    world.tenant.update(new, {**fields, "comments": "later"})
-    second = world.tenant.records[new]["changeVersion"]
-    world.tenant.delete(new)
+    assert {row["change_type"] for row in versions(world)} == {"inserted"}
+    check(world)
+    update(world, id_, "second")
     world.run(history=True)
-    mine = [row for row in logged(world) if row[0] == new]
-    kinds = ["InsertOrUpdate", "InsertOrUpdate", "Delete"]
-    assert [row[2] for row in mine] == kinds
-    assert [row[1] for row in mine][:2] == [first, second]
+    world.tenant.delete(id_)
+    new = world.tenant.create(person={"id": 7}, **{"from": world.tenant.records[other]["from"]})
     world.run(history=True)
-    assert [row for row in logged(world) if row[0] == new] == mine
+    world.run(history=True)
+    assert of(world, id_) == [
+        ("inserted", first),
+        ("updated", "second"),
+        ("soft_deleted", "second"),
+    ]
+    assert [kind for kind, _ in of(world, new)] == ["inserted"]
+    check(world)
 
 
-def dates(world: World) -> set[str]:
-    return {record["from"] for record in world.tenant.records.values()}
-
-
-def test_a_row_is_as_it_was(world: World) -> None:
+@every_engine
+def test_the_view_says_from_when_to_when_a_version_was_valid(world: World) -> None:
     world.run(history=True)
-    id_ = next(iter(world.tenant.records))
+    id_ = min(world.tenant.records)
     for text in ("one", "two"):
-        fields = {k: v for k, v in world.tenant.records[id_].items() if k != "id"}
-        world.tenant.update(id_, {**fields, "comments": text})
+        update(world, id_, text)
         world.run(history=True)
-    found = world.query(f"SELECT record, received_at FROM {world.dataset}.assignments__changes")
-    records = [json.loads(record) for record, _ in sorted(found, key=lambda row: row[1])]
-    assert [record["comments"] for record in records] == ["one", "two"]
-    levels = world.tenant.records[id_].get("activityLevels")
-    assert records[0].get("activity_levels") == levels
+    query = (
+        f"SELECT valid_from, valid_to, comments FROM {world.dataset}.assignments__versions"
+        f" WHERE id = {id_} ORDER BY valid_from"
+    )
+    found = world.query(query)
+    assert [comments for _, _, comments in found][1:] == ["one", "two"]
+    assert [end for _, end, _ in found] == [start for start, _, _ in found[1:]] + [None]
+
+
+def test_what_a_full_load_finds_is_recorded(world: World) -> None:
+    world.run(history=True)
+    gone, changed, stays = sorted(world.tenant.records)[:3]
+    kept = world.tenant.records[gone]
+    world.tenant.delete(gone)
+    update(world, changed, "while the delta had expired")
+    world.tenant.clock.advance(hours=73)
+    world.run(history=True)
+    assert [kind for kind, _ in of(world, gone)] == ["inserted", "soft_deleted"]
+    assert of(world, changed)[1:] == [("updated", "while the delta had expired")]
+    assert [kind for kind, _ in of(world, stays)] == ["inserted"]
+    world.tenant.records[gone] = kept
+    world.tenant.clock.advance(hours=73)
+    world.run(history=True)
+    assert [kind for kind, _ in of(world, gone)] == ["inserted", "soft_deleted", "restored"]
+    check(world)
+
+
+def test_a_history_that_is_switched_on_later_begins_with_the_table_as_it_is(world: World) -> None:
+    world.run()
+    world.tenant.delete(min(world.tenant.records))
+    world.run()
+    world.run(history=True)
+    kinds = sorted(row["change_type"] for row in versions(world))
+    assert kinds == ["inserted"] * 299 + ["soft_deleted"]
+    check(world)
+
+
+def test_a_tenant_without_records_has_an_empty_history(world: World) -> None:
+    world.tenant.records.clear()
+    world.run(history=True)
+    assert versions(world) == []
+    assert world.engine.holds("assignments__versions")
+
+
+@every_engine
+def test_removed_rows_are_recorded_with_their_last_known_values(world: World) -> None:
+    world.run(history=True, deletes="remove")
+    announced, vanished = sorted(world.tenant.records)[:2]
+    update(world, announced, "last")
+    world.run(history=True, deletes="remove")
+    world.tenant.delete(announced)
+    world.run(history=True, deletes="remove")
+    world.tenant.delete(vanished)
+    world.tenant.clock.advance(hours=73)
+    world.run(history=True, deletes="remove")
+    world.run(history=True, deletes="remove")
+    assert world.rows().keys() == world.tenant.records.keys()
+    assert of(world, announced)[1:] == [("updated", "last"), ("soft_deleted", "last")]
+    assert [kind for kind, _ in of(world, vanished)] == ["inserted", "soft_deleted"]
 
 
 @sql_engines
-def test_a_lost_working_folder_repeats_nothing(world: World) -> None:
+def test_a_new_column_is_added_to_the_history_and_its_view(world: World) -> None:
     world.run(history=True)
-    world.tenant.churn(10)
-    state = world.bookmark().link
+    id_ = min(world.tenant.records)
+    world.tenant.records[id_]["colour"] = "red"
+    update(world, id_, "painted")
     world.run(history=True)
-    before = logged(world)
-    assert len(before) == len({row[0] for row in before})
-    assert state != world.bookmark().link
-    # The same events once more, from the link before: only the log's own filter keeps them out.
-    pipeline = world.pipeline()
-    with pipeline.managed_state() as stored:
-        stored["sources"]["protime"]["resources"]["assignments"]["bookmark"]["link"] = state
-    world.run(history=True)
-    assert logged(world) == before
-    world.check()
+    found = versions(world, "assignments__history")
+    assert [row["colour"] for row in found if row["id"] == id_] == [None, "red"]
+    query = f"SELECT colour FROM {world.dataset}.assignments__versions WHERE colour IS NOT NULL"
+    assert world.query(query) == [("red",)]
+    check(world)
 
 
 @every_engine
-def test_a_log_that_was_dropped_is_restarted(world: World) -> None:
-    for _ in range(2):
-        world.tenant.churn(5)
-        world.run(history=True)
-        world.tenant.churn(5)
-        world.run(history=True)
-        assert logged(world)
-        world.query(f"DROP TABLE {world.dataset}.assignments__changes")
+def test_a_history_that_was_dropped_begins_anew(world: World) -> None:
     world.run(history=True)
-    world.check()
+    world.query(f"DROP VIEW {world.dataset}.assignments__versions")
+    world.query(f"DROP TABLE {world.dataset}.{HISTORY}")
+    world.run(history=True)
+    check(world)
+
+
+def test_a_lost_working_folder_repeats_nothing(world: World) -> None:
+    world.run(history=True)
+    world.tenant.churn(10)
+    world.run(history=True)
+    before = versions(world)
+    world.lose_working_folder()
+    world.run(history=True)
+    assert versions(world) == before
 
 
 def _ready_to_load(world: World) -> dlt.Pipeline:
-    """A package with events is on its way."""
+    """A package with changes is on its way."""
     world.run(history=True)
     world.tenant.churn(10)
     pipeline = world.pipeline()
@@ -120,19 +186,7 @@ def _ready_to_load(world: World) -> dlt.Pipeline:
 
 
 @sql_engines
-def test_events_that_are_staged_twice_are_there_once(world: World) -> None:
-    """As after a crash between the staging load and its marker."""
-    pipeline = _ready_to_load(world)
-    [file] = (world.folder / "pipelines").rglob("normalized/*/new_jobs/assignments__changes.*")
-    table, _, rest = file.name.split(".", 2)
-    shutil.copy(file, file.with_name(f"{table}.again.{rest}"))
-    pipeline.load()
-    found = logged(world)
-    assert len(found) == len(set(found)) > 5
-
-
-@sql_engines
-def test_a_package_that_is_loaded_twice_adds_nothing(world: World) -> None:
+def test_a_package_that_is_loaded_twice_records_its_versions_once(world: World) -> None:
     pipeline = _ready_to_load(world)
     [package] = pipeline.list_normalized_load_packages()
     storage = pipeline._get_load_storage()
@@ -141,19 +195,33 @@ def test_a_package_that_is_loaded_twice_adds_nothing(world: World) -> None:
     shutil.copytree(kept, copy)  # a crash leaves just such a package
     for job in Path(copy).rglob("_dlt_pipeline_state.*"):
         job.unlink()
-    pipeline.load()
-    before = logged(world)
+    pipeline.run()
+    before = versions(world)
     shutil.rmtree(storage.storage.make_full_path(storage.get_loaded_package_path(package)))
     shutil.copytree(copy, kept)
-    pipeline.load()
-    assert logged(world) == before
-    assert len(before) == len(set(before)) > 0
+    pipeline.run()
+    assert versions(world) == before
+    check(world)
 
 
-@pytest.mark.parametrize("kind", ["people", "clockings"])
+def test_versions_of_a_load_that_died_before_they_were_recorded_are_recorded_by_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = _ready_to_load(world)
+    with monkeypatch.context() as patch:
+        patch.setattr("protime_source.pipeline.hooks.record_history", lambda *_: None)
+        pipeline.run()
+    world.tenant.churn(10, seed=2)
+    world.run(history=True)
+    check(world)
+    assert len(versions(world)) > 300
+
+
+@pytest.mark.parametrize("kind", ["people", "clockings", "departments"])
 def test_other_collections_have_theirs(world: World, kind: str) -> None:
-    world.run(collections=[kind], history=True)
+    settings: dict[str, Any] = {"collections": [kind], "history": True}
+    world.run(**settings)
     world.tenant.change_other(kind, 4)
-    world.run(collections=[kind], history=True)
-    found = world.query(f"SELECT COUNT(*) FROM {world.dataset}.{kind}__changes")
-    assert found[0][0] > 0
+    world.run(**settings)
+    found = versions(world, f"{kind}__history")
+    assert {row["change_type"] for row in found} >= {"inserted", "updated"}

@@ -7,10 +7,13 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
+import dlt
 import pyarrow as pa
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 
-from protime_source import protime
+from protime_source import SettingsError, protime
+from protime_source.cli.failures import explain
 from tests.engines import sql_engines
 from tests.world import World
 
@@ -54,3 +57,59 @@ def test_a_deleted_row_keeps_what_a_map_has_added(world: World, kind: str) -> No
     assert before is not None
     assert not [name for name in row if name.startswith("mine__v")]
     world.check()
+
+
+LOSSES: dict[str, tuple[Callable[[pa.Table], Any], str]] = {
+    "nothing": (lambda table: None, "returned nothing for"),
+    "fewer rows": (lambda table: table.slice(1), "returned 49 for 50 rows"),
+    "one row of a batch": (lambda table: [table.slice(0, 1)], "returned 1 for 50 rows"),
+    "a generator": (lambda table: iter([table]), "returned list_iterator for"),
+    "later": (lambda table: lambda: table, "returned function for"),
+    "hints": (lambda table: dlt.mark.with_table_name(table, "other"), "for 50 rows"),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_map_that_loses_rows_fails_the_run(
+    world: World, every_page_is_a_table: None, loss: str
+) -> None:
+    losing, words = LOSSES[loss]
+    source = protime()
+    source.assignments.add_map(lambda table: table)
+    source.assignments.add_map(losing)
+    with pytest.raises(PipelineStepFailed) as caught:
+        world.pipeline().run(source)
+    failure = explain(caught.value)
+    assert failure.exit_code == SettingsError.exit_code
+    assert words in failure.message
+    assert not world.engine.holds("assignments")
+    world.run()
+    world.check()
+
+
+def test_a_map_that_loses_a_change_leaves_the_bookmark(world: World) -> None:
+    world.run()
+    bookmark = world.bookmark()
+    world.tenant.churn(30)
+    source = protime()
+    source.assignments.add_map(lambda table: table.slice(1))
+    with pytest.raises(PipelineStepFailed):
+        world.pipeline().run(source)
+    assert world.bookmark() == bookmark
+    world.run()
+    world.check()
+
+
+def test_a_map_may_take_the_name_of_its_table_and_measure(world: World) -> None:
+    """What dlt gives a map and a measure beside the rows is theirs as ever."""
+    measured: list[int] = []
+
+    def measure(table: Any, meta: Any, metrics: dict[str, Any]) -> None:
+        measured.append(table.num_rows)
+
+    source = protime()
+    source.assignments.add_map(lambda table, meta: table)
+    source.assignments.add_metrics(measure)
+    world.pipeline().run(source)
+    world.check()
+    assert sum(measured) == len(world.tenant.records)

@@ -14,7 +14,6 @@ Where it is known to differ from the real service:
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -34,6 +33,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
+
+from tests.servers.cache import cache_folder, only_one
 
 _HOST = "127.0.0.1"
 _PYTHON = "3.13"
@@ -196,25 +197,15 @@ def _token_server() -> Iterator[str]:
 
 def _installed() -> Path:
     """The folder of the emulator's environment, made when it is not there or is another one."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = cache / "dlt-source-protime-tests" / _REQUIREMENTS[0].replace("==", "-")
-    home.parent.mkdir(parents=True, exist_ok=True)
+    home = cache_folder() / _REQUIREMENTS[0].replace("==", "-")
     complete, wanted = home / "complete", "\n".join((_PYTHON, _OVERRIDE, *_REQUIREMENTS))
-    with _only_one(home.with_name(f"{home.name}.lock")):
+    with only_one(home.with_name(f"{home.name}.lock")):
         if not complete.exists() or complete.read_text() != wanted:
             shutil.rmtree(home, ignore_errors=True)
             home.mkdir()
             _install(home)
             complete.write_text(wanted)
     return home
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """One process at a time; the lock goes with the process that holds it."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _install(home: Path) -> None:

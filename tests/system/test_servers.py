@@ -11,6 +11,7 @@ import sys
 import time
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
@@ -51,15 +52,19 @@ def database(postgres_server: PostgresServer) -> str:
     return postgres_server.create_database()
 
 
-@pytest.fixture
-def dataset(bigquery_server: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A dataset with one table and one row, and the environment that leads dlt to it."""
-    lead_to_bigquery(bigquery_server, monkeypatch)
+@pytest.fixture(scope="module")
+def dataset(bigquery_server: BigQueryServer) -> str:
+    """A dataset with one table and one row."""
     name = bigquery_server.new_dataset()
     bigquery_server.client().create_dataset(name)
     bigquery_server.query(f"CREATE TABLE {name}.items (id INT64 NOT NULL, name STRING)")
     bigquery_server.query(f"INSERT INTO {name}.items VALUES (1, 'a')")
     return name
+
+
+@pytest.fixture
+def _dlt_reaches_bigquery(bigquery_server: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    lead_to_bigquery(bigquery_server, monkeypatch)
 
 
 def pipeline(dataset: str) -> dlt.Pipeline:
@@ -146,11 +151,15 @@ with PostgresServer() as server:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="all other tests run as such a user")
 def test_postgres_also_starts_for_a_user_without_rights() -> None:
-    """The user that it is otherwise started as by root."""
+    """The user that it is otherwise started as by root, with a home that is empty."""
     if subprocess.run([*STRANGER, sys.executable, "-c", "import psycopg2"], cwd="/").returncode:
         pytest.skip("others than root cannot get at this Python")
     command = [*STRANGER, sys.executable, "-B", "-c", SERVED]
-    served = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    with TemporaryDirectory(prefix="home-") as home:
+        os.chown(home, 65534, 65534)
+        environment = {**os.environ, "HOME": home}
+        environment.pop("XDG_CACHE_HOME", None)
+        served = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert (served.returncode, served.stdout) == (0, "[(1,)]\n"), served.stderr
 
 
@@ -177,9 +186,11 @@ def test_bigquery_fails_what_fails(
         client.query(sql).result()
     with pytest.raises(error):
         client.query_and_wait(sql)
-    assert bigquery_server.query(f"SELECT * FROM {dataset}.items") == [(1, "a")]
+    unchanged = bigquery_server.query(f"SELECT * FROM {dataset}.items WHERE id IS DISTINCT FROM 2")
+    assert unchanged == [(1, "a")]
 
 
+@pytest.mark.usefixtures("_dlt_reaches_bigquery")
 @pytest.mark.parametrize(
     ("sql", "error"),
     [
@@ -220,6 +231,7 @@ def load(client: Client, dataset: str, lines: bytes, job: str) -> None:
     client.load_table_from_file(BytesIO(lines), table, job_id=job, job_config=config).result()
 
 
+@pytest.mark.usefixtures("_dlt_reaches_bigquery")
 def test_dlt_loads_into_bigquery(bigquery_server: BigQueryServer, dataset: str) -> None:
     """With nothing but the environment: dlt asks for a token, loads files and merges them."""
     rows: list[dict[str, Any]] = [{"id": 1, "name": "b"}, {"id": 2, "name": ""}]

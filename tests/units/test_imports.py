@@ -15,6 +15,7 @@ ROOT = Path(protime_source.__file__).parent
 LAYERS = (
     "errors",
     "catalogue",
+    "configuration",
     "settings",
     "api",
     "decode",

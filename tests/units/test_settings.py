@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers import EnvironProvider
+from dlt.common.configuration.specs import PluggableRunContext
 
 from protime_source import Client, Settings, SettingsError
 from protime_source.api.auth import ClientCredentials
 from protime_source.api.http import HttpClient
+from protime_source.configuration import ConfigSections
 from protime_source.settings import __version__, earliest_start
 
-GIVEN = {"tenant": "acme", "client_id": "id-of-acme", "client_secret": "secret-of-acme"}
+GIVEN: dict[str, Any] = {
+    "tenant": "acme",
+    "client_id": "id-of-acme",
+    "client_secret": "secret-of-acme",
+}
 DEFAULTS: dict[str, Any] = {
     "environment": "production",
     "company": None,
@@ -318,6 +326,50 @@ def test_no_error_message_shows_a_secret(invalid: dict[str, Any]) -> None:
     message = error_message(**invalid)
     assert "secret-of-acme" not in message
     assert "id-of-acme" not in message
+
+
+PLACES = (
+    "NIGHTLY__SOURCES__BETA__PROTIME__",
+    "NIGHTLY__SOURCES__BETA__",
+    "SOURCES__BETA__PROTIME__",
+    "SOURCES__BETA__",
+)
+"""Where dlt's environment has the settings of the section `beta` for the pipeline `nightly`."""
+
+
+@pytest.mark.parametrize("name", CHANGED)
+@pytest.mark.parametrize("place", PLACES)
+def test_each_setting_is_read_where_dlt_looks_for_a_section_and_a_pipeline(
+    monkeypatch: pytest.MonkeyPatch, place: str, name: str
+) -> None:
+    for prefix in PLACES[PLACES.index(place) :]:
+        given = {**GIVEN, name: CHANGED[name]} if prefix == place else GIVEN
+        for key, value in as_environment(given).items():
+            monkeypatch.setenv(f"{prefix}{key.upper()}", value)
+    for prefix in ("SOURCES__PROTIME__", "WEEKLY__SOURCES__BETA__", "SOURCES__"):
+        monkeypatch.setenv(f"{prefix}{name.upper()}", "of another tenant")
+    sections = ConfigSections("beta", "nightly")
+    assert getattr(Settings.from_config(sections=sections), name) == CHANGED[name]
+
+
+def test_a_file_has_sections_of_a_pipeline_too(tmp_path: Path) -> None:
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "secrets.toml").write_text(
+        '[sources.protime]\ntenant = "acme"\nclient_id = "id"\nclient_secret = "secret"\n'
+        '[nightly.sources.protime]\ntenant = "beta"\n'
+        '[nightly.sources.protime.assignments]\nexternal_references = "(people,@badge-number)"\n'
+    )
+    with Container().injectable_context(PluggableRunContext()):
+        nightly = Settings.from_config(sections=ConfigSections(pipeline_name="nightly"))
+        weekly = Settings.from_config(sections=ConfigSections(pipeline_name="weekly"))
+    assert (nightly.tenant, nightly.client_id, weekly.tenant) == ("beta", "id", "acme")
+    assert nightly.external_references == {"assignments": "(people,@badge-number)"}
+    assert weekly.external_references == {}
+
+
+def test_a_missing_setting_is_asked_for_in_the_sections_own_words() -> None:
+    with pytest.raises(SettingsError, match=r"SOURCES__BETA__TENANT.*under \[sources\.beta\]\."):
+        Settings.from_config(sections=ConfigSections("beta"), client_id="id", client_secret="x")
 
 
 def test_variables_outside_the_section_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

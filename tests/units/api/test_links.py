@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 from urllib.parse import quote, unquote
 
@@ -13,13 +12,12 @@ from hypothesis import strategies as st
 from urllib3.util import parse_url
 
 from protime_source import ProtocolError, Settings
-from protime_source.api.http import ApiSession, HttpClient
+from protime_source.api.http import HttpClient
 from protime_source.api.links import resolve_link
 from protime_source.api.pages import iter_pages
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour
 from tests.conftest import WorldFactory
-from tests.world import World
 
 ORIGIN = "https://acme.myprotime.eu"
 START = date(date.today().year - 1, 1, 1)
@@ -130,14 +128,6 @@ def test_a_token_arrives_unchanged_however_it_is_written(token: str, encoded: bo
 @pytest.mark.parametrize("style", ["/api/x?delta", "{}/api/x?delta"])
 def test_an_origin_may_be_an_address_with_a_port(origin: str, style: str) -> None:
     assert resolve_link(style.format(origin), origin) == f"{origin}/api/x?delta"
-
-
-@pytest.fixture
-def session(world: World) -> Iterator[ApiSession]:
-    """A session to the tenant that may read."""
-    settings = Settings.from_config(**world.server.settings())
-    with HttpClient(settings) as http:
-        yield http.session([ASSIGNMENTS.read_scope])
 
 
 @pytest.mark.parametrize("style", ["plain", "encoded", "absolute"])

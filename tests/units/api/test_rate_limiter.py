@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
-import pytest
-
-from protime_source.api import retry
 from protime_source.api.http import MAX_CONCURRENT_REQUESTS, RateLimiter
 from protime_source.demo import Fault
 from tests.world import World
@@ -46,17 +42,20 @@ def test_a_pause_holds_all_requests_back() -> None:
     assert time.monotonic() - began >= 0.2
 
 
-def test_collections_wait_for_their_answers_together(world: World) -> None:
-    """The tenant counts the requests that it has at the same time."""
-    inside, most, lock = 0, 0, Lock()
+def test_collections_send_requests_at_the_same_time_up_to_the_limit(world: World) -> None:
+    inside, most, lock, is_full = 0, 0, Lock(), Event()
     respond = world.tenant.respond
 
     def counted(request: Any) -> Any:
+        """Answers when as many requests as are allowed are here, and another could have come."""
         nonlocal inside, most
         with lock:
             inside += request.is_api
             most = max(most, inside)
-        time.sleep(0.5)
+        if most >= MAX_CONCURRENT_REQUESTS and not is_full.is_set():
+            time.sleep(0.1)
+            is_full.set()
+        assert not request.is_api or is_full.wait(30)
         try:
             return respond(request)
         finally:
@@ -75,17 +74,3 @@ def test_a_429_holds_all_collections_back(world: World) -> None:
     first, *later = (request.at.timestamp() for request in world.tenant.api_requests)
     assert sum(moment < first + 0.9 for moment in later) < MAX_CONCURRENT_REQUESTS
     world.check_tables(*SEVERAL)
-
-
-def test_retries_that_take_long_are_logged(
-    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retry, "SILENT_SECONDS", 0.5)
-    caplog.set_level(logging.INFO, "protime_source.progress")
-    world.tenant.faults.append(Fault("status", status=503, retry_after=0))
-    world.run()
-    assert "no usable response" not in caplog.text
-    world.tenant.faults.append(Fault("status", status=503, retry_after=1, times=2))
-    world.run()
-    assert "no usable response for 1 seconds: retry 2 of 4" in caplog.text
-    world.check()

@@ -25,13 +25,12 @@ from protime_source import (
     ApiError,
     Assignment,
     Client,
-    Settings,
     SettingsError,
     UnavailableError,
     WarehouseError,
     protime,
 )
-from protime_source.api.http import ApiSession, HttpClient
+from protime_source.api.http import ApiSession
 from protime_source.api.pages import iter_pages
 from protime_source.api.redaction import (
     RedactingFilter,
@@ -43,6 +42,7 @@ from protime_source.api.redaction import (
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.cli.failures import explain
 from protime_source.demo import Fault
+from protime_source.demo.faults import FaultKind
 from protime_source.pipeline.load import load
 from tests.engines import PostgresEngine
 from tests.servers.postgres import PostgresServer
@@ -52,12 +52,8 @@ LINK = f"{ASSIGNMENTS.path}?filter=date ge '2026-01-01'&continuationToken=aB+/1=
 decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-@pytest.fixture
-def session(world: World) -> Iterator[ApiSession]:
-    """A session to the tenant that may read."""
-    settings = Settings.from_config(**world.server.settings())
-    with HttpClient(settings) as http:
-        yield http.session([ASSIGNMENTS.read_scope])
+def first(world: World) -> str:
+    return f"{ASSIGNMENTS.path}/{next(iter(world.tenant.records))}"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +104,7 @@ def test_tokens_are_replaced_and_the_rest_is_kept(text: str, redacted: str) -> N
 @pytest.mark.parametrize(
     "shown", ['no "qu/ot" e here', r'{"message": "no \"qu/ot\" e here"}', "no=%22qu%2Fot%22%20e"]
 )
-def test_a_value_that_is_known_is_found_anywhere(shown: str) -> None:
+def test_a_registered_secret_is_redacted_in_any_encoding(shown: str) -> None:
     register_secret('"qu/ot" e')
     assert "***" in redact(shown)
     assert "ot" not in redact(shown)
@@ -120,28 +116,30 @@ def test_all_texts_in_what_dlt_keeps_of_an_error_are_redacted() -> None:
     assert redacted(kept) == [*wanted, ("Bearer ***",)]
 
 
-def test_what_is_too_short_to_be_a_secret_is_not_looked_for() -> None:
+def test_a_value_that_is_too_short_is_not_registered() -> None:
     register_secret("the")
     register_secret("")
     assert redact("Check the network") == "Check the network"
 
 
-def test_the_secret_is_known_after_a_thousand_tokens(world: World, session: ApiSession) -> None:
+def test_the_client_secret_stays_registered_after_a_thousand_tokens(
+    world: World, session: ApiSession
+) -> None:
     for number in range(1000):
         register_secret(f"some token {number}", expires=True)
-    session.get(f"{ASSIGNMENTS.path}/{next(iter(world.tenant.records))}", decode)
+    session.get(first(world), decode)
     assert redact(f"It is {world.tenant.client_secret}.") == "It is ***."
     assert redact("some token 1 some token 999") == "some token 1 ***"
 
 
-def test_the_filter_redacts_what_is_in_the_arguments() -> None:
+def test_the_filter_redacts_the_arguments_of_a_record() -> None:
     arguments = ("/d?deltaToken=abc", 200)
     record = logging.LogRecord("x", logging.DEBUG, "", 1, "GET %s %d", arguments, None)
     assert RedactingFilter().filter(record)
     assert record.getMessage() == "GET /d?deltaToken=*** 200"
 
 
-def test_the_filter_is_there_once() -> None:
+def test_the_filter_is_added_once() -> None:
     redact_http_logs()
     redact_http_logs()
     filters = logging.getLogger("urllib3.connectionpool").filters
@@ -166,29 +164,29 @@ FAULTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_no_error_tells_a_token(world: World, session: ApiSession, fault: dict[str, Any]) -> None:
+def test_no_error_shows_a_token(world: World, session: ApiSession, fault: dict[str, Any]) -> None:
     world.tenant.faults.append(Fault(**fault, times=99))
     with pytest.raises(ApiError) as caught:
         session.get(LINK, decode)
-    check_silence(world, caught.value)
+    check_no_secret(world, caught.value)
 
 
 @pytest.mark.parametrize("kind", ["cut", "truncated_json"])
-def test_no_error_of_a_spoilt_page_tells_a_token(
+def test_no_error_of_a_truncated_page_shows_a_token(
     world: World, session: ApiSession, kind: Any
 ) -> None:
     world.tenant.faults.append(Fault(kind, times=99))
     with pytest.raises(UnavailableError) as caught:
         session.get(f"{ASSIGNMENTS.path}?filter=date ge '2026-01-01'&delta", decode)
-    check_silence(world, caught.value)
+    check_no_secret(world, caught.value)
 
 
-def test_no_error_of_a_dead_host_tells_a_token(world: World, session: ApiSession) -> None:
-    session.get(f"{ASSIGNMENTS.path}/{next(iter(world.tenant.records))}", decode)
+def test_no_error_of_an_unreachable_host_shows_a_token(world: World, session: ApiSession) -> None:
+    session.get(first(world), decode)
     world.server.__exit__(None, None, None)
     with pytest.raises(UnavailableError, match="Connection refused") as caught:
         session.get(LINK, decode)
-    check_silence(world, caught.value)
+    check_no_secret(world, caught.value)
 
 
 ECHOES = {
@@ -205,23 +203,44 @@ BODIES: dict[str, Any] = {
 
 @pytest.mark.parametrize("echo", ECHOES)
 @pytest.mark.parametrize("place", BODIES)
-def test_what_a_server_says_back_is_not_repeated(
-    world: World, log: pytest.LogCaptureFixture, echo: str, place: str
+def test_an_error_repeats_no_secret_that_a_server_sends_back(
+    world: World, session: ApiSession, log: pytest.LogCaptureFixture, echo: str, place: str
+) -> None:
+    session.get(first(world), decode)
+    fault, secrets = echo_secrets(world, echo, place)
+    world.tenant.revoke_tokens()
+    with pytest.raises(ApiError) as caught:
+        session.get(first(world), decode)
+    assert fault.matched_requests
+    shown = "".join(traceback.format_exception(caught.value)) + log.text
+    assert "***" in str(caught.value)
+    assert not [secret for secret in secrets if secret in shown]
+
+
+def test_a_run_repeats_no_secret_that_a_server_sends_back(
+    world: World, log: pytest.LogCaptureFixture
 ) -> None:
     """It knows the token of the run before."""
     outcome(world, {})
+    _, secrets = echo_secrets(world, "bare", "API")
+    shown = f"{outcome(world, {})} {log.text}"
+    assert "***" in shown
+    assert not [secret for secret in secrets if secret in shown]
+
+
+def echo_secrets(world: World, echo: str, place: str) -> tuple[Fault, set[str]]:
+    """Makes the tenant answer with its secret and a token that it has issued; returns those."""
     issued = {request.headers["Authorization"] for request in world.tenant.api_requests}
     secrets = {world.tenant.client_secret} | {each.removeprefix("Bearer ") for each in issued}
     text = ECHOES[echo].format(secret=world.tenant.client_secret, token=max(secrets, key=len))
     body = json.dumps(BODIES[place]).replace("ECHO", json.dumps(text)[1:-1])
     where = "" if place == "API" else "/connect/token"
-    world.tenant.faults.append(Fault("status", status=400, body=body, where=where, times=99))
-    said = f"{outcome(world, {})} {log.text}"
-    assert "***" in said
-    assert not [secret for secret in secrets if secret in said]
+    fault = Fault("status", status=400, body=body, where=where, times=99)
+    world.tenant.faults.append(fault)
+    return fault, secrets
 
 
-def check_silence(world: World, error: ApiError) -> None:
+def check_no_secret(world: World, error: ApiError) -> None:
     """Neither the text nor the whole traceback, which a log may show, holds a secret."""
     assert len(str(error).splitlines()) == 1
     shown = "".join(traceback.format_exception(error))
@@ -245,22 +264,22 @@ def secrets_used(world: World) -> set[str]:
 def log(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[pytest.LogCaptureFixture]:
-    """Everything that any logger says at DEBUG, those that keep to themselves included."""
-    # The filter of an earlier test's session would hide that this one's has put up none.
+    """The records of all loggers at DEBUG, those that do not propagate included."""
+    # The filter of an earlier test's session would hide that this one's has added none.
     monkeypatch.setattr(logging.getLogger("urllib3.connectionpool"), "filters", [])
     known = [logging.getLogger(name) for name in [*logging.root.manager.loggerDict, "urllib3"]]
-    alone = [logger for logger in known if not logger.propagate]
+    separate = [logger for logger in known if not logger.propagate]
     caplog.set_level(logging.DEBUG)
     for logger in known:
         caplog.set_level(logging.DEBUG, logger.name)
-    for logger in alone:
+    for logger in separate:
         logger.addHandler(caplog.handler)
     yield caplog
-    for logger in alone:
+    for logger in separate:
         logger.removeHandler(caplog.handler)
 
 
-def test_a_walk_and_its_changes_log_no_token(
+def test_a_full_load_and_its_delta_log_no_token(
     log: pytest.LogCaptureFixture, world: World, session: ApiSession
 ) -> None:
     world.tenant.faults.append(Fault("status", status=429, retry_after=0, where="deltaToken"))
@@ -292,38 +311,45 @@ def test_single_records_log_no_token(world: World, log: pytest.LogCaptureFixture
     check_log(world, log, f"{ASSIGNMENTS.path}/{id_}")
 
 
-def check_log(world: World, log: pytest.LogCaptureFixture, *said: str) -> None:
-    """It is not silence that keeps the secrets: what stands beside them was logged."""
-    assert all(text in log.text for text in said)
+def check_log(world: World, log: pytest.LogCaptureFixture, *expected: str) -> None:
+    """The log has the text beside the secrets, and no secret."""
+    assert all(text in log.text for text in expected)
     assert not [secret for secret in secrets_used(world) if secret in log.text]
 
 
-@pytest.mark.parametrize("given", ["environment", "arguments", "secrets.toml"])
+FAILURES: list[FaultKind] = ["expired_token", "drop", "truncated_json", "html", "status"]
+
+
+@pytest.mark.parametrize(
+    ("given", "failures"),
+    [("environment", FAILURES), ("arguments", ["status"]), ("secrets.toml", ["status"])],
+)
 def test_nothing_that_a_run_leaves_behind_holds_a_secret(
     world: World,
     log: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     given: str,
+    failures: list[FaultKind],
 ) -> None:
     monkeypatch.setattr("http.client.HTTPConnection.debuglevel", 1)
     arguments = give(world, monkeypatch, given)
-    said = [outcome(world, arguments)]
+    outcomes = [outcome(world, arguments)]
     world.tenant.churn(5)
-    said.append(outcome(world, arguments))
+    outcomes.append(outcome(world, arguments))
     world.tenant.steal_delta()
-    said.append(outcome(world, arguments))
-    for fault in ("expired_token", "drop", "truncated_json", "html", "status"):
-        world.tenant.faults[:] = [Fault(fault, times=99)]
-        said.append(outcome(world, arguments))
-    said += [log.text, *capfd.readouterr(), *kept(world)]
-    assert ["Error" in each for each in said[:8]] == [False] * 3 + [True] * 5
-    assert {request.status for request in world.tenant.api_requests} >= {200, 410, 401, 0, 500}
-    check_traces(world, said)
+    outcomes.append(outcome(world, arguments))
+    for failure in failures:
+        world.tenant.faults[:] = [Fault(failure, times=99)]
+        outcomes.append(outcome(world, arguments))
+    assert ["Error" in each for each in outcomes] == [False] * 3 + [True] * len(failures)
+    statuses = {request.status for request in world.tenant.api_requests}
+    assert statuses >= ({200, 410, 401, 0, 500} if failures == FAILURES else {200, 410, 500})
+    check_remains(world, [*outcomes, log.text, *capfd.readouterr(), *remains(world)])
 
 
 def give(world: World, monkeypatch: pytest.MonkeyPatch, given: str) -> dict[str, Any]:
-    """Makes the settings known in one of the ways there are; returns what is an argument."""
+    """Provides the settings in one of the three ways; returns those that are arguments."""
     settings = world.server.settings()
     if given == "environment":
         return {}
@@ -337,7 +363,7 @@ def give(world: World, monkeypatch: pytest.MonkeyPatch, given: str) -> dict[str,
 
 
 def outcome(world: World, arguments: dict[str, Any]) -> str:
-    """Runs, and shows the error and dlt's trace in every way that there is."""
+    """Runs; returns the error and dlt's trace, shown in every way that there is."""
     pipeline, shown = world.pipeline(), ""
     try:
         pipeline.run(protime(**arguments))
@@ -348,8 +374,8 @@ def outcome(world: World, arguments: dict[str, Any]) -> str:
     return f"{shown} {trace} {trace!r} {trace.asdict()} {trace.asstr(verbosity=2)}"
 
 
-def kept(world: World) -> Iterator[str]:
-    """What is in the working folder and in the warehouse, unpacked."""
+def remains(world: World) -> Iterator[str]:
+    """The content of the working folder and of the warehouse, decompressed."""
     yield from files(world)
     tables = "SELECT table_schema, table_name FROM information_schema.tables"
     for schema, table in world.query(tables):
@@ -357,7 +383,7 @@ def kept(world: World) -> Iterator[str]:
 
 
 def files(world: World) -> Iterator[str]:
-    """What is in the working folder, unpacked."""
+    """The content of the working folder, decompressed."""
     for file in (world.folder / "pipelines").rglob("*"):
         if file.suffix == ".parquet":
             yield str(pq.read_table(file).to_pylist())
@@ -367,18 +393,18 @@ def files(world: World) -> Iterator[str]:
             yield plain.decode(errors="replace")
 
 
-def unpacked(found: str) -> str:
-    """What dlt packed; nothing if it only looks like that."""
+def decompressed(found: str) -> str:
+    """The text that dlt compressed; nothing if the match only looks like that."""
     try:
         return zlib.decompress(base64.b64decode(found)).decode()
     except (zlib.error, ValueError):
         return ""
 
 
-def check_traces(world: World, said: list[str]) -> None:
-    """The link is kept and is found, packed as it may be; the secret and the tokens are not."""
-    text = "\n".join(said)
-    text += "".join(map(unpacked, re.findall(r"\beN[\w+/]{40,}={0,2}", text)))
+def check_remains(world: World, texts: list[str]) -> None:
+    """The link is stored and is found, also compressed; the secret and the tokens are not."""
+    text = "\n".join(texts)
+    text += "".join(map(decompressed, re.findall(r"\beN[\w+/]{40,}={0,2}", text)))
     link = world.bookmark().link.partition("deltaToken=")[2]
     assert text.count(link) >= 3
     issued = {request.headers["Authorization"] for request in world.tenant.api_requests}
@@ -396,7 +422,7 @@ SERVERS = {
         "postgres://postgres:{password}@127.0.0.1:{port}/postgres",
         "authentication",
     ),
-    "nobody there": ("postgres://postgres:{password}@127.0.0.1:9/postgres", "refused"),
+    "no server": ("postgres://postgres:{password}@127.0.0.1:9/postgres", "refused"),
     "a driver's name": (
         "postgresql+psycopg2://postgres:{password}@127.0.0.1:{port}/postgres",
         "Write them as postgresql://",
@@ -473,7 +499,7 @@ def test_the_key_of_bigquery_is_nowhere(
 
 
 def refused(world: World, exit_code: int = WarehouseError.exit_code) -> str:
-    """The error of a run that cannot use its destination, in every way that there is."""
+    """The error of a run that cannot use its destination, shown in every way that there is."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - whichever dlt raises
         world.run()
     failure = explain(caught.value)
@@ -484,6 +510,6 @@ def refused(world: World, exit_code: int = WarehouseError.exit_code) -> str:
     return f"{failure.message}\n{shown} {trace!r} {trace and trace.asstr(verbosity=2)}"
 
 
-def check_refused(said: str, secret: str, words: str) -> None:
-    assert words in said
-    assert secret not in said
+def check_refused(shown: str, secret: str, words: str) -> None:
+    assert words in shown
+    assert secret not in shown

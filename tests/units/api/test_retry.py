@@ -1,10 +1,9 @@
-"""What is sent again, what is not, and what is said when there is no answer."""
+"""Which requests are repeated and which are not, and the error when all attempts failed."""
 
 from __future__ import annotations
 
 import email.utils
 import time
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,16 +33,8 @@ PAST = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
 @pytest.fixture
-def session(world: World) -> Iterator[ApiSession]:
-    """A session to the tenant that may read and write."""
-    settings = Settings.from_config(**world.server.settings())
-    with HttpClient(settings) as http:
-        yield http.session([ASSIGNMENTS.read_scope, ASSIGNMENTS.write_scope])
-
-
-@pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that would have been waited."""
+    """Records the seconds to wait, and does not wait."""
     waited: list[float] = []
     monkeypatch.setattr(RateLimiter, "wait", lambda _: None)
     clock = SimpleNamespace(sleep=waited.append, monotonic=time.monotonic)
@@ -55,11 +46,11 @@ def first(world: World) -> str:
     return f"{PATH}/{next(iter(world.tenant.records))}"
 
 
-def sent(world: World, method: str = "GET") -> int:
+def count_sent(world: World, method: str = "GET") -> int:
     return sum(request.method == method for request in world.tenant.api_requests)
 
 
-PASSING: dict[str, dict[str, Any]] = {
+TEMPORARY: dict[str, dict[str, Any]] = {
     "429": {"kind": "status", "status": 429},
     "429 with seconds": {"kind": "status", "status": 429, "retry_after": 0},
     "429 with a date": {"kind": "status", "status": 429, "retry_after": PAST},
@@ -79,7 +70,7 @@ PASSING: dict[str, dict[str, Any]] = {
     "empty": {"kind": "status", "status": 200, "body": ""},
     "not UTF-8": {"kind": "status", "status": 200, "body": b'{"id": 1, "comments": "\xff"}'},
 }
-LASTING: dict[int, type[ApiError]] = {
+PERMANENT: dict[int, type[ApiError]] = {
     302: ProtocolError,
     304: ProtocolError,
     400: BadRequestError,
@@ -93,53 +84,53 @@ LASTING: dict[int, type[ApiError]] = {
 }
 
 
-@pytest.mark.parametrize("name", PASSING)
-def test_what_passes_is_asked_again(world: World, session: ApiSession, name: str) -> None:
-    world.tenant.faults.append(Fault(**PASSING[name], times=2))
+@pytest.mark.parametrize("name", TEMPORARY)
+def test_a_temporary_failure_is_retried(world: World, session: ApiSession, name: str) -> None:
+    world.tenant.faults.append(Fault(**TEMPORARY[name], times=2))
     assert session.get(first(world), decode)["id"]
-    assert sent(world) == session.request_count == 3
+    assert count_sent(world) == session.request_count == 3
 
 
-@pytest.mark.parametrize("name", PASSING)
-def test_patience_ends_after_five_attempts(world: World, session: ApiSession, name: str) -> None:
-    world.tenant.faults.append(Fault(**PASSING[name], times=99))
+@pytest.mark.parametrize("name", TEMPORARY)
+def test_retries_end_after_five_attempts(world: World, session: ApiSession, name: str) -> None:
+    world.tenant.faults.append(Fault(**TEMPORARY[name], times=99))
     with pytest.raises(UnavailableError):
         session.get(first(world), decode)
-    assert sent(world) == 5
+    assert count_sent(world) == 5
 
 
-def test_patience_is_a_setting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_attempts_is_a_setting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "2")
     world.tenant.faults.append(Fault("drop", times=99))
     with HttpClient(Settings.from_config()) as http, pytest.raises(UnavailableError):
         http.session([ASSIGNMENTS.read_scope]).get(first(world), decode)
-    assert sent(world) == 2
+    assert count_sent(world) == 2
 
 
-@pytest.mark.parametrize("status", LASTING)
+@pytest.mark.parametrize("status", PERMANENT)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
-def test_what_lasts_is_asked_once(
+def test_a_permanent_failure_is_not_retried(
     world: World, session: ApiSession, status: int, method: str
 ) -> None:
     world.tenant.faults.append(Fault("status", status=status, times=99))
-    with pytest.raises(LASTING[status]) as caught:
+    with pytest.raises(PERMANENT[status]) as caught:
         _ = (
             session.get(first(world), decode)
             if method == "GET"
             else session.send(method, PATH, NEW)
         )
-    assert type(caught.value) is LASTING[status]
-    assert sent(world, method) == 1
+    assert type(caught.value) is PERMANENT[status]
+    assert count_sent(world, method) == 1
     assert str(status) in str(caught.value)
 
 
-def test_text_that_is_not_utf_8_is_seen_also_where_it_is_left_undecoded(
+def test_text_that_is_not_utf_8_is_retried_also_where_it_is_left_undecoded(
     world: World, session: ApiSession
 ) -> None:
-    world.tenant.faults.append(Fault(**PASSING["not UTF-8"]))
+    world.tenant.faults.append(Fault(**TEMPORARY["not UTF-8"]))
     undecoded = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
     assert "id" in session.get(first(world), undecoded)
-    assert sent(world) == 2
+    assert count_sent(world) == 2
 
 
 def test_a_redirect_is_not_followed(world: World, session: ApiSession) -> None:
@@ -147,14 +138,14 @@ def test_a_redirect_is_not_followed(world: World, session: ApiSession) -> None:
     world.tenant.faults.append(Fault("redirect", location=target))
     with pytest.raises(ProtocolError, match="redirect is not followed"):
         session.get(first(world), decode)
-    assert sent(world) == 1
+    assert count_sent(world) == 1
 
 
-def test_json_of_another_shape_is_not_asked_for_again(world: World, session: ApiSession) -> None:
+def test_json_of_another_shape_is_not_requested_again(world: World, session: ApiSession) -> None:
     world.tenant.faults.append(Fault("status", status=200, body='["no object"]', times=99))
     with pytest.raises(ProtocolError, match="not as documented"):
         session.get(first(world), decode)
-    assert sent(world) == 1
+    assert count_sent(world) == 1
 
 
 @pytest.mark.parametrize(
@@ -188,7 +179,7 @@ def test_it_waits_as_long_as_protime_asks(
     assert least <= waits[0] <= most
 
 
-def test_a_date_to_come_is_waited_for(
+def test_it_waits_until_a_date_in_the_future(
     world: World, session: ApiSession, waits: list[float]
 ) -> None:
     date = email.utils.formatdate(time.time() + 200, usegmt=True)
@@ -197,18 +188,37 @@ def test_a_date_to_come_is_waited_for(
     assert 0 < waits[0] <= 200
 
 
+@pytest.mark.parametrize(("failures", "progress"), [(2, []), (3, ["for 6 seconds: retry 3 of 4"])])
+def test_retries_are_logged_once_they_take_long(
+    world: World,
+    session: ApiSession,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+    progress: list[str],
+) -> None:
+    waited: list[float] = []
+    clock = SimpleNamespace(sleep=waited.append, monotonic=lambda: sum(waited))
+    monkeypatch.setattr("protime_source.api.retry.time", clock)
+    caplog.set_level("INFO", "protime_source.progress")
+    world.tenant.faults.append(Fault("status", status=503, retry_after=3, times=failures))
+    session.get(first(world), decode)
+    logged = [r.getMessage() for r in caplog.records if r.name == "protime_source.progress"]
+    assert logged == [f"Protime has given no usable response {text}" for text in progress]
+
+
 @pytest.mark.parametrize("name", ["500", "502 as a page", "503", "504", "drop", "cut", "html"])
 def test_a_create_is_not_repeated(world: World, session: ApiSession, name: str) -> None:
     before = len(world.tenant.records)
-    world.tenant.faults.append(Fault(**PASSING[name], times=99))
+    world.tenant.faults.append(Fault(**TEMPORARY[name], times=99))
     with pytest.raises(UnavailableError):
         session.send("POST", PATH, NEW)
-    assert sent(world, "POST") == 1
+    assert count_sent(world, "POST") == 1
     assert len(world.tenant.records) == before + (name == "cut")
 
 
 @pytest.mark.parametrize("times", [1, 4, 5])
-def test_a_create_that_was_not_taken_is_repeated(
+def test_a_create_that_was_rate_limited_is_repeated(
     world: World, session: ApiSession, times: int
 ) -> None:
     before = len(world.tenant.records)
@@ -218,30 +228,30 @@ def test_a_create_that_was_not_taken_is_repeated(
     else:
         with pytest.raises(UnavailableError):
             session.send("POST", PATH, NEW)
-    assert sent(world, "POST") == min(times + 1, 5)
+    assert count_sent(world, "POST") == min(times + 1, 5)
     assert len(world.tenant.records) == before + (times < 5)
 
 
 @pytest.mark.parametrize("name", ["429", "500", "503", "drop", "cut", "html"])
 def test_a_replacement_is_repeated(world: World, session: ApiSession, name: str) -> None:
-    world.tenant.faults.append(Fault(**PASSING[name]))
+    world.tenant.faults.append(Fault(**TEMPORARY[name]))
     session.send("PUT", first(world), {**NEW, "comments": "twice is once"})
-    assert sent(world, "PUT") == 2
+    assert count_sent(world, "PUT") == 2
     assert next(iter(world.tenant.records.values()))["comments"] == "twice is once"
 
 
 @pytest.mark.parametrize("times", [1, 4])
-def test_a_delete_whose_answer_was_lost_is_done(
+def test_a_delete_whose_response_was_lost_succeeds(
     world: World, session: ApiSession, times: int
 ) -> None:
     path = first(world)
     world.tenant.faults.append(Fault("cut", times=times))
     session.send("DELETE", path)
-    answered = [request.status for request in world.tenant.api_requests]
-    assert answered == [200] + [404] * times
+    statuses = [request.status for request in world.tenant.api_requests]
+    assert statuses == [200] + [404] * times
 
 
-def test_a_delete_that_was_not_taken_at_first_is_done(world: World, session: ApiSession) -> None:
+def test_a_delete_that_failed_at_first_is_repeated(world: World, session: ApiSession) -> None:
     path, before = first(world), len(world.tenant.records)
     world.tenant.faults.append(Fault("status", status=503, retry_after=0))
     session.send("DELETE", path)
@@ -251,7 +261,7 @@ def test_a_delete_that_was_not_taken_at_first_is_done(world: World, session: Api
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_only_a_delete_is_done_when_nothing_is_there(
+def test_only_a_delete_succeeds_when_a_retry_finds_nothing(
     world: World, session: ApiSession, method: str
 ) -> None:
     world.tenant.faults.append(Fault("drop"))
@@ -261,11 +271,11 @@ def test_only_a_delete_is_done_when_nothing_is_there(
             if method == "GET"
             else session.send(method, f"{PATH}/1", NEW)
         )
-    assert sent(world, method) == 2
+    assert count_sent(world, method) == 2
 
 
 @pytest.mark.parametrize(
-    ("body", "code", "reasons", "said"),
+    ("body", "code", "reasons", "shown"),
     [
         (
             '{"error": {"code": "X", "message": "Bad.", "reasons": ["date is missing", "no or"]}}',
@@ -297,29 +307,31 @@ def test_only_a_delete_is_done_when_nothing_is_there(
         ("", "", (), "no reason given"),
     ],
 )
-def test_an_error_says_what_protime_said(
+def test_an_error_shows_the_reasons_that_protime_gives(
     world: World,
     session: ApiSession,
     body: str,
     code: str,
     reasons: tuple[str, ...],
-    said: str,
+    shown: str,
 ) -> None:
     world.tenant.faults.append(Fault("status", status=400, body=body))
     with pytest.raises(BadRequestError) as caught:
         session.get(f"{PATH}?filter=nothing", decode)
     error = caught.value
-    assert str(error) == f"{world.server.api_url}{PATH} answered 400 Bad Request: {said}."
+    assert str(error) == f"{world.server.api_url}{PATH} answered 400 Bad Request: {shown}."
     assert (error.status, error.code, error.reasons) == (400, code, reasons)
 
 
-def test_a_status_that_nobody_knows_is_shown_as_it_is(world: World, session: ApiSession) -> None:
+def test_an_unknown_status_is_shown_as_it_is(world: World, session: ApiSession) -> None:
     world.tenant.faults.append(Fault("status", status=499))
     with pytest.raises(ResponseError, match=r"answered 499: Something went wrong\.$"):
         session.get(PATH, decode)
 
 
-def test_a_403_says_whom_to_ask(world: World, session: ApiSession) -> None:
+def test_a_403_names_the_features_that_protime_must_enable(
+    world: World, session: ApiSession
+) -> None:
     world.tenant.faults.append(Fault("status", status=403))
     with pytest.raises(ForbiddenError, match="Planning Flex or Shift"):
         session.get(PATH, decode)

@@ -243,7 +243,7 @@ def test_a_deleted_row_keeps_its_values_and_when_we_first_learnt_of_it(
         "is_deleted": True,
         "deleted_at": after,
         "delete_reason": reason,
-        "synced_at": EARLIER,
+        "synced_at": NOW,
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ from protime_source.decode.tolerant import RecordDecoder
 from protime_source.errors import (
     BadRequestError,
     ExpiredError,
+    IncompleteFullLoadError,
     NotFoundError,
     ProtimeError,
     UnavailableError,
@@ -215,6 +216,7 @@ class MemoryTable:
     rows_by_id: dict[int, Row] = field(default_factory=dict)
     exists: bool = False
     fingerprint: str = "memory"
+    seen: dict[str, tuple[str, pa.Array]] = field(default_factory=dict)
 
     def rows(self, ids: Sequence[Any]) -> dict[Any, Row]:
         return {id_: dict(self.rows_by_id[id_]) for id_ in ids if id_ in self.rows_by_id}
@@ -222,30 +224,53 @@ class MemoryTable:
     def all_rows(self) -> dict[Any, Row]:
         return self.rows(list(self.rows_by_id))
 
-    def versions(self, ids: Sequence[Any]) -> dict[Any, tuple[str, bool]]:
-        return {i: (r["change_version"], r["is_deleted"]) for i, r in self.rows(ids).items()}
+    def columns(self, ids: pa.Array, schema: pa.Schema) -> pa.Table:
+        return pa.Table.from_pylist(
+            [{name: _arrow(row.get(name)) for name in schema.names} for row in self._found(ids)],
+            schema=schema,
+        )
 
-    def ids_with_excluded_values(self) -> set[Any]:
-        return set()
+    def lacks(self, names: Iterable[str]) -> bool:
+        return False
+
+    def is_empty(self) -> bool:
+        return not self.rows_by_id
+
+    @property
+    def has_excluded_columns(self) -> bool:
+        return False
+
+    def clear_excluded_columns(self, synced_at: datetime) -> None:
+        raise NotImplementedError
 
     def count_live_rows(self, date_column: str, start: date | None) -> int:
         return sum(1 for row in self.rows_by_id.values() if _is_in(row, date_column, start))
 
-    def ids_not_received_since(
-        self, moment: datetime, date_column: str, start: date | None
-    ) -> pa.Array:
-        found = [
-            id_
-            for id_, row in self.rows_by_id.items()
-            if _is_in(row, date_column, start) and row["synced_at"] < moment
-        ]
-        return pa.array(found, pa.int64())
+    def live_ids(self, date_column: str, start: date | None, *, with_undated: bool) -> pa.Array:
+        rows = self.rows_by_id.items()
+        return pa.array([i for i, row in rows if _is_in(row, date_column, start)], pa.int64())
 
-    def has_rows_before(self, moment: datetime) -> bool:
-        return any(row["synced_at"] < moment for row in self.rows_by_id.values())
+    def add_seen_ids(self, seen_ids: str, ids: pa.Array) -> str:
+        self.seen[key := str(len(self.seen))] = (seen_ids, ids)
+        return key
+
+    def seen_ids(self, seen_ids: str) -> pa.Array:
+        parts = []
+        while seen_ids:
+            if seen_ids not in self.seen:
+                raise IncompleteFullLoadError("lost")
+            seen_ids, ids = self.seen[seen_ids]
+            parts.append(ids)
+        return pa.concat_arrays(parts)
+
+    def forget_seen_ids(self) -> None:
+        self.seen.clear()
 
     def last_synced_at(self) -> datetime | None:
         return max((row["synced_at"] for row in self.rows_by_id.values()), default=None)
+
+    def _found(self, ids: pa.Array) -> list[Row]:
+        return list(self.rows(ids.to_pylist()).values())
 
     def merge(self, batches: Sequence[pa.Table], ignore_live_rows_before: datetime | None) -> None:
         """Merges staged batches in one statement."""
@@ -267,9 +292,29 @@ def _is_in(row: Row, date_column: str, start: date | None) -> bool:
     return not row["is_deleted"] and (start is None or row[date_column] >= str(start))
 
 
+def _arrow(value: Any) -> Any:
+    """A stored value as Arrow takes it for a date."""
+    is_day = isinstance(value, str) and len(value) == 10 and value[4] == "-"
+    return date.fromisoformat(value) if is_day else value
+
+
 def _row(row: Row) -> Row:
     """A staged row as the record decoder would give it."""
     return {name: str(v) if type(v) is date else v for name, v in row.items()}
+
+
+@dataclass
+class Mirror:
+    """A copy that is fed only by the rows synced since it was last fed."""
+
+    rows_by_id: dict[int, Row] = field(default_factory=dict)
+
+    def follow(self, table: MemoryTable) -> None:
+        """Copies what is new, and compares everything."""
+        last = max((row["synced_at"] for row in self.rows_by_id.values()), default=None)
+        rows = table.rows_by_id.items()
+        self.rows_by_id |= {i: row for i, row in rows if not last or row["synced_at"] > last}
+        assert self.rows_by_id == table.rows_by_id, "synced_at does not lead a mirror"
 
 
 class CrashError(Exception):
@@ -285,6 +330,7 @@ class MemoryWorld:
     table: MemoryTable = field(default_factory=MemoryTable)
     state: dict[str, Any] = field(default_factory=dict)
     time: datetime = datetime(2026, 3, 1, tzinfo=UTC)
+    mirror: Mirror = field(default_factory=lambda: Mirror())
 
     def run(
         self,
@@ -307,6 +353,7 @@ class MemoryWorld:
             raise CrashError
         self.table.merge(staged * (1 + is_staged_twice), merge_filter)
         self.state = state
+        self.mirror.follow(self.table)
         return sync.context.counts
 
     def complete(self) -> None:
@@ -384,6 +431,7 @@ def live_through(seed: int) -> list[str]:
                         trace.append("back up")
                     case "restore":
                         world.table, world.state = deepcopy(backup)
+                        world.mirror = Mirror(dict(world.table.rows_by_id))
                         trace.append("restore")
                     case "fail":
                         world.protime.failing_requests = dice.randint(1, 3)

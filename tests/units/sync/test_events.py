@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protime_source.decode.soft_delete import Row, live, soft_deleted
+from protime_source.errors import UnknownChangeError
 from protime_source.sync.events import Changes, EventReducer
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
@@ -37,22 +38,38 @@ def gone(version: str, reason: str = "announced") -> dict[int, Row]:
 def apply(events: list[Event], rows: dict[int, Row]) -> Changes:
     reducer = EventReducer()
     reducer.add(events)
-    return reducer.apply(rows, NOW)
+    return reducer.apply(rows, NOW, is_as_stored)
+
+
+def is_as_stored(row: Row, known: Row) -> bool:
+    return all(known.get(name) == value for name, value in row.items())
 
 
 def merged(events: list[Event], rows: dict[int, Row]) -> dict[int, Row]:
     """The rows after the merge."""
     changes = apply(events, rows)
-    return rows | {row["id"]: row for row in (*changes.updated, *changes.deleted)}
+    return rows | {row["id"]: row for row in changes.rows}
 
 
-NOTHING = Changes([], [])
+NOTHING = Changes()
 LIVE = {"is_deleted": False, "deleted_at": None, "delete_reason": None, "synced_at": NOW}
 
 
-@pytest.mark.parametrize("rows", [{}, stored("A"), stored("B"), gone("A"), gone("B", "vanished")])
+@pytest.mark.parametrize("rows", [stored("A"), gone("A"), gone("B", "vanished")])
 def test_an_update_that_is_not_older_makes_the_row_live(rows: dict[int, Row]) -> None:
-    assert apply([update("B")], rows) == Changes([{**update("B")[1], **LIVE}], [])
+    assert apply([update("B")], rows) == Changes(updated=[{**update("B")[1], **LIVE}])
+
+
+def test_an_update_of_a_row_that_is_not_stored_inserts_it() -> None:
+    assert apply([update("B")], {}) == Changes(inserted=[{**update("B")[1], **LIVE}])
+
+
+def test_an_update_that_is_as_stored_changes_nothing() -> None:
+    assert apply([update("B")], stored("B")) == Changes(unchanged=1)
+
+
+def test_an_update_of_the_stored_version_with_other_values_is_applied() -> None:
+    assert len(apply([update("B", colour="red")], stored("B", colour="blue")).updated) == 1
 
 
 @pytest.mark.parametrize("rows", [stored("C"), gone("C"), gone("C", "vanished")])
@@ -125,7 +142,7 @@ def test_a_deletion_wins_over_an_update_of_its_version() -> None:
 
 def test_an_update_after_a_deletion_makes_the_row_live() -> None:
     changes = apply([update("C"), delete("B")], stored("A"))
-    assert changes == Changes([{**update("C")[1], **LIVE}], [])
+    assert changes == Changes(updated=[{**update("C")[1], **LIVE}])
 
 
 def test_versions_compare_as_text() -> None:
@@ -144,7 +161,9 @@ def test_events_may_come_in_several_pages() -> None:
     reducer = EventReducer()
     reducer.add([update("C")])
     reducer.add([update("B"), update("A", 2)])
-    found = {row["id"]: row["change_version"] for row in reducer.apply({}, NOW).updated}
+    found = {
+        row["id"]: row["change_version"] for row in reducer.apply({}, NOW, is_as_stored).inserted
+    }
     assert found == {1: "C", 2: "A"}
 
 
@@ -228,10 +247,15 @@ def test_two_runs_leave_what_one_would(
     }
 
 
-@pytest.mark.parametrize("kind", ["Archive", "Undelete", "insertorupdate", ""])
-def test_only_delete_deletes(kind: str) -> None:
-    row = update("B")[1]
-    assert apply([(kind, row)], stored("A")) == Changes([{**row, **LIVE}], [])
+@pytest.mark.parametrize("kind", ["Archive", "Deleted", "Update", ""])
+def test_an_undocumented_change_type_is_never_taken_for_an_update(kind: str) -> None:
+    with pytest.raises(UnknownChangeError, match=repr(kind)):
+        apply([(kind, update("B")[1])], stored("A"))
+
+
+@pytest.mark.parametrize("kind", ["InsertOrUpdate", "insertorupdate"])
+def test_update_in_any_spelling(kind: str) -> None:
+    assert len(apply([(kind, update("B")[1])], stored("A")).updated) == 1
 
 
 @pytest.mark.parametrize("kind", ["Delete", "DELETE", "delete"])
@@ -245,7 +269,7 @@ def test_delete_in_any_spelling(kind: str) -> None:
 def test_the_status_of_a_deletion(status: str, is_gone: bool) -> None:
     reducer = EventReducer("Deleted")
     reducer.add([update("B", status=status)])
-    changes = reducer.apply(stored("A"), NOW)
+    changes = reducer.apply(stored("A"), NOW, is_as_stored)
     assert (len(changes.updated), len(changes.deleted)) == (not is_gone, is_gone)
 
 
@@ -257,7 +281,8 @@ def test_without_a_version_what_came_later_counts() -> None:
 def test_without_a_version_a_deleted_record_comes_back() -> None:
     assert len(apply([update("")], gone("")).updated) == 1
     assert len(apply([update("B")], gone("")).updated) == 1
-    assert len(apply([delete(""), update("")], stored("")).updated) == 1
+    back = update("", comments="back")
+    assert len(apply([delete(""), back], stored("")).updated) == 1
     assert len(apply([update(""), delete("")], stored("")).deleted) == 1
 
 

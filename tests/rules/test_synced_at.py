@@ -1,0 +1,205 @@
+"""`synced_at` moves when a row is written, and never else: mirrors may rely on it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+
+from protime_source import protime
+from protime_source.demo import Behaviour
+from tests.conftest import WorldFactory
+from tests.engines import every_engine, sql_engines
+from tests.world import Row, World
+
+
+class Mirror:
+    """A copy that is fed only by the rows synced since it was last fed."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.rows: dict[int, Row] = {}
+
+    def follow(self) -> int:
+        """Copies what is new, compares everything, and returns how many rows were new."""
+        last = max((row["synced_at"] for row in self.rows.values()), default=None)
+        table = self._world.rows()
+        new = {i: row for i, row in table.items() if last is None or row["synced_at"] > last}
+        self.rows |= new
+        assert self.rows == table
+        return len(new)
+
+
+def expire(world: World) -> None:
+    world.tenant.clock.advance(hours=73)
+
+
+def commit(world: World, **changes: str) -> None:
+    """Changes the bookmark, here and in the destination."""
+    pipeline = world.pipeline()
+    with pipeline.managed_state(extract_state=True) as state:
+        state["sources"]["protime"]["resources"]["assignments"]["bookmark"].update(changes)
+    pipeline.run()
+
+
+@every_engine
+def test_a_mirror_that_follows_synced_at_equals_the_table(world: World) -> None:
+    mirror = Mirror(world)
+    world.run()
+    mirror.follow()
+    for seed in range(2):
+        world.tenant.churn(20, seed=seed)
+        world.run()
+        mirror.follow()
+        world.tenant.churn(20, seed=10 + seed)
+        expire(world)
+        world.run()
+        mirror.follow()
+    assert mirror.follow() == 0
+    world.check()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mirror_equals_the_table_through_any_story(make_world: WorldFactory, seed: int) -> None:
+    world, dice = make_world(rows=60, page_size=10), random.Random(seed)
+    mirror = Mirror(world)
+    hidden: dict[int, Any] = {}
+    for step in range(9):
+        kind = dice.choice(("churn", "hide", "show", "expire", "parts", "resync"))
+        if kind in ("hide", "show", "expire", "parts"):
+            expire(world)
+        match kind:
+            case "churn" | "expire":
+                world.tenant.churn(9, seed=100 * seed + step)
+            case "hide":
+                id_ = dice.choice(sorted(world.tenant.records))
+                hidden[id_] = world.tenant.records.pop(id_)
+            case "show":
+                world.tenant.records.update(hidden)
+                hidden.clear()
+            case "parts":
+                world.run(max_pages=2)
+                mirror.follow()
+            case "resync":
+                world.run(full_resync=True)
+                mirror.follow()
+        world.run()
+        mirror.follow()
+        if kind in ("hide", "show", "expire", "parts"):
+            world.tenant.clock.advance(hours=-73)  # else the year would turn
+
+
+@every_engine
+def test_a_full_load_writes_only_what_differs(world: World) -> None:
+    world.run()
+    before = world.rows()
+    gone, changed = sorted(world.tenant.records)[:2]
+    world.tenant.delete(gone)
+    fields = {k: v for k, v in world.tenant.records[changed].items() if k != "id"}
+    world.tenant.update(changed, {**fields, "comments": "other"})
+    expire(world)
+    world.run()
+    assert sorted(world.staged()) == [gone, changed]
+    moved = {i for i, row in world.rows().items() if row["synced_at"] != before[i]["synced_at"]}
+    assert moved == {gone, changed}
+    world.check()
+
+
+@sql_engines
+def test_a_resync_without_differences_writes_nothing(world: World) -> None:
+    """Also where values are compared, because the versions may be the same."""
+    world.run()
+    before = world.rows()
+    pipeline = world.pipeline()
+    pipeline.run(protime(full_resync=True))
+    assert world.rows() == before
+
+
+@sql_engines
+def test_a_resync_mends_values_that_were_changed_by_hand(world: World) -> None:
+    world.run()
+    id_, other = sorted(world.tenant.records)[:2]
+    table = f"{world.dataset}.assignments"
+    world.query(f"UPDATE {table} SET comments = 'by hand', activity_levels = NULL WHERE id = {id_}")
+    world.query(f"UPDATE {table} SET person_id = NULL WHERE id = {other}")
+    before = world.rows()
+    world.run(full_resync=True)
+    world.check()
+    moved = {i for i, row in world.rows().items() if row["synced_at"] != before[i]["synced_at"]}
+    assert moved == {id_, other}
+
+
+def test_an_event_that_says_what_is_stored_moves_nothing(world: World) -> None:
+    world.run()
+    link = world.bookmark().link
+    world.tenant.churn(10)
+    world.run()
+    before = world.rows()
+    commit(world, link=link)
+    world.run()
+    assert world.rows() == before
+    world.check()
+
+
+def test_synced_at_grows_when_the_machines_clock_was_ahead(world: World) -> None:
+    world.run()
+    commit(world, last_synced_at="2099-01-01T00:00:00+00:00")
+    world.tenant.churn(10)
+    before = world.rows()
+    world.run()
+    moved = [row for id_, row in world.rows().items() if row != before.get(id_)]
+    assert moved
+    assert all(row["synced_at"].year == 2099 for row in moved)
+
+
+EMPTY: dict[str, Callable[[str], str]] = {
+    "emptied": lambda table: f"DELETE FROM {table}",
+    "without a column": lambda table: f"ALTER TABLE {table} DROP COLUMN comments",
+}
+
+
+@sql_engines
+@pytest.mark.parametrize("edit", EMPTY)
+def test_a_table_that_was_edited_by_hand_is_loaded_fully(
+    world: World, edit: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.run()
+    world.query(EMPTY[edit](f"{world.dataset}.assignments"))
+    world.tenant.churn(5)
+    world.run()
+    world.check()
+    assert "a full load brings what is missing" in caplog.text
+
+
+def test_an_undocumented_change_type_leads_to_a_full_load(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run()
+    world.tenant.churn(10)
+    monkeypatch.setattr("protime_source.sync.events.UPDATE", "something else")
+    world.run()
+    world.check()
+    assert "undocumented change type 'InsertOrUpdate'" in caplog.text
+
+
+@pytest.mark.parametrize("shows_another", [True, False])
+def test_an_undated_row_vanishes_only_if_the_full_load_shows_undated_rows(
+    make_world: WorldFactory, shows_another: bool
+) -> None:
+    world = make_world(behaviour=Behaviour(window="overlap"))
+    undated, other = sorted(world.tenant.records)[:2]
+    world.run()
+    table = f"{world.dataset}.assignments"
+    world.query(f"UPDATE {table} SET from_date = NULL WHERE id = {undated}")
+    if shows_another:
+        # Year 0 is unreadable, so the date is empty here.
+        day = {"from": "0000-01-15", "until": str(date.today())}
+        fields = {k: v for k, v in world.tenant.records[other].items() if k != "changeVersion"}
+        world.tenant.write("assignments", other, {**fields, **day})
+    world.tenant.records.pop(undated)
+    expire(world)
+    world.run()
+    assert world.rows()[undated]["is_deleted"] is shows_another
