@@ -8,6 +8,7 @@ from protime_source.errors import (
     ApiError,
     AuthenticationError,
     BadRequestError,
+    DifferencesError,
     ExpiredError,
     ForbiddenError,
     IncompleteFullLoadError,
@@ -31,6 +32,8 @@ from protime_source.errors import (
 from protime_source.pipeline.load import load
 from protime_source.pipeline.source import protime
 from protime_source.settings import Settings, __version__
+from protime_source.verify.report import VerifyReport
+from protime_source.verify.run import verify
 
 __all__ = [
     "ActivityLevel",
@@ -40,6 +43,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "Client",
+    "DifferencesError",
     "ExpiredError",
     "ForbiddenError",
     "IncompleteFullLoadError",
@@ -59,8 +63,10 @@ __all__ = [
     "UnknownChangeError",
     "UntrustedCertificateError",
     "VanishedRowsError",
+    "VerifyReport",
     "WarehouseError",
     "__version__",
     "load",
     "protime",
+    "verify",
 ]

@@ -6,6 +6,7 @@ ProtimeError
 │   └── IncompleteFullLoadError  it lost what the first parts of a full load showed
 ├── VanishedRowsError        a full load no longer found more rows than the limit allows
 ├── AlreadyRunningError      another run of the same pipeline is active
+├── DifferencesError         `verify` found that the warehouse differs from Protime
 └── ApiError                 Protime, or the network on the way to it, failed
     ├── AuthenticationError  the token endpoint refused the credentials
     │   └── ScopeError           or a scope
@@ -61,20 +62,36 @@ class VanishedRowsError(ProtimeError):
     """A complete full load no longer found more live rows than `max_vanished_share` allows.
 
     Attributes:
-        table_name: The table of these rows.
+        table_name: The table of these rows, or the first of several.
+        summary: From `load`: the `Summary` of the run, which loaded all others.
     """
 
     exit_code = 5
 
-    def __init__(self, message: str, table_name: str = "") -> None:
+    def __init__(self, message: str, table_name: str = "", summary: object | None = None) -> None:
         super().__init__(message)
         self.table_name = table_name
+        self.summary = summary
 
 
 class AlreadyRunningError(ProtimeError):
     """Another run of the same pipeline is active. Raised before any request."""
 
     exit_code = 6
+
+
+class DifferencesError(ProtimeError):
+    """A verification found that the warehouse differs from what Protime shows.
+
+    Attributes:
+        report: The `VerifyReport`.
+    """
+
+    exit_code = 8
+
+    def __init__(self, message: str, report: object | None = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class ApiError(ProtimeError):

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from protime_source import ProtimeError, protime
-from protime_source.cli.failures import explain
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.errors import ApiError
+from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load, read_bookmark
 from protime_source.pipeline.recovery import load_pending
 from tests.engines import Engine

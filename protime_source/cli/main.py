@@ -15,9 +15,14 @@ from dlt.pipeline.configuration import PipelineConfiguration
 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.cli.console import Console, write
-from protime_source.cli.failures import Failure, explain
 from protime_source.configuration import ConfigSections
-from protime_source.errors import AlreadyRunningError, RefusedCollectionsError, SettingsError
+from protime_source.errors import (
+    AlreadyRunningError,
+    RefusedCollectionsError,
+    SettingsError,
+    VanishedRowsError,
+)
+from protime_source.pipeline.failures import Failure, explain
 from protime_source.pipeline.load import load, read_bookmark
 from protime_source.pipeline.lock import one_run
 from protime_source.pipeline.summary import Summary
@@ -25,6 +30,9 @@ from protime_source.settings import Settings
 
 PIPELINE = "protime"
 DATASET = "protime_data"
+
+PARTLY_LOADED = (RefusedCollectionsError, VanishedRowsError)
+"""Errors of a run that loaded all other collections."""
 
 
 def main(*, full_resync: bool = False) -> int:
@@ -34,7 +42,7 @@ def main(*, full_resync: bool = False) -> int:
         full_resync: Load fully from the start, whatever is remembered.
 
     Returns:
-        The exit code: 0 when all is loaded, 3 when Protime refused some collections, else
+        The exit code: 0 when all is loaded, 3 or 5 when only some collections are, else
         `Failure.exit_code`.
     """
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 70 MB that it does not use
@@ -55,7 +63,7 @@ def main(*, full_resync: bool = False) -> int:
                 )
                 summary = load(pipeline, full_resync=full_resync)
         except (Exception, KeyboardInterrupt) as error:
-            if isinstance(error, RefusedCollectionsError) and isinstance(error.summary, Summary):
+            if isinstance(error, PARTLY_LOADED) and isinstance(error.summary, Summary):
                 if error.summary.tables:
                     write(sys.stdout, f"{error.summary}\n")
                 console.line(f"error: {error}")

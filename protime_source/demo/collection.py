@@ -47,6 +47,7 @@ class Collection:
         initial: The read-only fields of a new record, besides `id` and `changeVersion`.
         has_delta: Whether the collection offers a delta.
         scope_names: The collections whose scopes give access; empty for the collection's own.
+        has_yearly_lists: Whether a list takes a date range of one year at most, if it takes one.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Collection:
     initial: Fields = field(default_factory=dict)
     has_delta: bool = True
     scope_names: tuple[str, ...] = ()
+    has_yearly_lists: bool = True
 
     def scopes(self, access: Literal["read", "write"]) -> tuple[str, ...]:
         """The OAuth2 scopes of which one is needed (page `concepts/oauth2-scope-model/`)."""
@@ -207,6 +209,7 @@ ASSIGNMENTS = Collection(
     person=_assignment_person,
     problems=_assignment_problems,
     initial={"isRejected": False},
+    has_yearly_lists=False,  # `reference/collections/assignments/get-list/` names no maximum
 )
 
 

@@ -15,7 +15,7 @@ from protime_source.demo.collection import (
     parse_references,
 )
 from protime_source.demo.deltas import Delta, Deltas
-from protime_source.demo.filters import Selection, check_delta, parse_filter
+from protime_source.demo.filters import Selection, check_delta, check_list, parse_filter
 from protime_source.demo.messages import (
     API_ROOT,
     HttpError,
@@ -102,6 +102,8 @@ class Endpoints:
         selection = parse_filter(filter_, is_dated=self.collection.dates is not None)
         references = parse_references(request.parameters.get("externalReferences", ""))
         delta = self._delta_of_list(request, selection, behaviour, references)
+        if delta is None and self.collection.has_yearly_lists:
+            check_list(selection)
         start = self._page_start(request, filter_, behaviour)
         references = delta.references if delta else references
         is_plain = not references and self.collection.name not in behaviour.without_version
@@ -113,6 +115,8 @@ class Endpoints:
         parameters = {"filter": filter_}
         if delta is not None:
             parameters["deltaToken"] = self._deltas.token(delta, delta.start)
+        elif references:
+            parameters["externalReferences"] = references
         return self._page_response(request, page, parameters, behaviour)
 
     def _delta_of_list(
@@ -158,7 +162,7 @@ class Endpoints:
         if page.next is not None:
             bound_to = parameters.get("filter", parameters.get("deltaToken", ""))
             token = continuation_token(page.next, bound_to, self._clock.now())
-            names = ("filter", "continuationToken", "deltaToken")
+            names = ("filter", "externalReferences", "continuationToken", "deltaToken")
             known = {**parameters, "continuationToken": token}
             ordered = {name: known[name] for name in names if name in known}
             links["nextLink"] = make_link(request, request.path, ordered, behaviour.link_style)

@@ -63,6 +63,16 @@ def check_delta(selection: Selection, today: date) -> None:
         raise HttpError(400, "The filter is not valid for a delta.", tuple(reasons))
 
 
+def check_list(selection: Selection) -> None:
+    """Check a filter against the rule for a plain list (page `reference/filtering/`).
+
+    Raises:
+        HttpError: 400 when the date range is longer than a year.
+    """
+    if selection.end and _length_in_days(selection) > _DAYS_IN_A_YEAR:
+        raise HttpError(400, "The filter is not valid.", ("The date range is limited to 1 year.",))
+
+
 def _length_in_days(selection: Selection) -> int:
     return (date.fromisoformat(selection.end) - date.fromisoformat(selection.start)).days
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import get_ident
 from typing import Any
@@ -20,14 +20,18 @@ from protime_source.api.redaction import RedactingFilter, redact, redact_error, 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
 from protime_source.pipeline.lock import acquire
-from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
+from protime_source.sync.context import RunContext
+from protime_source.warehouse.dialect import Client, Dialect, advice_on, client_of, dialect_of
 from protime_source.warehouse.history import History
+from protime_source.warehouse.table import count_live
 from protime_source.warehouse.views import ensure_views
 
 logger = logging.getLogger(__name__)
 
 NAME = "protime"
 """dlt's name of the source and its schema."""
+
+_UNKNOWN_ERROR = "Loading into the destination failed; the log says more."
 
 HISTORY_HINT = "x-protime-history"
 """A table's hint in dlt's schema: whether each version of its rows is kept."""
@@ -49,6 +53,7 @@ class LoadHooks:
         self._collections = collections
         self._loads: dict[int, tuple[Client, ExitStack]] = {}
         self._locks: dict[tuple[str, int], FileLock] = {}
+        self._runs: dict[tuple[str, int], list[RunContext]] = {}
 
     def register(self) -> None:
         """Makes dlt call these hooks, in place of those of an earlier import; once."""
@@ -64,6 +69,10 @@ class LoadHooks:
         key = (pipeline.working_dir, get_ident())
         if key not in self._locks:
             self._locks[key] = acquire(pipeline.working_dir)
+
+    def close_ledger_after(self, pipeline: dlt.Pipeline, run: RunContext) -> None:
+        """Closes the ledger's rows of a run when dlt's run of the pipeline has ended."""
+        self._runs.setdefault((pipeline.working_dir, get_ident()), []).append(run)
 
     def on_start_trace(self, *_: Any) -> None:
         """Does nothing."""
@@ -95,17 +104,32 @@ class LoadHooks:
             with kept_open:
                 if not step.step_exception:
                     self._complete_tables(pipeline, client)
+                    for run in self._runs.get((pipeline.working_dir, get_ident()), ()):
+                        run.package_loaded()
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
-        """After a run: redacts its errors, and releases the lock that its resources acquired.
+        """After a run: redacts its errors, closes its ledger, and releases the lock it acquired.
 
         dlt saves the trace after this, and raises the error of the run.
         """
         _redact_trace(trace)
         if isinstance(pipeline, dlt.Pipeline):
+            self._close_ledgers(trace, pipeline)
             lock = self._locks.pop((pipeline.working_dir, get_ident()), None)
             if lock is not None:
                 lock.release()
+
+    def _close_ledgers(self, trace: Any, pipeline: dlt.Pipeline) -> None:
+        failed = [step.step_exception for step in trace.steps if step.step_exception]
+        if not failed and not any(step.step == "load" for step in trace.steps):
+            return  # only extracted: the load is still to come
+        for run in self._runs.pop((pipeline.working_dir, get_ident()), ()):
+            if run.ledger is not None:
+                if failed:
+                    reason = advice_on(failed[0]) or _UNKNOWN_ERROR
+                    reason = next(iter(run.errors.values()), reason)
+                    run.errors = dict.fromkeys(run.ledger.table_names, reason) | run.errors
+                run.ledger.close(run, live_rows(pipeline, run.ledger.table_names))
 
     def _complete_tables(self, pipeline: dlt.Pipeline, client: Client) -> None:
         loaded, dialect = self._loaded_tables(pipeline), dialect_of(pipeline)
@@ -126,6 +150,15 @@ class LoadHooks:
     def _loaded_tables(self, pipeline: dlt.Pipeline) -> dict[str, TTableSchema]:
         tables = pipeline.schemas[self._schema].data_tables(seen_data_only=True)
         return {str(table["name"]): table for table in tables}
+
+
+def live_rows(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, int]:
+    """Returns the live rows of the tables that exist; none when the destination is unreachable."""
+    known = pipeline.schemas[NAME].tables if NAME in pipeline.schemas else {}
+    try:
+        return count_live(client_of(pipeline).sql_client, [t for t in tables if t in known])
+    except DestinationException:
+        return {}
 
 
 def record_history(client: Client, dialect: Dialect, table: TTableSchema) -> None:
@@ -150,8 +183,8 @@ def _warning(problem: str) -> Iterator[None]:
     try:
         yield
     except DestinationException as error:
-        reason = " ".join(redact(str(error)).split())
-        logger.warning("%s %s The next run tries again.", problem, reason)
+        text = " ".join(redact(str(error)).split())
+        logger.warning("%s %s The next run tries again.", problem, text)
 
 
 def _redact_trace(trace: Any) -> None:

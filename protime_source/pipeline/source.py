@@ -33,9 +33,12 @@ from protime_source.errors import (
     ScopeError,
     SettingsError,
     UnauthorizedError,
+    VanishedRowsError,
 )
 from protime_source.pipeline import guards
+from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, NAME, record_history, register
+from protime_source.pipeline.ledger import Ledger
 from protime_source.pipeline.recovery import (
     committed_state,
     other_states,
@@ -198,7 +201,7 @@ def _destination(pipeline: dlt.Pipeline, load_id: str) -> _Destination:
 def _extract(
     table_name: str, current_run: Callable[[], RunContext]
 ) -> Iterator[DataItemWithMeta | None]:
-    """Loads a collection with the first of its scopes that Protime accepts."""
+    """Loads a collection, after all that can refuse it before a request."""
     guards.check_usage(table_name)
     pipeline = dlt.current.pipeline()
     guards.check_dlt_settings(pipeline.config.enable_runtime_trace)
@@ -210,31 +213,60 @@ def _extract(
             " which stands in the configuration of myProtime, and a level. Nothing was changed."
         )
     HOOKS.acquire_lock(pipeline)
-    destination = _destination(pipeline, dlt.current.load_package_state()["load_id"])
+    load_id = dlt.current.load_package_state()["load_id"]
+    destination = _destination(pipeline, load_id)
     if not run.destination_checked:
         dialect_of(pipeline).check(destination.client)
         run.destination_checked = True
     _check_tenant(run.settings, destination)
+    _open_ledger(run, destination, load_id)
     run.at_work.add(table_name)
     try:
-        untried = [s for s in collection.read_scopes if s not in run.refused_scopes]
-        for scope in untried or collection.read_scopes:
-            try:
-                session = run.session(table_name, scope)
-                yield from _load(collection, run, destination, session)
-                return
-            except REFUSALS as error:
-                run.refused_scopes.add(scope)
-                refusal = error
-        if run.refusals is None:
-            message = refusal_message(collection, refusal)
-            raise RefusedCollectionsError(message, (table_name,)) from refusal
-        run.refusals[table_name] = refusal
-        logger.warning("%s", refusal_message(collection, refusal))
+        yield from _load_with_scopes(collection, run, destination)
+    except VanishedRowsError as error:
+        if not run.stops_alone:
+            raise
+        run.guarded[table_name] = error
+    except Exception as error:
+        run.errors[table_name] = ledger_line(error)
+        raise
     finally:
         run.at_work.discard(table_name)
         if not run.at_work and not run.keeps_prefetchers:
             run.http.close()
+
+
+def _load_with_scopes(
+    collection: Collection, run: RunContext, destination: _Destination
+) -> Iterator[DataItemWithMeta | None]:
+    """Loads a collection with the first of its scopes that Protime accepts."""
+    untried = [s for s in collection.read_scopes if s not in run.refused_scopes]
+    for scope in untried or collection.read_scopes:
+        try:
+            session = run.session(collection.table, scope)
+            yield from _load(collection, run, destination, session)
+            return
+        except REFUSALS as error:
+            run.refused_scopes.add(scope)
+            refusal = error
+    run.refusals[collection.table] = refusal
+    message = refusal_message(collection, refusal)
+    if not run.stops_alone:
+        raise RefusedCollectionsError(message, (collection.table,)) from refusal
+    logger.warning("%s", message)
+
+
+def _open_ledger(run: RunContext, destination: _Destination, load_id: str) -> None:
+    """Opens the ledger's rows of a run, once; dlt's end of the run closes them, or `load` does."""
+    if run.ledger is None:
+        selected = dlt.current.source().selected_resources
+        names = run.settings.collections if run.stops_alone else tuple(selected)
+        ledger = Ledger(destination.pipeline, destination.client, names)
+        ledger.open()
+        run.ledger = ledger
+        if not run.stops_alone:
+            HOOKS.close_ledger_after(destination.pipeline, run)
+    run.ledger.load_id = load_id
 
 
 def _check_tenant(settings: Settings, destination: _Destination) -> None:
@@ -278,6 +310,7 @@ def _load(
         state=state,
         counts=Counts(collection.table),
     )
+    run.package[collection.table] = context.counts
     sync = CollectionSync(context)
     # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
     batches = rechunk(sync.batches(table_is_known=bool(known_columns)))

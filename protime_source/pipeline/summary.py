@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
-from protime_source.errors import ApiError, NotFoundError
+from protime_source.errors import ApiError, NotFoundError, VanishedRowsError
 from protime_source.sync.bookmark import Bookmark
 
 _COLUMNS = {
@@ -44,6 +44,7 @@ class Summary:
     Attributes:
         tables: What it did to each table that was loaded.
         refusals: Why Protime refused the other tables, which were left as they are.
+        guarded: Why the guard stopped other tables.
         seconds: How long it took.
         pending: Load packages of an earlier run that were loaded first.
         place: The destination, in words.
@@ -51,6 +52,7 @@ class Summary:
 
     tables: Mapping[str, TableSummary]
     refusals: Mapping[str, ApiError]
+    guarded: Mapping[str, VanishedRowsError]
     seconds: float
     pending: int
     place: str
@@ -68,17 +70,19 @@ class Summary:
         return "\n".join([*lines, self._footer()])
 
     @property
-    def refusal(self) -> str:
+    def problem(self) -> str:
         """What to do about the tables that were not loaded; empty when there are none."""
-        if not self.refusals:
-            return ""
+        sentences = [str(error) for error in self.guarded.values()]
         if len(self.refusals) == 1:
             [(table, error)] = self.refusals.items()
-            sentences = [refusal_message(COLLECTIONS[table], error)]
+            sentences.append(refusal_message(COLLECTIONS[table], error))
         else:
-            sentences = [*self._unreadable(), *self._missing()]
-        others = " All others are loaded." if self.tables else ""
-        return f"{' '.join(sentences)} What was loaded before stays as it is.{others}"
+            sentences += [*self._unreadable(), *self._missing()]
+        if self.refusals:
+            sentences.append("What was loaded before stays as it is.")
+        if sentences and self.tables:
+            sentences.append("All others are loaded.")
+        return " ".join(sentences)
 
     def _unreadable(self) -> Iterator[str]:
         tables = [t for t, error in self.refusals.items() if not isinstance(error, NotFoundError)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -18,10 +18,10 @@ from protime_source.catalogue.model import Collection
 from protime_source.decode.soft_delete import Row
 from protime_source.decode.tables import BatchBuilder
 from protime_source.decode.tolerant import RecordDecoder
-from protime_source.errors import ApiError
+from protime_source.errors import ApiError, VanishedRowsError
 from protime_source.settings import Settings
 from protime_source.sync.clock import MonotonicClock
-from protime_source.sync.counts import Counts
+from protime_source.sync.counts import Counts, Totals
 
 
 class Closable(Protocol):
@@ -183,6 +183,22 @@ class Limits:
                 return
 
 
+class RunLedger(Protocol):
+    """The ledger's rows of one run.
+
+    Attributes:
+        load_id: dlt's id of the run's last load package.
+        table_names: The tables that the run loads.
+    """
+
+    load_id: str
+    table_names: tuple[str, ...]
+
+    def close(self, run: RunContext, live_rows: Mapping[str, int]) -> None:
+        """Notes how the run ended."""
+        ...
+
+
 @dataclass
 class RunContext:
     """What all collections of a run share.
@@ -195,7 +211,14 @@ class RunContext:
         keeps_prefetchers: Whether a full load is fetched on while a part of it is loaded. This
             needs load packages that follow each other, and a `with` around them.
         destination_checked: Whether the destination was asked if it can do its part.
-        refusals: Collections that Protime refused, by table; `None` when a refusal fails the run.
+        stops_alone: Whether a collection that is refused, or that the guard stops, leaves the
+            others alone instead of failing the run.
+        refusals: Collections that Protime refused, by table.
+        guarded: Collections that the guard stopped, by table.
+        errors: Why collections were not loaded, in one line, by table.
+        package: What the load package in extraction does, by table.
+        totals: What the packages before have loaded, by table.
+        ledger: The ledger's rows of the run, once it has begun.
         refused_scopes: Scopes that opened nothing.
         at_work: Tables that are being extracted.
     """
@@ -206,7 +229,13 @@ class RunContext:
     full_resync: bool = False
     keeps_prefetchers: bool = False
     destination_checked: bool = False
-    refusals: dict[str, ApiError] | None = None
+    stops_alone: bool = False
+    refusals: dict[str, ApiError] = field(default_factory=dict)
+    guarded: dict[str, VanishedRowsError] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    package: dict[str, Counts] = field(default_factory=dict)
+    totals: dict[str, Totals] = field(default_factory=dict)
+    ledger: RunLedger | None = None
     refused_scopes: set[str] = field(default_factory=set)
     at_work: set[str] = field(default_factory=set)
     _sessions: dict[tuple[str, str], ApiSession] = field(default_factory=dict)
@@ -221,6 +250,19 @@ class RunContext:
             everything.callback(self.http.close)
             for _link, prefetcher in self._prefetchers.values():
                 everything.callback(prefetcher.close)
+
+    def package_loaded(self) -> None:
+        """Counts the load package, which the destination has now."""
+        for table_name, counts in self.package.items():
+            self.totals.setdefault(table_name, Totals()).add(counts)
+        self.package.clear()
+
+    def kind(self, table_name: str) -> tuple[str, str]:
+        """Returns mode and reason of a collection's load, also of one that failed."""
+        if totals := self.totals.get(table_name):
+            return totals.mode, totals.reason
+        counts = self.package.get(table_name)
+        return (counts.mode, counts.reason) if counts else ("", "")
 
     def session(self, table_name: str, scope: str) -> ApiSession:
         """Returns the session of a collection and scope: the same for each load package."""

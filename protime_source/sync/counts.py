@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 progress = logging.getLogger("protime_source.progress")
@@ -85,3 +86,24 @@ class Counts:
     def metrics(self) -> dict[str, int]:
         """Returns the counts by name, for dlt's trace."""
         return {name: getattr(self, name) for name in _METRICS}
+
+
+@dataclass
+class Totals:
+    """What the load packages of one run did to one collection.
+
+    Attributes:
+        counts: The counts of `Counts.metrics`, added up.
+        mode: What kind of load the first package was.
+        reason: Why a full load, in words.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    mode: str = ""
+    reason: str = ""
+
+    def add(self, counts: Counts) -> None:
+        """Adds a package."""
+        self.counts.update(counts.metrics())
+        if not self.mode:
+            self.mode, self.reason = counts.mode, counts.reason

@@ -17,6 +17,7 @@ class BigQuery(Dialect):
     json_type = "text"
     requires = ("google.cloud.bigquery",)
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "INT64", "text": "STRING"}
+    timestamp_type = "TIMESTAMP"
     table_hints: ClassVar[dict[str, Any]] = {"x-bigquery-cluster-columns": ["id"]}
 
     def check(self, client: Client) -> None:

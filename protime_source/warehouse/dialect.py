@@ -45,6 +45,7 @@ class Dialect(ABC):
         holds_nul: Whether text can contain U+0000.
         requires: Modules that loading needs.
         types: The SQL types of a view's columns.
+        timestamp_type: The SQL type of a moment.
         table_hints: dlt's hints for its tables.
         error_advice: Patterns of its error messages, each with what it means and what to do.
     """
@@ -54,6 +55,7 @@ class Dialect(ABC):
     holds_nul: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]]
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "VARCHAR"}
+    timestamp_type: ClassVar[str] = "TIMESTAMP WITH TIME ZONE"
     table_hints: ClassVar[dict[str, Any]] = {}
     error_advice: ClassVar[tuple[tuple[str, str], ...]] = ()
 

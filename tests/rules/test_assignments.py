@@ -10,8 +10,8 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import VanishedRowsError, protime
-from protime_source.cli.failures import explain
 from protime_source.demo import Behaviour, Fault
+from protime_source.pipeline.failures import explain
 from protime_source.pipeline.recovery import load_pending
 from tests.conftest import WorldFactory
 from tests.engines import every_engine

@@ -10,9 +10,9 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import RefusedCollectionsError, protime
 from protime_source.catalogue import COLLECTIONS
-from protime_source.cli.failures import explain
 from protime_source.demo import Behaviour, Fault
 from protime_source.errors import VanishedRowsError
+from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load, read_bookmark
 from protime_source.pipeline.summary import Summary, TableSummary
 from tests.conftest import WorldFactory

@@ -13,7 +13,7 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import SettingsError, load, protime
-from protime_source.cli.failures import explain
+from protime_source.pipeline.failures import explain
 from tests.command import run
 from tests.world import World
 

@@ -11,8 +11,8 @@ import pytest
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from protime_source import protime
-from protime_source.cli.failures import explain
 from protime_source.errors import WarehouseError
+from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from tests.engines import PostgresEngine
 from tests.servers.postgres import PostgresServer, execute

@@ -17,7 +17,7 @@ from dlt.extract.items_transform import ValidateItem
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import SettingsError, protime
-from protime_source.cli.failures import explain
+from protime_source.pipeline.failures import explain
 from tests.world import Moment, World
 
 

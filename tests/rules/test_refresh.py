@@ -12,7 +12,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.pipeline.helpers import pipeline_drop
 
 from protime_source import WarehouseError, protime
-from protime_source.cli.failures import explain
+from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from tests.command import environment
 from tests.engines import ENGINES, every_engine, sql_engines

@@ -9,8 +9,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import RefusedCollectionsError, load, protime
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.cli.failures import explain
 from protime_source.demo import Behaviour, Fault
+from protime_source.pipeline.failures import explain
 from protime_source.pipeline.summary import Summary
 from tests.conftest import WorldFactory
 from tests.world import World

@@ -10,7 +10,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.pipeline.helpers import pipeline_drop
 
 from protime_source import WarehouseError, protime
-from protime_source.cli.failures import explain
+from protime_source.pipeline.failures import explain
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
 from tests.world import World

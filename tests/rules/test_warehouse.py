@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protime_source import WarehouseError, protime
-from protime_source.cli.failures import explain
+from protime_source.pipeline.failures import explain
 from tests.world import World
 
 

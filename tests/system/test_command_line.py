@@ -16,8 +16,8 @@ import pytest
 from dlt.common.configuration.exceptions import InvalidNativeValue
 
 from protime_source.cli.console import Console
-from protime_source.cli.failures import explain
 from protime_source.demo import Behaviour, Fault
+from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from protime_source.sync.counts import Counts
 from tests.command import SCRIPT, environment, reason, run, run_here, start

@@ -14,8 +14,8 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import SettingsError, WarehouseError, protime
-from protime_source.cli.failures import explain
 from protime_source.demo import Behaviour
+from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from tests.command import reason, run, start
 from tests.conftest import WorldFactory

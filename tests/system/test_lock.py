@@ -17,8 +17,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
 from protime_source import AlreadyRunningError, RefusedCollectionsError, protime
-from protime_source.cli.failures import explain
 from protime_source.demo import Fault
+from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from protime_source.pipeline.lock import one_run
 from tests.command import reason, run, start

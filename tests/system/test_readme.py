@@ -67,7 +67,7 @@ def documented_columns() -> dict[str, dict[str, str]]:
 
     sync_columns = columns(_rows("## Sync columns"))
     history, periods = map(columns, _tables("## History"))
-    found = {}
+    found = {"sync_runs": columns(_rows("## Ledger"))}
     for table in COLLECTIONS:
         text, *views = section(DATA_MODEL, f"### {table}").split("The view ")
         found[table] = columns(table_rows(text)) | sync_columns

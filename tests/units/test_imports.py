@@ -22,6 +22,7 @@ LAYERS = (
     "warehouse",
     "sync",
     "pipeline",
+    "verify",
     "cli",
     "demo",
 )
@@ -67,6 +68,16 @@ def test_a_module_imports_only_from_the_layers_before_its_own(module: str) -> No
             assert imported in allowed, f"{module} imports {name}"
         elif (module, package) not in EXCEPTIONS:
             assert package not in FOREIGN.get(layer, set()), f"{module} imports {name}"
+
+
+def test_only_the_command_and_the_package_import_the_verification() -> None:
+    importing = {
+        layer_of(module)
+        for module in MODULES
+        for name in imported_names(module)
+        if name.startswith("protime_source.verify")
+    }
+    assert importing <= {"__init__", "verify", "cli"}
 
 
 def test_every_top_level_name_is_a_layer() -> None:

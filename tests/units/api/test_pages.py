@@ -14,8 +14,8 @@ from protime_source.api import pages as pages_module
 from protime_source.api.http import ApiSession
 from protime_source.api.pages import LINK_BYTES, MAX_EMPTY_PAGES, Page, iter_pages
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.cli.failures import explain
 from protime_source.demo import Fault
+from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from tests.world import World
 

@@ -40,9 +40,9 @@ from protime_source.api.redaction import (
     register_secret,
 )
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.cli.failures import explain
 from protime_source.demo import Fault
 from protime_source.demo.faults import FaultKind
+from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from tests.engines import PostgresEngine
 from tests.servers.postgres import PostgresServer
@@ -375,7 +375,7 @@ def outcome(world: World, arguments: dict[str, Any]) -> str:
 
 
 def remains(world: World) -> Iterator[str]:
-    """The content of the working folder and of the warehouse, decompressed."""
+    """What is in the working folder and in the warehouse, decompressed."""
     yield from files(world)
     tables = "SELECT table_schema, table_name FROM information_schema.tables"
     for schema, table in world.query(tables):
@@ -383,7 +383,7 @@ def remains(world: World) -> Iterator[str]:
 
 
 def files(world: World) -> Iterator[str]:
-    """The content of the working folder, decompressed."""
+    """What is in the working folder, decompressed."""
     for file in (world.folder / "pipelines").rglob("*"):
         if file.suffix == ".parquet":
             yield str(pq.read_table(file).to_pylist())

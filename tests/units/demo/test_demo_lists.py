@@ -171,3 +171,19 @@ def test_extra_fields(serve: Serve, start: str) -> None:
     _, client = serve(extra_fields={"costCentre": "C1"})
     records: list[dict[str, Any]] = client.page(listing(start))["value"]
     assert {record["costCentre"] for record in records} == {"C1"}
+
+
+@pytest.mark.parametrize(("end", "status"), [(f"{YEAR}-12-31", 200), (f"{YEAR + 1}-01-05", 400)])
+def test_a_list_takes_a_year_at_most(serve: Serve, end: str, status: int) -> None:
+    """Except of assignments, whose page names no maximum."""
+    _, client = serve()
+    client.log_in(scope="connector-protimeapi-clockings.read")
+    link = listing(f"{YEAR}-01-01", end).replace("assignments", "clockings")
+    assert client.get(link).status_code == status
+
+
+def test_a_nextlink_keeps_the_references_of_a_list(serve: Serve, start: str) -> None:
+    _, client = serve()
+    link = f"{listing(start)}&externalReferences=(people,@badge-number)"
+    people = [row["person"] for page in client.pages(link) for row in page["value"]]
+    assert all("externalReferences" in person for person in people)

@@ -57,6 +57,17 @@ def explain(error: BaseException) -> Failure:
     return Failure(f"{type(chain[-1]).__name__}: {reason}.", 1)
 
 
+def ledger_line(error: BaseException) -> str:
+    """Returns the cause in one line without secrets and without values of rows.
+
+    What a driver says may quote a row, so of an unknown error only its kind is told.
+    """
+    redact_error(error)
+    chain = list(causes(error))
+    known = next(filter(None, map(_known, chain)), None)
+    return known.message if known else f"{type(chain[-1]).__name__}: the log says more."
+
+
 def _is_of_destination(cause: BaseException) -> bool:
     """Whether a destination's driver raised it, or dlt on its behalf."""
     module = type(cause).__module__

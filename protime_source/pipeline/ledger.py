@@ -1,0 +1,113 @@
+"""What a run writes into the ledger: a row per collection when it begins, its end when it ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import dlt
+import pendulum
+from dlt.common.destination.exceptions import DestinationException
+
+from protime_source.api.redaction import redact
+from protime_source.catalogue import COLLECTIONS
+from protime_source.pipeline.recovery import resource_states
+from protime_source.settings import __version__
+from protime_source.sync.bookmark import Bookmark
+from protime_source.sync.context import RunContext
+from protime_source.sync.counts import Totals
+from protime_source.warehouse.dialect import Client, dialect_of
+from protime_source.warehouse.ledger import Entry, LedgerTable
+
+logger = logging.getLogger(__name__)
+
+_COUNTS = ("requests", "received", "inserted", "updated", "soft_deleted", "unchanged", "stale")
+
+
+class Ledger:
+    """The ledger's rows of one run.
+
+    Args:
+        pipeline: The pipeline.
+        client: A client of its destination.
+        table_names: The tables that the run loads.
+
+    Attributes:
+        run_id: Identifies the run.
+        load_id: dlt's id of its last load package.
+        table_names: As given.
+    """
+
+    def __init__(self, pipeline: dlt.Pipeline, client: Client, table_names: Sequence[str]) -> None:
+        self.run_id = uuid4().hex
+        self.load_id = ""
+        self._pipeline = pipeline
+        self._client = client
+        self.table_names = tuple(table_names)
+        self._table = LedgerTable(client, dialect_of(pipeline))
+
+    def open(self) -> None:
+        """Notes that the run has begun; a ledger that cannot be written fails no run."""
+        now = pendulum.now("UTC")
+        entries = [
+            {
+                "run_id": self.run_id,
+                "collection": COLLECTIONS[table].name,
+                "table_name": table,
+                "started_at": now,
+                "outcome": "running",
+                "package_version": __version__,
+            }
+            for table in self.table_names
+        ]
+        try:
+            self._table.open(entries, now)
+        except DestinationException as error:
+            _warn(error)
+
+    def close(self, run: RunContext, live_rows: Mapping[str, int]) -> None:
+        """Notes how the run ended.
+
+        Args:
+            run: The run, with what was loaded, refused and failed.
+            live_rows: Live rows by table, as far as they are known.
+        """
+        entries = [self._entry(name, run, live_rows.get(name)) for name in self.table_names]
+        try:
+            self._table.close(self.run_id, entries)
+        except DestinationException as error:
+            _warn(error)
+
+    def _entry(self, table_name: str, run: RunContext, live_rows: int | None) -> Entry:
+        totals = run.totals.get(table_name, Totals())
+        refusal, error = run.refusals.get(table_name), run.errors.get(table_name)
+        mode, reason = run.kind(table_name)
+        return {
+            "table_name": table_name,
+            "ended_at": pendulum.now("UTC"),
+            "mode": mode or None,
+            "reason": reason or None,
+            "outcome": "refused" if refusal else "failed" if error else "succeeded",
+            "error": redact(str(refusal)) if refusal else error,
+            **{name: totals.counts[name] for name in _COUNTS},
+            "live_rows": live_rows,
+            "delta_expires_at": self._expires(table_name),
+            "load_id": self.load_id or None,
+        }
+
+    def _expires(self, table_name: str) -> datetime | None:
+        bookmark = Bookmark.read(self._states().get(table_name, {}))
+        return bookmark.expires if bookmark else None
+
+    def _states(self) -> dict[str, dict[str, Any]]:
+        return resource_states(self._pipeline.state, "protime")
+
+
+def _warn(error: DestinationException) -> None:
+    logger.warning(
+        "The ledger sync_runs could not be written: %s The rows are not concerned.",
+        redact(" ".join(str(error).split())),
+    )

@@ -1,0 +1,1 @@
+"""Compares a warehouse with what Protime shows, without touching the delta."""

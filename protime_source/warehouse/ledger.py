@@ -1,0 +1,115 @@
+"""The ledger: a table with one row per run and collection, whatever became of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from protime_source.warehouse.dialect import Client, Dialect
+
+TABLE = "sync_runs"
+
+ColumnType = Literal["text", "bigint", "timestamp"]
+
+COLUMNS: dict[str, tuple[ColumnType, str]] = {
+    "run_id": ("text", "The run; each of its collections has one row."),
+    "collection": ("text", "Protime's name of the collection."),
+    "table_name": ("text", "The collection's table."),
+    "started_at": ("timestamp", "When the run began to read from Protime (UTC)."),
+    "ended_at": ("timestamp", "When it ended (UTC); empty while it runs."),
+    "mode": ("text", "`first load`, `changes`, `full load` or `snapshot`; empty if none began."),
+    "reason": ("text", "Why it was a full load."),
+    "outcome": ("text", "`running`, `succeeded`, `failed` or `refused`."),
+    "error": ("text", "Why it failed, in one line."),
+    "requests": ("bigint", "Requests to the API."),
+    "received": ("bigint", "Records and events that came, repeats included."),
+    "inserted": ("bigint", "Rows that the table did not have."),
+    "updated": ("bigint", "Rows whose values changed, and deleted rows that are live again."),
+    "soft_deleted": ("bigint", "Rows soft-deleted, announced by the delta or vanished."),
+    "unchanged": ("bigint", "Received, and as stored: not written."),
+    "stale": ("bigint", "Received, but older than stored, repeated, or a delete of no row."),
+    "live_rows": ("bigint", "Rows in the table that are not soft-deleted, after the run."),
+    "delta_expires_at": ("timestamp", "When the delta expires unless a run uses it (UTC)."),
+    "package_version": ("text", "Version of this package."),
+    "load_id": ("text", "dlt's id of the run's last load package."),
+}
+"""The columns: dlt's data type, and what they mean."""
+
+Entry = Mapping[str, Any]
+"""The values of one row by column; those that are missing are empty."""
+
+
+class LedgerTable:
+    """The table of the ledger.
+
+    Args:
+        client: A client of the destination; opened and closed by each call.
+        dialect: The destination's.
+    """
+
+    def __init__(self, client: Client, dialect: Dialect) -> None:
+        self._sql = client.sql_client
+        self._dialect = dialect
+        self._name = self._sql.make_qualified_table_name(TABLE)
+
+    def open(self, entries: Sequence[Entry], now: datetime) -> None:
+        """Adds the rows of a run that begins, and closes those of runs that were killed.
+
+        Args:
+            entries: The rows.
+            now: The present time (UTC).
+
+        Raises:
+            DestinationException: When the destination refuses.
+        """
+        with self._sql as client:
+            if not client.has_dataset():
+                client.create_dataset()
+            columns = ", ".join(f"{name} {self._type(kind)}" for name, (kind, _) in COLUMNS.items())
+            client.execute_sql(f"CREATE TABLE IF NOT EXISTS {self._name} ({columns})")
+            client.execute_sql(
+                f"UPDATE {self._name} SET outcome = 'failed', ended_at = %s, error = %s"
+                " WHERE outcome = 'running'",
+                now,
+                "The run ended without a word: it was killed, or its machine stopped.",
+            )
+            names = [name for name in COLUMNS if name in entries[0]]
+            values = f"({', '.join(['%s'] * len(names))})"
+            client.execute_sql(
+                f"INSERT INTO {self._name} ({', '.join(names)})"
+                f" VALUES {', '.join([values] * len(entries))}",
+                *(entry[name] for entry in entries for name in names),
+            )
+
+    def close(self, run_id: str, entries: Sequence[Entry]) -> None:
+        """Completes the rows of a run that ends.
+
+        Args:
+            run_id: The run.
+            entries: The values that are known now, and `table_name`; all with the same columns.
+
+        Raises:
+            DestinationException: When the destination refuses.
+        """
+        names = [name for name in COLUMNS if name in entries[0]]
+        rows = " UNION ALL ".join(
+            "SELECT " + ", ".join(self._typed(name, entry[name]) for name in names)
+            for entry in entries
+        )
+        changes = ", ".join(f"{name} = v.{name}" for name in names if name != "table_name")
+        with self._sql as client:
+            client.execute_sql(
+                f"UPDATE {self._name} AS r SET {changes} FROM ({rows}) AS v"
+                " WHERE r.run_id = %s AND r.table_name = v.table_name",
+                *(e[name] for e in entries for name in names if e[name] is not None),
+                run_id,
+            )
+
+    def _typed(self, name: str, value: object) -> str:
+        """A value with its type. BigQuery's client takes no parameter without a value."""
+        placeholder = "NULL" if value is None else "%s"
+        return f"CAST({placeholder} AS {self._type(COLUMNS[name][0])}) AS {name}"
+
+    def _type(self, kind: ColumnType) -> str:
+        return self._dialect.timestamp_type if kind == "timestamp" else self._dialect.types[kind]

@@ -1,0 +1,224 @@
+"""The ledger `sync_runs`: one row per run and collection, whatever became of the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pendulum
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from protime_source import (
+    RefusedCollectionsError,
+    SettingsError,
+    VanishedRowsError,
+    __version__,
+    protime,
+)
+from protime_source.demo import Behaviour, Fault
+from protime_source.pipeline.load import load
+from protime_source.warehouse.ledger import COLUMNS
+from tests.conftest import WorldFactory
+from tests.engines import every_engine
+from tests.world import Row, World
+
+COUNTS = ("requests", "received", "inserted", "updated", "soft_deleted", "unchanged", "stale")
+
+
+def entries(world: World) -> list[Row]:
+    """All rows, in their order."""
+    query = f"SELECT * FROM {world.dataset}.sync_runs ORDER BY started_at, table_name"
+    names, found = world.engine.ask(query)
+    assert names == list(COLUMNS)
+    return [dict(zip(names, values, strict=True)) for values in found]
+
+
+def outcomes(world: World) -> list[tuple[str, str, str | None]]:
+    return [(row["table_name"], row["outcome"], row["error"]) for row in entries(world)]
+
+
+@every_engine
+def test_a_run_has_one_row_with_the_numbers_of_its_summary(world: World) -> None:
+    began = pendulum.now("UTC")
+    load(world.pipeline())
+    world.tenant.delete(min(world.tenant.records))
+    world.tenant.create(
+        person={"id": 7}, **{"from": world.tenant.records[max(world.tenant.records)]["from"]}
+    )
+    summary = load(world.pipeline())
+    first, second = entries(world)
+    assert (first["mode"], first["reason"]) == ("first load", "the table does not exist yet")
+    assert (second["mode"], second["reason"]) == ("changes", None)
+    table = summary.tables["assignments"]
+    assert {name: second[name] for name in COUNTS} == {name: table.counts[name] for name in COUNTS}
+    assert (second["inserted"], second["soft_deleted"]) == (1, 1)
+    assert second["live_rows"] == table.live_rows == len(world.live())
+    assert second["delta_expires_at"] == world.bookmark().expires
+    assert (second["outcome"], second["error"]) == ("succeeded", None)
+    assert (second["collection"], second["table_name"]) == ("assignments", "assignments")
+    assert second["package_version"] == __version__
+    assert began <= first["started_at"] <= first["ended_at"] <= second["started_at"]
+    loads = [id_ for (id_,) in world.query(f"SELECT load_id FROM {world.dataset}._dlt_loads")]
+    assert {first["load_id"], second["load_id"]} <= set(loads)
+
+
+@every_engine
+def test_dlts_own_run_is_written_too_also_without_changes(world: World) -> None:
+    world.run()
+    world.run()
+    assert outcomes(world) == [("assignments", "succeeded", None)] * 2
+    first, second = entries(world)
+    assert first["run_id"] != second["run_id"]
+    assert (second["requests"], second["received"], second["live_rows"]) == (1, 0, 300)
+
+
+def test_each_collection_has_a_row(world: World) -> None:
+    load(world.pipeline(), collections=("people", "departments"))
+    world.pipeline().run(protime("people", "departments"))
+    found = [(row["table_name"], row["mode"]) for row in entries(world)]
+    wanted = [("departments", "snapshot"), ("people", "first load")]
+    assert found == [*wanted, ("departments", "snapshot"), ("people", "changes")]
+    assert len({row["run_id"] for row in entries(world)}) == 2
+
+
+def test_a_full_load_in_parts_is_one_row(world: World, every_page_is_a_package: None) -> None:
+    summary = load(world.pipeline())
+    [row] = entries(world)
+    assert (row["mode"], row["inserted"], row["received"]) == ("first load", 300, 300)
+    assert row["requests"] == summary.tables["assignments"].counts["requests"] > 6
+
+
+def test_a_full_load_says_why(world: World) -> None:
+    world.run()
+    world.tenant.clock.advance(hours=73)
+    world.run()
+    world.run(full_resync=True)
+    _, expired, asked_for = entries(world)
+    assert expired["mode"] == asked_for["mode"] == "full load"
+    assert "the delta is gone (status 410)" in expired["reason"]
+    assert asked_for["reason"] == "it was asked for"
+
+
+def test_a_refused_collection_is_written_as_refused(make_world: WorldFactory) -> None:
+    world = make_world(
+        behaviour=Behaviour(granted_scopes=("connector-protimeapi-assignments.read",))
+    )
+    with pytest.raises(RefusedCollectionsError):
+        load(world.pipeline(), collections=("assignments", "people"))
+    loaded, refused = entries(world)
+    assert (loaded["outcome"], refused["outcome"]) == ("succeeded", "refused")
+    assert refused["error"]
+    with pytest.raises(PipelineStepFailed):
+        world.pipeline().run(protime("assignments", "people"))
+    failed, refused = entries(world)[2:]
+    assert (failed["outcome"], refused["outcome"]) == ("failed", "refused")
+    assert "connector-protimeapi-people.read" in refused["error"]
+    assert failed["inserted"] == 0
+
+
+def test_a_collection_that_the_guard_stops_is_written_as_failed(world: World) -> None:
+    load(world.pipeline(), collections=("assignments", "departments"))
+    for id_ in list(world.tenant.records)[:200]:
+        world.tenant.delete(id_)
+    world.tenant.clock.advance(hours=73)
+    with pytest.raises(VanishedRowsError) as caught:
+        load(world.pipeline(), collections=("assignments", "departments"))
+    failed, succeeded = entries(world)[2:]
+    assert (failed["outcome"], failed["table_name"]) == ("failed", "assignments")
+    assert (succeeded["outcome"], succeeded["table_name"]) == ("succeeded", "departments")
+    assert "no longer showed 200 of 300 live rows" in failed["error"]
+    assert "All others are loaded." in str(caught.value)
+    assert failed["live_rows"] == 300
+
+
+def test_a_failure_of_protime_is_written(world: World) -> None:
+    world.run()
+    world.tenant.faults.append(Fault("status", status=418, times=99))
+    with pytest.raises(PipelineStepFailed):
+        load(world.pipeline())
+    row = entries(world)[1]
+    assert (row["outcome"], row["mode"], row["inserted"]) == ("failed", "changes", 0)
+    assert "418" in row["error"]
+
+
+def test_a_setting_that_protime_would_refuse_is_written(world: World) -> None:
+    with pytest.raises(PipelineStepFailed):
+        world.run(start_date="2001-01-01")
+    [(_, outcome, error)] = outcomes(world)
+    assert outcome == "failed"
+    assert error is not None
+    assert error.startswith("start_date 2001-01-01 is too early")
+
+
+def test_a_run_that_could_not_begin_is_not_written(world: World) -> None:
+    with pytest.raises(SettingsError):
+        load(world.pipeline(), max_vanished_share=7)
+    assert not world.engine.database.exists()  # type: ignore[attr-defined]
+
+
+def test_a_failure_of_the_destination_is_written_without_values(
+    make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world()
+    world.run()
+    world.query(f"ALTER TABLE {world.dataset}.assignments DROP COLUMN is_rejected")
+    world.query(f"ALTER TABLE {world.dataset}.assignments ADD COLUMN is_rejected DATE")
+    world.tenant.churn(9)
+    with pytest.raises(PipelineStepFailed):
+        world.run()
+    row = entries(world)[-1]
+    assert (row["outcome"], row["inserted"]) == ("failed", 0)
+    assert row["error"] == "Loading into the destination failed; the log says more."
+
+
+KILLED = """
+import os, signal, dlt
+from protime_source import protime
+from protime_source.demo import DemoTenant
+pipeline = dlt.pipeline("protime", destination=dlt.destinations.duckdb({database!r}),
+                        dataset_name="protime_data", pipelines_dir={folder!r})
+pipeline.extract(protime())
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_run_that_was_killed_is_running_until_the_next_one_closes_it(world: World) -> None:
+    program = KILLED.format(
+        database=str(world.engine.database),  # type: ignore[attr-defined]
+        folder=str(world.folder / "pipelines"),
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=os.environ, check=False)
+    assert done.returncode == -signal.SIGKILL
+    [row] = entries(world)
+    assert (row["outcome"], row["ended_at"]) == ("running", None)
+    load(world.pipeline())
+    load(world.pipeline())
+    killed, *others = entries(world)
+    assert (killed["run_id"], killed["outcome"]) == (row["run_id"], "failed")
+    assert "killed" in killed["error"]
+    assert {other["outcome"] for other in others} == {"succeeded"}
+
+
+def test_steps_of_a_run_that_are_called_alone_are_one_row(world: World) -> None:
+    pipeline = world.pipeline()
+    pipeline.extract(protime())
+    assert [outcome for _, outcome, _ in outcomes(world)] == ["running"]
+    pipeline.normalize()
+    pipeline.load()
+    [row] = entries(world)
+    assert (row["outcome"], row["inserted"], row["live_rows"]) == ("succeeded", 300, 300)
+
+
+def test_a_ledger_that_cannot_be_written_fails_no_run(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.run()
+    world.query(f"DROP TABLE {world.dataset}.sync_runs")
+    world.query(f"CREATE TABLE {world.dataset}.sync_runs (mine INTEGER)")
+    world.tenant.churn(5)
+    world.run()
+    world.check()
+    assert "The ledger sync_runs could not be written" in caplog.text
