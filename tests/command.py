@@ -40,7 +40,7 @@ def run(world: World, *arguments: str, **more: str) -> subprocess.CompletedProce
 
 
 def run_here(world: World, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """What the script calls, in this process: a second less each time."""
+    """What the script calls, in this process: it takes a second less of CPU time."""
     out, err = StringIO(), StringIO()
     with (
         mock.patch.dict(os.environ, environment(world, **more)),

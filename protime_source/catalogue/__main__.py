@@ -75,19 +75,12 @@ def _column_cells(column: Column, collection: Collection) -> tuple[str, ...]:
 
 
 def _view_section(collection: Collection, view: ArrayView) -> str:
-    key = next(column.type for column in collection.columns if column.name == "id")
-    rows = [
-        (f"`{view.key}`", key, _reference(collection.name)),
-        *((f"`{name}`", kind, _reference(_named_after(name))) for name, _, kind in view.columns),
-    ]
+    rows = (
+        (f"`{column.name}`", column.type, column.description, _reference(column.refers))
+        for column in collection.view_columns(view)
+    )
     intro = f"The view `{collection.view_name(view)}` has one row per entry of `{view.column}`:"
-    return f"{intro}\n\n{_table(('column', 'type', 'refers to'), rows)}"
-
-
-def _named_after(column_name: str) -> str:
-    """Returns the collection that a view's column is named after, like `activity_definition_id`."""
-    table_name = column_name.removesuffix("_id") + "s"
-    return COLLECTIONS[table_name].name if table_name in COLLECTIONS else ""
+    return f"{intro}\n\n{_table(('column', 'type', 'meaning', 'refers to'), rows)}"
 
 
 def _reference(name: str) -> str:

@@ -50,7 +50,16 @@ ABSENCE_DEFINITIONS = Collection(
     references=("absence-definitions", "absence-groups"),
     views=(
         ArrayView(
-            "allowed_durations", "absence_definition_id", (("allowed_duration", "", "text"),)
+            "allowed_durations",
+            "absence_definition_id",
+            (
+                column(
+                    "",
+                    "text",
+                    "Unknown, FullDay, HalfDay, Interval or Duration.",
+                    name="allowed_duration",
+                ),
+            ),
         ),
     ),
     columns=(

@@ -45,7 +45,12 @@ def levels_view(key: str) -> ArrayView:
         "activity_levels",
         key,
         (
-            ("level", "level", "bigint"),
-            ("activity_definition_id", "activityDefinition.id", "text"),
+            column("level", "bigint", "The level in the activity structure."),
+            column(
+                "activityDefinition.id",
+                "text",
+                "The activity definition on this level.",
+                refers="activity-definitions",
+            ),
         ),
     )

@@ -64,12 +64,13 @@ class ArrayView:
     Attributes:
         column: The array column that the view unfolds.
         key: The view's name for the table's `id`.
-        columns: The view's columns: name, path in the entry (empty for the entry itself), type.
+        columns: The view's other columns, with their paths in the entry; empty for the entry
+            itself.
     """
 
     column: str
     key: str
-    columns: tuple[tuple[str, str, ColumnType], ...]
+    columns: tuple[Column, ...]
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,24 @@ class Collection:
         sensitive = [column.name for column in self.columns if column.sensitive]
         return " ".join([*sensitive, self.requested]).strip()
 
+    @property
+    def description(self) -> str:
+        """One line, which becomes the table's comment where the destination has them."""
+        return f"Protime's {self.name}, as documented at {self.documentation}"
+
     def view_name(self, view: ArrayView) -> str:
         """Name of a view in the warehouse."""
         return f"{self.table}__{view.column}"
+
+    def view_description(self, view: ArrayView) -> str:
+        """One line, which becomes the view's comment where the destination has them."""
+        return f"One row per entry of {self.table}.{view.column}."
+
+    def view_columns(self, view: ArrayView) -> tuple[Column, ...]:
+        """All columns of a view, the key first."""
+        text = f"The id in {self.table}."
+        key = Column(view.key, "id", self.id_type, text, refers=self.name)
+        return (key, *view.columns)
 
     def delta_start(self, start: date | None) -> str:
         """The link that starts a delta (documentation: how-to/track-changes-with-delta).

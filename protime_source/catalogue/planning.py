@@ -56,7 +56,15 @@ ACTIVITY_DURATIONS = Collection(
         ArrayView(
             "counter_definitions",
             "activity_duration_id",
-            (("counter_definition_id", "id", "bigint"),),
+            (
+                column(
+                    "id",
+                    "bigint",
+                    "The counter definition.",
+                    name="counter_definition_id",
+                    refers="counter-definitions",
+                ),
+            ),
         ),
     ),
     columns=(

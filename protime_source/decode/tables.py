@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from protime_source.catalogue.model import NOT_NULL, Collection
@@ -13,9 +15,18 @@ from protime_source.decode import arrow
 from protime_source.decode.soft_delete import LIVE, SYNC_COLUMNS, Row
 from protime_source.decode.values import JsonText, is_date
 
+logger = logging.getLogger(__name__)
+
 ROWS_PER_GROUP = 122_880
 """Rows of a batch made of several pages: DuckDB's row group, which one core copies at a time.
 DuckDB writes rows outside whole groups again when it closes, for half of the copy's time."""
+
+MAX_UNDOCUMENTED_COLUMNS = 300
+"""Columns for fields that are not documented. Postgres holds 1,600 columns in all, and a load that
+it refuses for that would be refused for ever."""
+
+OTHER_FIELDS = "other_fields"
+"""The json column of the undocumented fields beyond these."""
 
 ROWS_PER_BATCH = 50_000
 """Rows of a batch that is not made of pages."""
@@ -58,6 +69,7 @@ class BatchBuilder:
         ]
         self.schema = pa.schema(documented + sync_columns)
         self._known = frozenset(self.schema.names)
+        self._table_name = collection.table
 
     def from_columns(self, columns: pa.Table, synced_at: datetime) -> pa.Table:
         """Returns a batch of live rows from their documented columns.
@@ -100,22 +112,41 @@ class BatchBuilder:
         A column that neither Protime documents nor the row has is somebody's `add_map`: it says
         nothing about the record.
         """
-        values = {
-            name if name in self._known else self._column_for(name, value): value
-            for name, value in row.items()
-            if value is not None
-        }
+        values = {name: row[name] for name in self._known & row.keys() if row[name] is not None}
+        values |= self._undocumented_values(row)
         names = (self._known | values.keys()) - SYNC_COLUMNS.keys()
         return all(values.get(name) == stored.get(name) for name in names)
 
     def _undocumented_columns(self, rows: Sequence[Row]) -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = {}
         for index, row in enumerate(rows):
-            for name in sorted(row.keys() - self._known):
-                if (value := row[name]) is not None:
-                    column = self._column_for(name, value)
-                    columns.setdefault(column, [None] * len(rows))[index] = value
+            for column, value in self._undocumented_values(row).items():
+                columns.setdefault(column, [None] * len(rows))[index] = value
         return columns
+
+    def _undocumented_values(self, row: Row) -> dict[str, Any]:
+        """The values that are not documented, by the columns that hold them."""
+        values: dict[str, Any] = {}
+        others: dict[str, Any] = {}
+        for name in sorted(row.keys() - self._known):
+            if (value := row[name]) is not None:
+                is_new = name not in self.undocumented and name != OTHER_FIELDS
+                if is_new and len(self.undocumented) >= MAX_UNDOCUMENTED_COLUMNS:
+                    others[name] = msgspec.Raw(value.encode()) if _is_json(value) else value
+                else:
+                    values[self._column_for(name, value)] = value
+        if others:
+            if OTHER_FIELDS not in self.undocumented:
+                logger.warning(
+                    "%s has more than %d fields that Protime's documentation does not have: the"
+                    " others go into the column %s, as JSON.",
+                    self._table_name,
+                    MAX_UNDOCUMENTED_COLUMNS,
+                    OTHER_FIELDS,
+                )
+            text = JsonText(msgspec.json.encode(others).decode())
+            values[self._column_for(OTHER_FIELDS, text)] = text
+        return values
 
     def _column_for(self, name: str, value: object) -> str:
         """Returns the column that can hold the value: dlt's variant column if types differ."""
@@ -162,6 +193,10 @@ def _plain(value: Any, type_: str | None) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     return JsonText(value) if type_ == "json" and value is not None else value
+
+
+def _is_json(value: object) -> bool:
+    return isinstance(value, JsonText)
 
 
 def _fits(value: object, type_: str) -> bool:

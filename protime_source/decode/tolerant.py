@@ -24,7 +24,8 @@ from protime_source.errors import ProtocolError
 logger = logging.getLogger(__name__)
 
 WARNINGS_PER_COLUMN = 20
-"""Warnings of one kind per column, because all records may share a mistake."""
+"""Warnings of one kind per column, because all records may share a mistake; and warnings of new
+columns, because there may be thousands."""
 
 _UNREADABLE = (msgspec.DecodeError, RecursionError)
 
@@ -229,11 +230,11 @@ class RecordDecoder:
         return name
 
     def _warn_undocumented(self, column: str) -> None:
-        """Warns once per column."""
+        """Warns once per column, of the first columns."""
         problem = "is a field that Protime's documentation does not have: loaded as it came"
         if not self._warned[column, problem]:
             self._warned[column, problem] += 1
-            logger.warning("%s.%s %s", self._collection.table, column, problem)
+            self._warn("", f"{self._collection.table}.{column} {problem}", problem)
 
     def _warn_value(self, column: str, id_: int | None, problem: str) -> None:
         """Warns of a changed value without showing it, because it may be personal data."""

@@ -20,6 +20,7 @@ from protime_source.api.redaction import RedactingFilter, redact, redact_error, 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
 from protime_source.pipeline.lock import acquire
+from protime_source.pipeline.packages import discard_outdated
 from protime_source.sync.context import RunContext
 from protime_source.warehouse.dialect import Client, Dialect, advice_on, client_of, dialect_of
 from protime_source.warehouse.history import History
@@ -78,15 +79,22 @@ class LoadHooks:
         """Does nothing."""
 
     def on_start_trace_step(self, trace: Any, step: str, pipeline: SupportsPipeline) -> None:
-        """Before a load: keeps the destination open, and records versions it may overwrite."""
-        if step != "load" or not isinstance(pipeline, dlt.Pipeline):
+        """Before a run or a load: discards outdated packages. Before a load: opens the destination.
+
+        Nothing may be raised here, because dlt would only log it and go on.
+        """
+        if not isinstance(pipeline, dlt.Pipeline) or pipeline.destination is None:
             return
-        if pipeline.list_normalized_load_packages() and self._schema in pipeline.schemas:
+        has_load = bool(pipeline.list_normalized_load_packages())
+        if step == "load" and has_load and self._schema in pipeline.schemas:
             client, kept_open = client_of(pipeline), ExitStack()
             kept_open.enter_context(dialect_of(pipeline).kept_open(client))
             self._loads[id(pipeline)] = client, kept_open
+        if step in ("run", "load"):
+            discard_outdated(pipeline)
+        if id(pipeline) in self._loads:
             # A run that died after its load has not recorded what this load may overwrite.
-            self._record_history(pipeline, client)
+            self._record_history(pipeline, self._loads[id(pipeline)][0])
 
     def on_end_trace_step(
         self,

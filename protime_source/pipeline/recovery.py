@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import dlt
-from dlt.common.pipeline import TPipelineState
+from dlt.common.configuration.container import Container
+from dlt.common.pipeline import TPipelineState, pipeline_state
 from dlt.common.versioned_state import decompress_state
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
-from dlt.pipeline.state_sync import load_pipeline_state_from_destination
 
+from protime_source.pipeline.packages import discard_outdated
 from protime_source.warehouse.dialect import Client
 
 
@@ -25,6 +26,7 @@ def load_pending(pipeline: dlt.Pipeline) -> int:
     _complete_folders(pipeline)
     _drop_twins(pipeline)
     packages = _archive_loaded(pipeline)
+    discard_outdated(pipeline)
     while pipeline.has_pending_data:
         packages += len(pipeline.list_extracted_load_packages())
         packages += len(pipeline.list_normalized_load_packages())
@@ -68,18 +70,6 @@ def _archive_loaded(pipeline: dlt.Pipeline) -> int:
     return len(completed)
 
 
-def committed_state(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | None:
-    """Returns the state that the destination has; `None` when dlt keeps none there."""
-    if not pipeline.config.restore_from_destination:
-        return None
-    with client:
-        try:
-            found = load_pipeline_state_from_destination(pipeline.pipeline_name, client)
-        except DatabaseUndefinedRelation:
-            found = None
-    return found or TPipelineState()
-
-
 def other_states(pipeline_name: str, client: Client) -> dict[str, dict[str, Any]]:
     """Returns the newest states of all other pipelines of the dataset, by pipeline name.
 
@@ -113,7 +103,7 @@ def resource_states(state: TPipelineState, source: str) -> dict[str, dict[str, A
     return {table: dict(each) for table, each in found.get("resources", {}).items()}
 
 
-def restore_committed_state(state: dict[str, Any], committed: dict[str, Any]) -> bool:
+def restore_committed_state(state: dict[str, Any], committed: TPipelineState, table: str) -> bool:
     """Returns to the state that the destination has, where the working folder has another.
 
     Nothing is pending when they are compared, so they differ only when the working folder was used
@@ -122,13 +112,17 @@ def restore_committed_state(state: dict[str, Any], committed: dict[str, Any]) ->
 
     Args:
         state: The resource's state in the working folder; changed in place.
-        committed: The same in the destination.
+        committed: The pipeline's state in the destination.
+        table: The resource's table.
 
     Returns:
-        Whether they differed.
+        Whether they differed, and the destination's is the older one.
     """
-    if state == committed:
+    source = dlt.current.source_schema().name
+    remembered = resource_states(committed, source).get(table, {})
+    if state == remembered:
         return False
     state.clear()
-    state.update(committed)
-    return True
+    state.update(remembered)
+    local, _ = pipeline_state(Container())
+    return committed.get("_state_version", 0) < local["_state_version"]

@@ -14,16 +14,14 @@ import pyarrow as pa
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
 from dlt.common.pipeline import TPipelineState
-from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
 from protime_source.api.http import ApiSession, HttpClient
 from protime_source.api.pages import iter_pages
 from protime_source.catalogue import COLLECTIONS
-from protime_source.catalogue.model import NOT_NULL, Collection
+from protime_source.catalogue.model import Collection
 from protime_source.configuration import ConfigSections
-from protime_source.decode.soft_delete import SYNC_COLUMNS
 from protime_source.decode.tables import BatchBuilder, rechunk
 from protime_source.decode.tolerant import RecordDecoder
 from protime_source.errors import (
@@ -36,11 +34,12 @@ from protime_source.errors import (
     VanishedRowsError,
 )
 from protime_source.pipeline import guards
+from protime_source.pipeline.data_model import column_hints, describe_tables
 from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, NAME, record_history, register
 from protime_source.pipeline.ledger import Ledger
+from protime_source.pipeline.packages import committed_state, rest_on
 from protime_source.pipeline.recovery import (
-    committed_state,
     other_states,
     resource_states,
     restore_committed_state,
@@ -219,6 +218,7 @@ def _extract(
         dialect_of(pipeline).check(destination.client)
         run.destination_checked = True
     _check_tenant(run.settings, destination)
+    rest_on(destination.committed)
     _open_ledger(run, destination, load_id)
     run.at_work.add(table_name)
     try:
@@ -315,6 +315,7 @@ def _load(
     # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
     batches = rechunk(sync.batches(table_is_known=bool(known_columns)))
     yield from (None if batch is None else _with_hints(batch, sync, stored) for batch in batches)
+    describe_tables(schema, history=run.settings.history)
     guards.write_tenant(run.settings, state)
     context.counts.requests = run.new_requests(session)
     context.counts.refused_records = decoder.refused_records
@@ -356,39 +357,16 @@ def _state(
     """The resource's state, as far as the destination has it too."""
     state: dict[str, Any] = dlt.current.resource_state()
     if state and destination.committed is not None:
-        source = dlt.current.source_schema().name
-        committed = resource_states(destination.committed, source).get(collection.table, {})
         bookmark = Bookmark.read(state)
         belongs_here = bookmark is None or bookmark.scope.warehouse == stored.fingerprint
-        if restore_committed_state(state, committed) and belongs_here:
+        is_older = restore_committed_state(state, destination.committed, collection.table)
+        if is_older and belongs_here:
             logger.warning(
                 "%s: the warehouse is older than the working folder remembers, as after a backup"
                 " was put back: what changed since is fetched again.",
                 collection.table,
             )
     return state
-
-
-def column_hints(collection: Collection, settings: Settings) -> dict[str, TColumnSchema]:
-    """Returns dlt's hints. A hint stays in the stored schema: `hard_delete` is given both ways."""
-    hints: dict[str, TColumnSchema] = {
-        column.name: {
-            "data_type": column.type,
-            "nullable": column.name not in NOT_NULL,
-            "description": column.description,
-        }
-        for column in collection.columns
-    }
-    sync_columns: dict[str, TColumnSchema] = {
-        name: {
-            "data_type": column["data_type"],
-            "nullable": column["nullable"],
-            "description": column["description"],
-        }
-        for name, column in SYNC_COLUMNS.items()
-    }
-    sync_columns["is_deleted"]["hard_delete"] = settings.deletes == "remove"
-    return hints | sync_columns
 
 
 def _with_hints(batch: pa.Table, sync: CollectionSync, stored: StoredTable) -> DataItemWithMeta:

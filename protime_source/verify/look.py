@@ -15,6 +15,7 @@ from protime_source.api.pages import Page, PageSession
 from protime_source.catalogue.model import NOT_NULL, Collection
 from protime_source.decode import arrow
 from protime_source.decode.soft_delete import Row
+from protime_source.decode.tables import BatchBuilder
 from protime_source.decode.tolerant import RecordDecoder
 from protime_source.verify.compare import Differences, compare, has_same_values, newest_of_each_id
 from protime_source.verify.lists import PlainList
@@ -72,6 +73,7 @@ class Looker:
         others = tuple(column for column in collection.columns if column.name not in keys)
         excluded = (*collection.excluded, *others)
         self._keys = replace(collection, columns=kept, excluded=excluded)
+        self._builder = BatchBuilder(collection, {})
         self._start = start
         self._live = LiveRows(client, stored, collection, start)
 
@@ -105,7 +107,7 @@ class Looker:
         )
         for parameters, page in plain_list.pages():
             if self._deep:
-                rows = [{**row, **parameters} for row in decoder.rows(page.records)]
+                rows = [{**row, **parameters} for row in self._rows_of_page(page, decoder)]
                 if only is not None:
                     rows = _rows_with(rows, only)
                 parts.append(self._table_of(rows))
@@ -122,6 +124,10 @@ class Looker:
             has_version=self._whole.has_version,
         )
         return Look(shown, found, decoder.refused_records)
+
+    def _rows_of_page(self, page: Page, decoder: RecordDecoder) -> list[Row]:
+        columns = decoder.fast.decode([page.body])
+        return decoder.rows(page.records) if columns is None else self._builder.plain_rows(columns)
 
     def _table_of_page(self, page: Page, decoder: RecordDecoder) -> pa.Table:
         columns = decoder.fast.decode([page.body])

@@ -11,13 +11,16 @@ import dlt
 
 from protime_source.api.http import ApiSession, HttpClient
 from protime_source.catalogue.model import Collection
+from protime_source.configuration import ConfigSections
 from protime_source.errors import ApiError, BadRequestError, SettingsError
+from protime_source.pipeline.data_model import column_hints
 from protime_source.pipeline.guards import check_tenant
 from protime_source.pipeline.hooks import NAME
 from protime_source.pipeline.load import load, read_bookmark
 from protime_source.pipeline.lock import one_run
-from protime_source.pipeline.recovery import committed_state, resource_states
-from protime_source.pipeline.source import REFUSALS, column_hints
+from protime_source.pipeline.packages import committed_state
+from protime_source.pipeline.recovery import resource_states
+from protime_source.pipeline.source import REFUSALS
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
 from protime_source.verify.compare import Differences, unchanged_ids
@@ -73,7 +76,8 @@ def verify(
     started = time.monotonic()
     if collections:
         settings["collections"] = collections
-    resolved = Settings.from_config(**settings)
+    sections = ConfigSections(pipeline_name=pipeline.pipeline_name)
+    resolved = Settings.from_config(sections=sections, **settings)
     with one_run(pipeline.working_dir), HttpClient(resolved) as http:
         verification = _Verification(pipeline, resolved, http, deep=deep)
         for table in resolved.collections:

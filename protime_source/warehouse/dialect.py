@@ -162,8 +162,8 @@ class Dialect(ABC):
     def _select_entries(self, table: str, view: ArrayView, quote: Quote) -> str:
         """Each column gets an `AS`: `level` is a keyword of DuckDB."""
         columns = ", ".join(
-            f"{self._entry_value(path, self.types[kind])} AS {quote(name)}"
-            for name, path, kind in view.columns
+            f"{self._entry_value(column.path, self.types[column.type])} AS {quote(column.name)}"
+            for column in view.columns
         )
         entries = self._entries(f"t.{quote(view.column)}")
         return f"SELECT t.id AS {view.key}, {columns} FROM {table} t, {entries}"

@@ -171,8 +171,7 @@ class Postgres(Dialect):
         A function's text is no dependency. Postgres inlines the function, so the query plan is
         that of a plain view; but whoever reads the view needs the right to read the table too.
         """
-        kinds = ((quote(column), self.types[kind]) for column, _path, kind in view.columns)
-        columns = ", ".join(f"{column} {kind}" for column, kind in kinds)
+        columns = ", ".join(f"{quote(c.name)} {self.types[c.type]}" for c in view.columns)
         # Postgres has no `IF NOT EXISTS` for views, and replacing one waits for every reader.
         return (
             f"DO $create$ BEGIN IF to_regclass('{name}') IS NULL THEN"

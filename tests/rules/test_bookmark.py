@@ -101,7 +101,7 @@ def test_another_start_date_gets_a_full_load_of_its_own(
     assert _run_counting(world, start_date=later) >= PAGES - 1
     assert _run_counting(world, start_date=later) == 1
     assert _run_counting(world, start_date=f"{YEAR - 1}-01-15") >= PAGES - 1
-    assert caplog.text.count("assignments: the last run was for another start_date") == 2
+    assert caplog.text.count(" on: the last run was for another start_date") == 2
     world.check()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from logging import LogRecord
 from typing import Any
@@ -214,3 +215,20 @@ def test_a_name_that_looks_like_sql_is_a_name(make_world: WorldFactory) -> None:
     ]
     assert {name: after[name] for name in texts} == {name: row[name] for name in texts}
     world.check()
+
+
+@every_engine
+def test_thousands_of_new_fields_do_not_stop_a_load(make_world: WorldFactory) -> None:
+    world = make_world(rows=20)
+    world.run()
+    [id_] = _write(world, 1, **{f"field{number}": number for number in range(1700)})
+    world.run()
+    row = world.rows()[id_]
+    others = json.loads(row["other_fields"])
+    columns = {name: value for name, value in row.items() if name.startswith("field")}
+    assert len(columns) + len(others) == 1700
+    assert {**columns, **others} == {f"field{number}": number for number in range(1700)}
+    world.tenant.delete(id_)
+    world.run()
+    assert json.loads(world.rows()[id_]["other_fields"]) == others
+    assert world.rows()[id_]["is_deleted"]

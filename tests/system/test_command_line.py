@@ -183,7 +183,7 @@ def test_a_file_that_a_notebook_holds_is_named(world: World) -> None:
     ) as notebook:
         assert notebook.stdout is not None
         notebook.stdout.readline()
-        failed = run(world)
+        failed = run_here(world)
         notebook.communicate()
     assert failed.returncode == 4
     assert "open in another program" in reason(failed)
@@ -286,7 +286,7 @@ def test_a_full_disk(make_world: WorldFactory, small_disk: Path, holds: str) -> 
         (small_disk / "other").unlink(missing_ok=True)
         remount = ["mount", "-o", "remount,size=200m", str(small_disk)]
         subprocess.run(remount, check=True)
-        assert run(world, **more).returncode == 0
+        assert run_here(world, **more).returncode == 0
         world.check()
     finally:
         subprocess.run(["umount", small_disk], check=True)
@@ -302,12 +302,12 @@ def test_a_disk_that_cannot_be_written(world: World, small_disk: Path, holds: st
     try:
         remount = ["mount", "-o", "remount,size=200m,ro", str(small_disk)]
         subprocess.run(remount, check=True)
-        failed = run(world, **more)
+        failed = run_here(world, **more)
         assert failed.returncode == 4
         assert ("DLT_DATA_DIR" in reason(failed)) == (holds == "working folder")
         assert str(small_disk) in reason(failed)
         subprocess.run([*remount[:2], "remount,size=200m,rw", str(small_disk)], check=True)
-        assert run(world, **more).returncode == 0
+        assert run_here(world, **more).returncode == 0
         world.check()
     finally:
         subprocess.run(["umount", small_disk], check=True)
@@ -322,13 +322,13 @@ def test_a_file_that_was_loaded_and_cannot_be_written(world: World, small_disk: 
         before = world.database.read_bytes()
         world.tenant.churn(20)
         subprocess.run([*remount[:2], "remount,size=200m,ro", str(small_disk)], check=True)
-        failed = run(world)
+        failed = run_here(world)
         assert failed.returncode == 4
         assert "cannot be opened for writing" in reason(failed)
         assert str(world.database) in reason(failed)
         assert world.database.read_bytes() == before
         subprocess.run(remount, check=True)
-        assert run(world).returncode == 0
+        assert run_here(world).returncode == 0
         world.check()
     finally:
         subprocess.run(["umount", small_disk], check=True)
@@ -341,7 +341,7 @@ def test_a_postgres_that_lets_us_read_only(world: World) -> None:
     world.tenant.churn(20)
     database = world.query("SELECT current_database()")[0][0]
     world.query(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
-    failed = run(world)
+    failed = run_here(world)
     assert failed.returncode == 4
     assert "This Postgres connection can only read" in reason(failed)
     assert "DuckDB" not in reason(failed)
@@ -359,7 +359,7 @@ def test_ctrl_c_during_a_full_load(make_world: WorldFactory) -> None:
     assert stopped.returncode == 130
     assert "Stopped on request" in reason(stopped)
     world.tenant.behaviour = Behaviour()
-    assert run(world).returncode == 0
+    assert run_here(world).returncode == 0
     world.check()
 
 
@@ -440,7 +440,7 @@ def test_output_that_cannot_be_written_does_not_change_the_exit_code(
 def test_a_file_that_cannot_be_there(world: World) -> None:
     (world.folder / "file").write_text("")
     world.database = world.folder / "file" / "warehouse.duckdb"
-    failed = run(world)
+    failed = run_here(world)
     assert failed.returncode == 4
     assert "its folder does not exist" in reason(failed)
 

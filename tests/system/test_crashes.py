@@ -17,7 +17,7 @@ from protime_source import SettingsError, WarehouseError, protime
 from protime_source.demo import Behaviour
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
-from tests.command import reason, run, start
+from tests.command import reason, run_here, start
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines
 from tests.kill_points import CREATION_POINTS, run_until
@@ -27,7 +27,7 @@ TODAY = date.today().isoformat()
 
 
 def _again(world: World) -> None:
-    finished = run(world)
+    finished = run_here(world)
     assert finished.returncode == 0, finished.stderr
     world.check()
 

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from protime_source.pipeline.load import load
-from tests.command import SCRIPT, environment, run
+from tests.command import SCRIPT, environment, run_here
 from tests.conftest import WorldFactory
 from tests.engines import (
     ENGINES,
@@ -203,6 +203,6 @@ def _is_killed(world: World, call: str, number: int) -> bool:
 
 
 def _again(world: World) -> None:
-    finished = run(world)
+    finished = run_here(world)
     assert finished.returncode == 0, finished.stderr
     world.check()

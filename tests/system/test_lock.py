@@ -21,7 +21,7 @@ from protime_source.demo import Fault
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from protime_source.pipeline.lock import one_run
-from tests.command import reason, run, start
+from tests.command import reason, run, run_here, start
 from tests.engines import sql_engines
 from tests.world import Moment, World
 
@@ -54,13 +54,13 @@ def _held_up(world: World) -> Iterator[subprocess.Popen[str]]:
 @sql_engines
 def test_two_commands_started_together(world: World) -> None:
     with _held_up(world) as first:
-        second = run(world)
+        second = run_here(world)
     assert second.returncode == AlreadyRunningError.exit_code == 6
     assert "Another run of the pipeline protime is at work" in reason(second)
     _, err = first.communicate(timeout=120)
     assert first.returncode == 0, err
     world.check()
-    assert run(world).returncode == 0
+    assert run_here(world).returncode == 0
 
 
 def test_three_commands_started_at_the_same_moment(world: World) -> None:
@@ -86,7 +86,7 @@ def test_a_command_leaves_alone_a_working_folder_that_has_no_state_yet(world: Wo
     with one_run(str(begun.parent)):
         assert run(world).returncode == AlreadyRunningError.exit_code
     assert begun.exists()
-    assert run(world).returncode == 0
+    assert run_here(world).returncode == 0
     world.check()
 
 
@@ -97,7 +97,7 @@ def test_the_lock_is_beside_the_working_folder_wherever_that_is(
     with one_run(str(tmp_path / "elsewhere" / "protime")):
         assert run(world, **more).returncode == AlreadyRunningError.exit_code
         assert run(world).returncode == 0
-    assert run(world, **more).returncode == 0
+    assert run_here(world, **more).returncode == 0
     world.check()
 
 
@@ -105,7 +105,7 @@ def test_a_killed_run_leaves_no_lock(world: World) -> None:
     with _held_up(world) as killed:
         killed.kill()
         killed.communicate()
-    assert run(world).returncode == 0
+    assert run_here(world).returncode == 0
     world.check()
 
 

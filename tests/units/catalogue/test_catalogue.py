@@ -12,7 +12,7 @@ from protime_source import protime
 from protime_source.catalogue import ASSIGNMENTS, COLLECTIONS
 from protime_source.catalogue.model import Collection, Column, column_name
 from protime_source.demo import DemoTenant
-from protime_source.pipeline.source import column_hints
+from protime_source.pipeline.data_model import column_hints
 from protime_source.settings import Settings
 
 ROOT = Path(__file__).parents[3]

@@ -204,6 +204,22 @@ def test_fields_that_collide_with_ours_do_not_touch_them() -> None:
     }
 
 
+def test_undocumented_fields_beyond_a_bound_share_one_json_column(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("protime_source.decode.tables.MAX_UNDOCUMENTED_COLUMNS", 2)
+    build = builder()
+    table = page(build, {"a": 1, "b": 2, "c": 3, "d": [1, "x"]}, {"b": 5, "e": None, "f": "y"})
+    assert beyond(table) == {
+        "a": [1, None],
+        "b": [2, 5],
+        "other_fields": ['{"c":3,"d":[1, "x"]}', '{"f":"y"}'],
+    }
+    first, second = (dict(row) for row in build.plain_rows(table))
+    assert build.is_as_stored({**first, "c": 3, "d": JsonText('[1, "x"]')}, first)
+    assert not build.is_as_stored({**second, "f": "z"}, second)
+
+
 def test_rows_keep_what_is_given_and_leave_the_rest_empty() -> None:
     row = {
         **KEYS,

@@ -1,0 +1,137 @@
+"""What dlt's schema says of the tables: columns and their meaning, references, and views."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Names
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from dlt.common.data_types import TDataType
+from dlt.common.schema import Schema
+from dlt.common.schema.typing import TColumnSchema, TTableReferenceInline
+from dlt.common.schema.utils import new_table
+
+from protime_source.catalogue import COLLECTIONS
+from protime_source.catalogue.model import NOT_NULL, Collection, Column
+from protime_source.decode.soft_delete import SYNC_COLUMNS
+from protime_source.settings import Settings
+from protime_source.warehouse import ledger
+from protime_source.warehouse.history import (
+    OWN_COLUMNS,
+    PERIOD_COLUMNS,
+    history_name,
+    versions_name,
+)
+
+
+def column_hints(collection: Collection, settings: Settings) -> dict[str, TColumnSchema]:
+    """Returns dlt's hints. A hint stays in the stored schema: `hard_delete` is given both ways."""
+    hints: dict[str, TColumnSchema] = {
+        column.name: {
+            "data_type": column.type,
+            "nullable": column.name not in NOT_NULL,
+            "description": column.description,
+        }
+        for column in collection.columns
+    }
+    sync_columns: dict[str, TColumnSchema] = {
+        name: {
+            "data_type": column["data_type"],
+            "nullable": column["nullable"],
+            "description": column["description"],
+        }
+        for name, column in SYNC_COLUMNS.items()
+    }
+    sync_columns["is_deleted"]["hard_delete"] = settings.deletes == "remove"
+    return hints | sync_columns
+
+
+def describe_tables(schema: Schema, *, history: bool) -> None:
+    """Adds descriptions and references to dlt's schema, and what is beside the loaded tables.
+
+    References are set here and not as hints of a resource, because dlt never takes back one that
+    was a hint, and its exports to DBML and DOT fail on one to a table that is not loaded.
+
+    Args:
+        schema: The source's, as the extraction so far has left it; it is changed.
+        history: Whether the tables have a history.
+    """
+    known = [COLLECTIONS[name] for name in schema.data_table_names() if name in COLLECTIONS]
+    table_names = {collection.table for collection in known}
+    for collection in known:
+        table: Any = schema.tables[collection.table]
+        loaded = [column for column in collection.columns if column.name in table["columns"]]
+        table["description"] = collection.description
+        table["references"] = [*_references(loaded, table_names)]
+        _add_views(schema, collection, table_names)
+        if history:
+            _add_history(schema, collection.table)
+    columns = (_column(name, kind, text) for name, (kind, text) in ledger.COLUMNS.items())
+    _add_readable(schema, ledger.TABLE, ledger.TABLE, "One row per run and collection.", columns)
+
+
+def _references(columns: Iterable[Column], tables: Names[str]) -> Iterator[TTableReferenceInline]:
+    """The columns that hold ids of a table; the first one for each, since dlt keeps only one."""
+    taken = set()
+    for column in columns:
+        table_name = column.refers.replace("-", "_")
+        if table_name in tables and table_name not in taken:
+            taken.add(table_name)
+            yield {
+                "columns": [column.name],
+                "referenced_table": table_name,
+                "referenced_columns": ["id"],
+                # To zero or one: the column may be empty.
+                "cardinality": "many_to_zero",
+                "label": column.name,
+            }
+
+
+def _add_views(schema: Schema, collection: Collection, tables: Names[str]) -> None:
+    for view in collection.views:
+        columns = collection.view_columns(view)
+        hints = (_column(column.name, column.type, column.description) for column in columns)
+        name, text = collection.view_name(view), collection.view_description(view)
+        _add_readable(schema, name, collection.table, text, hints)
+        schema.tables[name]["references"] = [*_references(columns, tables)]
+
+
+def _add_history(schema: Schema, table_name: str) -> None:
+    """The history and its view have the table's columns, without what these mean for merging."""
+    stored: Any = schema.get_table_columns(table_name)
+    columns = [
+        _column(name, column["data_type"], column.get("description"))
+        for name, column in stored.items()
+    ]
+    change_type = _column("change_type", "text", OWN_COLUMNS["change_type"])
+    recorded_at = _column("recorded_at", "timestamp", OWN_COLUMNS["recorded_at"])
+    period = (_column(name, "timestamp", text) for name, text in PERIOD_COLUMNS.items())
+    for name, text, all_columns in (
+        (history_name, "Every stored version of each row", [*columns, change_type, recorded_at]),
+        (versions_name, "The period of each version of a row", [*period, change_type, *columns]),
+    ):
+        description = f"{text} of {table_name}."
+        _add_readable(schema, name(table_name), table_name, description, all_columns)
+
+
+def _column(name: str, kind: TDataType, description: str | None) -> TColumnSchema:
+    column: TColumnSchema = {"name": name, "data_type": kind}
+    return {**column, "description": description} if description else column
+
+
+def _add_readable(
+    schema: Schema, name: str, resource: str, description: str, columns: Iterable[TColumnSchema]
+) -> None:
+    """Adds what dlt can query but does not load: it neither creates nor drops what has no data.
+
+    Args:
+        schema: The schema to add to.
+        name: The table or view.
+        resource: The resource with which dlt forgets it.
+        description: What a row is.
+        columns: Its columns.
+    """
+    columns = [*columns]
+    table = new_table(name, resource=resource, write_disposition="skip", columns=columns)
+    table["description"] = description
+    schema.tables[name] = table

@@ -1,0 +1,182 @@
+"""Load packages that are pending, and the committed state that each of them rests on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dlt
+from dlt.common.configuration.container import Container
+from dlt.common.pipeline import TPipelineState, pipeline_state
+from dlt.common.storages.load_package import PackageStorage
+from dlt.common.versioned_state import decompress_state, json_encode_state
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.pipeline.state_sync import mark_state_extracted, migrate_state_to_current
+
+from protime_source.warehouse.dialect import Client, client_of
+
+logger = logging.getLogger(__name__)
+
+_BASIS = "protime_basis"
+
+
+@dataclass(frozen=True)
+class PendingPackage:
+    """A load package of the source that is extracted and not loaded yet.
+
+    Attributes:
+        storage: The folder that it lies in.
+        load_id: dlt's id of it.
+        state: dlt's state of the package.
+    """
+
+    storage: PackageStorage
+    load_id: str
+    state: dict[str, Any]
+
+    @property
+    def basis(self) -> str:
+        """The hash of the committed state that its rows were asked for with."""
+        return str(self.state[_BASIS]["committed"])
+
+    @property
+    def source(self) -> str:
+        """The source's name in dlt."""
+        return str(self.state[_BASIS]["source"])
+
+    def result(self, local: TPipelineState) -> str:
+        """Returns the hash of the state that it commits.
+
+        Args:
+            local: The working folder's state; a package without a state of its own commits it.
+        """
+        document = self.state.get("pipeline_state")
+        return _hash(decompress_state(document["state"]) if document else local, self.source)
+
+    def delete(self) -> None:
+        """Deletes it."""
+        self.storage.delete_package(self.load_id)
+
+
+def rest_on(committed: TPipelineState | None) -> None:
+    """Makes the package that is being extracted rest on a committed state.
+
+    Args:
+        committed: The state that the destination has; `None` when dlt keeps none there.
+    """
+    if committed is None:
+        return
+    source = dlt.current.source_schema().name
+    package: Any = dlt.current.load_package_state()["state"]
+    package[_BASIS] = {"source": source, "committed": _hash(committed, source)}
+    # The highest version is the newest, so what this package commits must have a higher one.
+    local, _ = pipeline_state(Container())
+    local["_state_version"] = max(local["_state_version"], committed.get("_state_version", 0))
+
+
+def pending_packages(pipeline: dlt.Pipeline) -> Iterator[PendingPackage]:
+    """Yields the pending packages of this source, oldest first; not those of other sources."""
+    normalized = pipeline._get_load_storage().normalized_packages
+    extracted = pipeline._get_normalize_storage().extracted_packages
+    found = [(normalized, load_id) for load_id in pipeline.list_normalized_load_packages()]
+    found += [(extracted, load_id) for load_id in pipeline.list_extracted_load_packages()]
+    for storage, load_id in found:
+        state: Any = storage.get_load_package_state(load_id)
+        if _BASIS in state:
+            yield PendingPackage(storage, load_id, state)
+
+
+def discard_outdated(pipeline: dlt.Pipeline) -> None:
+    """Throws away pending packages that rest on another state than the destination has now.
+
+    The warehouse was put back from a backup, or another working folder has gone on: loading such
+    a package would move the bookmark past changes that the warehouse never got. Its rows are asked
+    for again, from the bookmark in the destination. A package that was loaded in part rests on the
+    same state still, and one that was loaded and not put away has committed its own: both are
+    loaded to their end.
+
+    Args:
+        pipeline: The pipeline that they belong to.
+    """
+    if not (packages := list(pending_packages(pipeline))):
+        return
+    committed = committed_state(pipeline, client_of(pipeline))
+    if committed is None:
+        return
+    outdated = [
+        package
+        for package in packages
+        if _hash(committed, package.source) not in (package.basis, package.result(pipeline.state))
+    ]
+    if outdated:
+        discard(pipeline, outdated, committed)
+        logger.warning(
+            "What an earlier run received is thrown away (load package %s), because the warehouse"
+            " has another state than it was received for: it was put back from a backup, or loaded"
+            " from another working folder since. No row is lost: all changes since the"
+            " warehouse's state are fetched again.",
+            ", ".join(package.load_id for package in outdated),
+        )
+
+
+def discard(
+    pipeline: dlt.Pipeline, packages: list[PendingPackage], committed: TPipelineState
+) -> None:
+    """Deletes pending packages, and returns the working folder to the committed state.
+
+    Args:
+        pipeline: The pipeline that they belong to.
+        packages: The packages.
+        committed: The state that the destination has.
+    """
+    for package in packages:
+        package.delete()
+    if not committed:
+        return  # what the resources remember is cleared when they are extracted
+    state = TPipelineState(**{**committed, "_local": pipeline.state["_local"]})
+    mark_state_extracted(state, state["_version_hash"])
+    schemas = pipeline._get_schemas_from_destination(
+        state["schema_names"] or [], always_download=True
+    )
+    pipeline._restore_from_snapshot(
+        json_encode_state(state), {schema.name: json.dumps(schema.to_dict()) for schema in schemas}
+    )
+
+
+def committed_state(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | None:
+    """Returns the newest state that the destination has; `None` when dlt keeps none there.
+
+    The newest is the one with the highest version: dlt goes by the time of the load, and so takes
+    a run for the newest whose machine had its clock ahead.
+    """
+    if not pipeline.config.restore_from_destination:
+        return None
+    sql, schema = client.sql_client, client.schema
+    states = sql.make_qualified_table_name(schema.state_table_name)
+    loads = sql.make_qualified_table_name(schema.loads_table_name)
+    text, version, name, state_load, load, status = client._norm_and_escape_columns(
+        "state", "version", "pipeline_name", "_dlt_load_id", "load_id", "status"
+    )
+    query = (
+        f"SELECT s.{text} FROM {states} AS s JOIN {loads} AS l ON l.{load} = s.{state_load}"
+        f" WHERE s.{name} = %s AND l.{status} = 0"
+        f" ORDER BY s.{version} DESC, s.{state_load} DESC LIMIT 1"
+    )
+    with sql:
+        try:
+            rows = sql.execute_sql(query, pipeline.pipeline_name)
+        except DatabaseUndefinedRelation:
+            rows = None
+    if not rows:
+        return TPipelineState()
+    return migrate_state_to_current(pipeline.pipeline_name, decompress_state(rows[0][0]))
+
+
+def _hash(state: Mapping[str, Any], source: str) -> str:
+    """What the source remembers, of one of its states."""
+    remembered = json.dumps(state.get("sources", {}).get(source, {}), sort_keys=True, default=str)
+    return hashlib.sha256(remembered.encode()).hexdigest()[:16]

@@ -1,0 +1,140 @@
+"""A load package counts only on the committed state that it was extracted from."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from protime_source import protime
+from protime_source.pipeline.load import load
+from tests.engines import sql_engines
+from tests.world import World
+
+pytestmark = pytest.mark.filterwarnings("ignore:The 'warn' method:DeprecationWarning")
+"""dlt's own, when it loads what is pending."""
+
+Run = Callable[[World], object]
+
+
+def _run(world: World) -> None:
+    """Dlt's own `run`, which loads what is pending and then returns."""
+    for _ in range(2):
+        world.pipeline().run(protime())
+
+
+def _load(world: World) -> None:
+    load(world.pipeline())
+
+
+both_ways = pytest.mark.parametrize("run", [_run, _load])
+
+
+def _leave_a_package(world: World, *, normalized: bool = False) -> None:
+    """A run that dies before its load."""
+    pipeline = world.pipeline()
+    pipeline.extract(protime())
+    if normalized:
+        pipeline.normalize()
+
+
+def _elsewhere(world: World) -> World:
+    """Another working folder for the same warehouse, as on another host."""
+    return replace(world, folder=world.folder / "elsewhere")
+
+
+@both_ways
+@pytest.mark.parametrize("normalized", [False, True])
+def test_a_package_is_discarded_when_a_backup_was_put_back(
+    world: World, run: Run, caplog: pytest.LogCaptureFixture, normalized: bool
+) -> None:
+    world.run()
+    shutil.copy(world.database, world.folder / "backup")
+    world.tenant.churn(12, seed=1)
+    world.run()
+    world.tenant.churn(4, seed=2)
+    _leave_a_package(world, normalized=normalized)
+    shutil.copy(world.folder / "backup", world.database)
+    run(world)
+    assert "is thrown away" in caplog.text
+    world.check()
+
+
+@sql_engines
+@both_ways
+def test_a_package_is_discarded_when_another_working_folder_went_on(world: World, run: Run) -> None:
+    world.run()
+    changed = min(world.tenant.records)
+    start = world.tenant.records[changed]["from"]
+    world.tenant.update(changed, {"person": {"id": 7}, "from": start, "comments": "changed"})
+    _leave_a_package(world)
+    other = _elsewhere(world)
+    other.run()
+    world.tenant.delete(changed)
+    world.tenant.clock.advance(hours=73)
+    other.run()
+    world.tenant.churn(3, seed=5)
+    run(world)
+    world.check()
+    other.run()
+    world.check()
+
+
+@both_ways
+def test_a_package_is_loaded_when_nothing_happened_since(
+    world: World, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.run()
+    world.tenant.churn(12, seed=1)
+    _leave_a_package(world, normalized=True)
+    world.tenant.clear_requests()
+    run(world)
+    assert "is thrown away" not in caplog.text
+    assert world.requests == 1
+    world.check()
+
+
+@both_ways
+def test_a_package_for_another_warehouse_is_discarded(
+    world: World, run: Run, tmp_path: Path
+) -> None:
+    world.run()
+    world.tenant.churn(12, seed=1)
+    _leave_a_package(world)
+    world.database = tmp_path / "another.duckdb"
+    run(world)
+    world.check()
+
+
+def _committed_at(world: World, seconds: int) -> None:
+    """Moves the last commit in time, as if the machine's clock had been wrong."""
+    [(newest,)] = world.query(f"SELECT MAX(load_id) FROM {world.dataset}._dlt_loads")
+    moved = str(float(newest) + seconds)
+    for table, column in (("_dlt_loads", "load_id"), ("_dlt_pipeline_state", "_dlt_load_id")):
+        world.query(
+            f"UPDATE {world.dataset}.{table} SET {column} = '{moved}' WHERE {column} = '{newest}'"
+        )
+
+
+@pytest.mark.parametrize("folder", ["kept", "lost"])
+def test_a_clock_that_was_ahead_changes_nothing_for_later_runs(
+    world: World, caplog: pytest.LogCaptureFixture, folder: str
+) -> None:
+    world.run()
+    world.tenant.churn(5, seed=1)
+    world.run()
+    _committed_at(world, seconds=86_400)
+    for seed in range(2, 5):
+        world.tenant.churn(5, seed=seed)
+        events = len(world.tenant.records)
+        if folder == "lost":
+            world.lose_working_folder()
+        world.tenant.clear_requests()
+        world.run()
+        assert world.requests == 1
+        assert len(world.staged()) <= 5 < events
+        world.check()
+    assert "older than the working folder" not in caplog.text
