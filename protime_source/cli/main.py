@@ -23,6 +23,7 @@ from protime_source.errors import (
     VanishedRowsError,
 )
 from protime_source.pipeline.failures import Failure, explain
+from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.load import load, read_bookmark
 from protime_source.pipeline.lock import one_run
 from protime_source.pipeline.summary import Summary
@@ -57,6 +58,7 @@ def main(*, full_resync: bool = False) -> int:
             # Locked before dlt makes the pipeline: it empties a working folder without state, and
             # a folder that another run has just begun to use has none.
             with one_run(os.path.join(folder, PIPELINE)):
+                discard_if_damaged(os.path.join(folder, PIPELINE))
                 destination = dlt.config.get("destination_type", str) or "duckdb"
                 pipeline = dlt.pipeline(
                     PIPELINE, folder, destination=destination, dataset_name=DATASET

@@ -19,6 +19,7 @@ from filelock import FileLock
 from protime_source.api.redaction import RedactingFilter, redact, redact_error, redacted
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
+from protime_source.pipeline.folder import advice_on_damage
 from protime_source.pipeline.lock import acquire
 from protime_source.pipeline.packages import discard_outdated
 from protime_source.sync.context import RunContext
@@ -122,6 +123,7 @@ class LoadHooks:
         """
         _redact_trace(trace)
         if isinstance(pipeline, dlt.Pipeline):
+            _explain_damage(trace, pipeline)
             self._close_ledgers(trace, pipeline)
             lock = self._locks.pop((pipeline.working_dir, get_ident()), None)
             if lock is not None:
@@ -206,6 +208,15 @@ def _redact_trace(trace: Any) -> None:
         )
         for step in trace.steps
     ]
+
+
+def _explain_damage(trace: Any, pipeline: dlt.Pipeline) -> None:
+    """Adds a note to an error of dlt that only says that some text is no JSON."""
+    error = sys.exception()
+    if error is None or not any(step.step_exception for step in trace.steps):
+        return
+    if advice := advice_on_damage(pipeline.working_dir):
+        error.add_note(advice)
 
 
 def _are_ours(hooks: object) -> bool:

@@ -18,6 +18,7 @@ from protime_source.errors import (
     VanishedRowsError,
 )
 from protime_source.pipeline.failures import ledger_line
+from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.hooks import NAME, live_rows, register
 from protime_source.pipeline.lock import one_run
 from protime_source.pipeline.recovery import load_pending, resource_states
@@ -69,6 +70,8 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
     )
     with redacted_errors(), one_run(pipeline.working_dir), run:
         started = time.monotonic()
+        if discard_if_damaged(pipeline.working_dir):
+            pipeline.drop()
         dialect, client = dialect_of(pipeline), client_of(pipeline)
         dialect.check(client)
         run.destination_checked = True
