@@ -156,10 +156,10 @@ class _RunPerPackage:
         """
         load_id = dlt.current.load_package_state()["load_id"]
         if self._run is None or self._load_id != load_id:
-            if self._run is not None and self._run.at_work:
+            if self._run is not None and self._run.tables_in_extraction:
                 raise SettingsError(
-                    "This source object is at work in another thread, and dlt would mix the two"
-                    " up. Make one for each pipeline: protime(). This run did nothing."
+                    "This source object is being extracted in another thread, and dlt would mix the"
+                    " two up. Make one for each pipeline: protime(). This run did nothing."
                 )
             self._run, self._load_id = self._new_run(), load_id
         return self._run
@@ -220,7 +220,7 @@ def _extract(
     _check_tenant(run.settings, destination)
     rest_on(destination.committed)
     _open_ledger(run, destination, load_id)
-    run.at_work.add(table_name)
+    run.tables_in_extraction.add(table_name)
     try:
         yield from _load_with_scopes(collection, run, destination)
     except VanishedRowsError as error:
@@ -231,8 +231,8 @@ def _extract(
         run.errors[table_name] = ledger_line(error)
         raise
     finally:
-        run.at_work.discard(table_name)
-        if not run.at_work and not run.keeps_prefetchers:
+        run.tables_in_extraction.discard(table_name)
+        if not run.tables_in_extraction and not run.keeps_prefetchers:
             run.http.close()
 
 
