@@ -20,6 +20,15 @@ logger = logging.getLogger(__name__)
 _PENDING = (("normalize", "extracted"), ("load", "normalized"))
 """Where dlt keeps load packages that are not loaded yet."""
 
+_IN_A_PACKAGE = (
+    "schema.json",
+    "schema_updates.json",
+    "load_package_state.json",
+    "new_jobs/*",
+    "started_jobs/*",
+)
+"""What dlt reads of these; a package's other files are marks, whatever their names end with."""
+
 
 def discard_if_damaged(working_dir: str) -> bool:
     """Removes a working folder that dlt cannot read, with a warning.
@@ -90,14 +99,15 @@ def _needed(folder: Path) -> Iterator[Path]:
         version = folder / storage / ".version"
         if version.exists():
             yield version
-        yield from (path for path in (folder / storage / packages).rglob("*") if path.is_file())
+        for pattern in _IN_A_PACKAGE:
+            yield from (folder / storage / packages).glob(f"*/{pattern}")
 
 
 def _is_readable(path: Path) -> bool:
     """Whether a file's content is whole; one that may not be opened is an error, not damage."""
     try:
         match path:
-            case Path(name="state.json", parent=Path(name=parent)) if parent != ".restore":
+            case Path(name="state.json"):
                 return "_state_engine_version" in _json(path)
             case Path(suffix=".json"):
                 json.loads(path.read_bytes())

@@ -58,13 +58,13 @@ class DuckDB(Dialect):
         if _is_elsewhere(credentials):
             raise WarehouseError(
                 "The DuckDB credentials name MotherDuck, DuckLake or another server, which dlt"
-                " would take for the name of a file. Nothing was asked of Protime and nothing was"
-                " changed. Write the path of a file, or give an open connection of duckdb."
+                " would take for the name of a file. Nothing was asked of Protime."
+                " Write the path of a file, or give an open connection of duckdb."
             )
         if credentials.read_only:
             raise WarehouseError(
                 "The DuckDB credentials say read_only, so this run could load nothing. Nothing was"
-                " asked of Protime and nothing was changed. Remove read_only."
+                " asked of Protime. Remove read_only."
             )
         if file := _file(client):
             check_file_name(file, client.sql_client.dataset_name)

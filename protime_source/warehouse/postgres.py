@@ -17,7 +17,7 @@ from protime_source.warehouse.dialect import Client, Dialect, Quote
 
 _URL = "postgresql://<user>:<password>@<host>:5432/<database>"
 
-_NOTHING_DONE = "Nothing was asked of Protime and nothing was changed."
+_NOTHING_DONE = "Nothing was asked of Protime."
 
 _MAY_NOT_CREATE = (
     "The Postgres user may not create what this run loads into, so this run stopped. Ask an"
