@@ -19,10 +19,12 @@ from filelock import FileLock
 from protime_source.api.redaction import RedactingFilter, redact, redact_error, redacted
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
+from protime_source.pipeline.data_model import comments_of
 from protime_source.pipeline.folder import advice_on_damage
 from protime_source.pipeline.lock import acquire
 from protime_source.pipeline.packages import discard_outdated
 from protime_source.sync.context import RunContext
+from protime_source.warehouse import ledger
 from protime_source.warehouse.dialect import Client, Dialect, advice_on, client_of, dialect_of
 from protime_source.warehouse.history import History
 from protime_source.warehouse.table import count_live
@@ -105,7 +107,7 @@ class LoadHooks:
         step_info: Any,
         send_state: bool,
     ) -> None:
-        """After a load: creates indexes and views that are missing, and records new versions."""
+        """After a load: creates missing indexes and views, records versions, and comments."""
         if not isinstance(pipeline, dlt.Pipeline) or step.step != "load":
             return
         if id(pipeline) in self._loads:
@@ -115,6 +117,7 @@ class LoadHooks:
                     self._complete_tables(pipeline, client)
                     for run in self._runs.get((pipeline.working_dir, get_ident()), ()):
                         run.package_loaded()
+                    self._write_comments(pipeline, client, step_info)
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
         """After a run: redacts its errors, closes its ledger, and releases the lock it acquired.
@@ -149,6 +152,15 @@ class LoadHooks:
                     with _warning(f"{collection.table}: its index or view could not be created:"):
                         ensure_views(sql, dialect, collection)
         self._record_history(pipeline, client)
+
+    def _write_comments(self, pipeline: dlt.Pipeline, client: Client, load_info: Any) -> None:
+        """Only for tables that got rows, so that a run without changes does not even look."""
+        metrics = (each for package in load_info.metrics.values() for each in package)
+        got_rows = {job.table_name for each in metrics for job in each["job_metrics"].values()}
+        if tables := got_rows & COLLECTIONS.keys():
+            comments = comments_of(pipeline.schemas[self._schema], tables | {ledger.TABLE})
+            with _warning("The comments could not be written:"), client.sql_client as sql:
+                dialect_of(pipeline).write_comments(sql, comments)
 
     def _record_history(self, pipeline: dlt.Pipeline, client: Client) -> None:
         dialect = dialect_of(pipeline)

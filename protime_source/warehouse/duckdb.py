@@ -22,12 +22,22 @@ _FLUSH_SETTINGS = ("allocator_flush_threshold", "allocator_bulk_deallocation_flu
 _SERVICES = ("md:", "motherduck:", "ducklake:")
 """DuckDB connects to these by names that begin so."""
 
+_COMMENTS = """
+    SELECT 'COLUMN', table_name, column_name, comment FROM duckdb_columns()
+        WHERE database_name = current_database() AND schema_name = $1
+    UNION ALL SELECT 'TABLE', table_name, '', comment FROM duckdb_tables()
+        WHERE database_name = current_database() AND schema_name = $1
+    UNION ALL SELECT 'VIEW', view_name, '', comment FROM duckdb_views()
+        WHERE database_name = current_database() AND schema_name = $1
+"""
+
 
 class DuckDB(Dialect):
     """DuckDB, in a file."""
 
     name = "duckdb"
     requires = ("duckdb",)
+    comments_query = _COMMENTS
     error_advice = (
         (
             r"Could not set lock on file",
