@@ -24,11 +24,13 @@ from protime_source.errors import (
     TooLargeError,
     UnauthorizedError,
     UnavailableError,
+    UnhealthyError,
     UnknownChangeError,
     UntrustedCertificateError,
     VanishedRowsError,
     WarehouseError,
 )
+from protime_source.operations.status import Status, status
 from protime_source.pipeline.load import load
 from protime_source.pipeline.source import protime
 from protime_source.settings import Settings, __version__
@@ -56,10 +58,12 @@ __all__ = [
     "ScopeError",
     "Settings",
     "SettingsError",
+    "Status",
     "TokenUnavailableError",
     "TooLargeError",
     "UnauthorizedError",
     "UnavailableError",
+    "UnhealthyError",
     "UnknownChangeError",
     "UntrustedCertificateError",
     "VanishedRowsError",
@@ -68,5 +72,6 @@ __all__ = [
     "__version__",
     "load",
     "protime",
+    "status",
     "verify",
 ]

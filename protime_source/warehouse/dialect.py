@@ -98,6 +98,18 @@ class Dialect(ABC):
         """Returns where a client loads to, in words."""
         return f"{client.config.data_location()}, dataset {client.sql_client.dataset_name}"
 
+    def has_dataset(self, client: Client) -> bool:
+        """Returns whether the destination has the dataset; asking creates nothing.
+
+        Args:
+            client: dlt's client of the destination.
+
+        Raises:
+            DestinationException: When it cannot be reached.
+        """
+        with client.sql_client as sql:
+            return bool(sql.has_dataset())
+
     def named_obstacle(self, error_text: str) -> str:
         """Returns the file or view that an error message names as the obstacle; else ""."""
         return ""

@@ -95,6 +95,11 @@ class DuckDB(Dialect):
             return f"DuckDB in memory, dataset {client.sql_client.dataset_name}"
         return super().location(client)
 
+    def has_dataset(self, client: Client) -> bool:
+        """Returns whether there is the dataset; a missing file would be created by opening it."""
+        file = _file(client)
+        return (file is None or file.exists()) and super().has_dataset(client)
+
     def named_obstacle(self, error_text: str) -> str:
         """Returns the file; for a file that is being created, the name that it will have.
 

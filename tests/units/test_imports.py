@@ -23,6 +23,7 @@ LAYERS = (
     "sync",
     "pipeline",
     "verify",
+    "operations",
     "cli",
     "demo",
 )
