@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from contextlib import suppress
 from typing import Self, TextIO
 
@@ -55,6 +56,7 @@ class Console(logging.Handler):
         self._stream = stream
         self._in_place = stream is not None and stream.isatty()
         self._open = False
+        self.collections = 0
 
     def __enter__(self) -> Self:
         _DLT.addFilter(self._of_dlt)
@@ -82,6 +84,11 @@ class Console(logging.Handler):
         """Shows one line that stays."""
         self._clear()
         write(self._stream, f"{text}\n")
+
+    def show(self, text: str) -> None:
+        """Shows a result, on standard output."""
+        self._clear()
+        write(sys.stdout, f"{text}\n")
 
     def _of_dlt(self, _: logging.LogRecord) -> bool:
         return dlt.config.get("runtime.log_level") is not None

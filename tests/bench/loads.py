@@ -68,7 +68,7 @@ def source(url: str, folder: Path) -> None:
     """This source, as its command line runs it."""
     from protime_source.cli.main import main
 
-    if code := main():
+    if code := main(["run"]):
         sys.exit(code)
 
 

@@ -1,4 +1,4 @@
-"""The pipeline script: what it says, how it ends, and what that means for the table."""
+"""The command: what it says, how it ends, and what that means for the table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from protime_source.demo import Behaviour, Fault
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from protime_source.sync.counts import Counts
-from tests.command import SCRIPT, environment, reason, run, run_here, start
+from tests.command import COMMAND, environment, reason, run, run_here, start
 from tests.conftest import WorldFactory
 from tests.world import World
 
@@ -49,9 +49,8 @@ def test_it_loads_everything_then_changes_and_everything_again_on_request(world:
 
 def counts(done: subprocess.CompletedProcess[str]) -> list[str]:
     """What the summary says of the assignments."""
-    name, *shown = done.stdout.split("\n")[1].split()
-    assert name == "assignments"
-    return shown
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("assignments")]
+    return line.split()[1:]
 
 
 @pytest.mark.parametrize("engine", ["bigquery"], indirect=True)
@@ -423,15 +422,13 @@ def test_output_that_cannot_be_written_does_not_change_the_exit_code(
 ) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = f'exec "$0" "$1" 3>&{writer} {OUTPUTS[case]}'
+    command = f'exec "$0" "$1" "$2" run 3>&{writer} {OUTPUTS[case]}'
     more = environment(world)
     codes = []
     for secret in ("", "wrong"):
         if secret:
             more["SOURCES__PROTIME__CLIENT_SECRET"] = secret
-        done = subprocess.run(
-            ["bash", "-c", command, sys.executable, SCRIPT], env=more, pass_fds=[writer]
-        )
+        done = subprocess.run(["bash", "-c", command, *COMMAND], env=more, pass_fds=[writer])
         codes.append(done.returncode)
     os.close(writer)
     assert codes == [0, 3]
@@ -455,7 +452,8 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     hidden = world.folder / "hidden"
     hidden.mkdir()
     (hidden / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
-    failed = run(world, PYTHONPATH=str(hidden), DESTINATION_TYPE=destination)
+    path = os.pathsep.join((str(hidden), os.environ.get("PYTHONPATH", "")))
+    failed = run(world, PYTHONPATH=path, DESTINATION_TYPE=destination)
     assert (failed.returncode, failed.stdout, len(failed.stderr.splitlines())) == (4, "", 1)
     assert f'pip install "dlt-source-protime[{destination}]"' in failed.stderr
     assert world.tenant.requests == []

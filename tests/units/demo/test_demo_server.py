@@ -94,7 +94,17 @@ def test_many_clients_at_once(serve: Serve, start: str) -> None:
 
 
 def test_in_a_terminal() -> None:
-    command = [sys.executable, "-m", "protime_source.demo", "--rows", "10", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "protime_source",
+        "demo",
+        "serve",
+        "--rows",
+        "10",
+        "--port",
+        "0",
+    ]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
     ) as process:
