@@ -23,6 +23,7 @@ from protime_source.pipeline.data_model import comments_of
 from protime_source.pipeline.folder import advice_on_damage
 from protime_source.pipeline.lock import acquire
 from protime_source.pipeline.packages import discard_outdated
+from protime_source.pipeline.waits import bounded_waits
 from protime_source.sync.context import RunContext
 from protime_source.warehouse import ledger
 from protime_source.warehouse.dialect import Client, Dialect, advice_on, client_of, dialect_of
@@ -57,6 +58,7 @@ class LoadHooks:
         self._collections = collections
         self._loads: dict[int, tuple[Client, ExitStack]] = {}
         self._locks: dict[tuple[str, int], FileLock] = {}
+        self._waits: dict[tuple[str, int], ExitStack] = {}
         self._runs: dict[tuple[str, int], list[RunContext]] = {}
 
     def register(self) -> None:
@@ -74,6 +76,13 @@ class LoadHooks:
         if key not in self._locks:
             self._locks[key] = acquire(pipeline.working_dir)
 
+    def bound_waits(self, pipeline: dlt.Pipeline) -> None:
+        """Bounds the waits in the destination until the end of dlt's run."""
+        key = (pipeline.working_dir, get_ident())
+        if key not in self._waits:
+            stack = self._waits[key] = ExitStack()
+            stack.enter_context(bounded_waits(pipeline))
+
     def close_ledger_after(self, pipeline: dlt.Pipeline, run: RunContext) -> None:
         """Closes the ledger's rows of a run when dlt's run of the pipeline has ended."""
         self._runs.setdefault((pipeline.working_dir, get_ident()), []).append(run)
@@ -90,6 +99,7 @@ class LoadHooks:
             return
         has_load = bool(pipeline.list_normalized_load_packages())
         if step == "load" and has_load and self._schema in pipeline.schemas:
+            self.bound_waits(pipeline)
             client, kept_open = client_of(pipeline), ExitStack()
             kept_open.enter_context(dialect_of(pipeline).kept_open(client))
             self._loads[id(pipeline)] = client, kept_open
@@ -128,6 +138,9 @@ class LoadHooks:
         if isinstance(pipeline, dlt.Pipeline):
             _explain_damage(trace, pipeline)
             self._close_ledgers(trace, pipeline)
+            waits = self._waits.pop((pipeline.working_dir, get_ident()), None)
+            if waits is not None:
+                waits.close()
             lock = self._locks.pop((pipeline.working_dir, get_ident()), None)
             if lock is not None:
                 lock.release()

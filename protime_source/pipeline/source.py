@@ -212,6 +212,7 @@ def _extract(
             " which stands in the configuration of myProtime, and a level. Nothing was changed."
         )
     HOOKS.acquire_lock(pipeline)
+    HOOKS.bound_waits(pipeline)
     load_id = dlt.current.load_package_state()["load_id"]
     destination = _destination(pipeline, load_id)
     if not run.destination_checked:

@@ -18,6 +18,7 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.catalogue.model import ArrayView, ColumnType
 from protime_source.errors import WarehouseError
+from protime_source.warehouse.sessions import Sessions
 
 ROW_KEY = ("id", "change_version", "is_deleted", "synced_at")
 """Columns that together differ between all rows of a load package."""
@@ -91,6 +92,14 @@ class Dialect(ABC):
 
         Args:
             client: dlt's client of the destination.
+        """
+        return nullcontext()
+
+    def sessions(self, pipeline: dlt.Pipeline) -> AbstractContextManager[Sessions | None]:
+        """Returns a context in which this process's sessions are known; of None if unneeded.
+
+        Args:
+            pipeline: The pipeline, whose destination is of this engine.
         """
         return nullcontext()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +15,8 @@ from protime_source.api.redaction import redact
 from protime_source.catalogue.model import ArrayView, ColumnType
 from protime_source.errors import WarehouseError, first_line
 from protime_source.warehouse.dialect import Client, Dialect, Quote
+from protime_source.warehouse.postgres_sessions import named_sessions
+from protime_source.warehouse.sessions import Sessions
 
 _URL = "postgresql://<user>:<password>@<host>:5432/<database>"
 
@@ -145,6 +148,12 @@ class Postgres(Dialect):
             "Postgres cannot drop a table that another view reads, so nothing was changed. Drop"
             " the view, run again, and create the view again.",
         ),
+        (
+            r"canceling statement due to (?:user request|lock timeout|statement timeout)",
+            "Postgres cancelled a statement of this run, because it waited too long for another"
+            " session, was stopped, or exceeded a limit of the server. No row is half written. Run"
+            " again; if it recurs, end the transaction that keeps the table locked.",
+        ),
     )
 
     def check(self, client: Client) -> None:
@@ -167,6 +176,10 @@ class Postgres(Dialect):
                 raise WarehouseError(f"{problem} {_NOTHING_DONE}")
             if facts.schemas < len(datasets):
                 _connect_by_adbc(credentials.to_native_representation())
+
+    def sessions(self, pipeline: dlt.Pipeline) -> AbstractContextManager[Sessions | None]:
+        """Returns a context in which this process's sessions are known by their name."""
+        return named_sessions(pipeline)
 
     def named_obstacle(self, error_text: str) -> str:
         """Returns the object that depends on a table, or the parameter that is unknown."""
