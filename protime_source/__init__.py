@@ -26,6 +26,7 @@ from protime_source.errors import (
     TooLargeError,
     UnauthorizedError,
     UnavailableError,
+    UnhealthyError,
     UnknownChangeError,
     UntrustedCertificateError,
     VanishedRowsError,
@@ -34,6 +35,7 @@ from protime_source.errors import (
 
 if TYPE_CHECKING:
     from protime_source.api.assignments import ActivityLevel, Assignment, Client
+    from protime_source.operations.status import Status, status
     from protime_source.pipeline.load import load
     from protime_source.pipeline.source import protime
     from protime_source.settings import Settings, __version__
@@ -45,10 +47,12 @@ _HOMES = {
     "Assignment": "api.assignments",
     "Client": "api.assignments",
     "Settings": "settings",
+    "Status": "operations.status",
     "VerifyReport": "verification.report",
     "__version__": "settings",
     "load": "pipeline.load",
     "protime": "pipeline.source",
+    "status": "operations.status",
     "verify": "verification.run",
 }
 """The modules of the names that are imported when they are first asked for.
@@ -89,10 +93,12 @@ __all__ = [
     "ScopeError",
     "Settings",
     "SettingsError",
+    "Status",
     "TokenUnavailableError",
     "TooLargeError",
     "UnauthorizedError",
     "UnavailableError",
+    "UnhealthyError",
     "UnknownChangeError",
     "UntrustedCertificateError",
     "VanishedRowsError",
@@ -101,5 +107,6 @@ __all__ = [
     "__version__",
     "load",
     "protime",
+    "status",
     "verify",
 ]

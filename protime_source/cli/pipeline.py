@@ -26,6 +26,7 @@ from protime_source.errors import (
     VanishedRowsError,
 )
 from protime_source.pipeline.failures import Failure, explain
+from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.load import read_bookmark
 from protime_source.pipeline.lock import one_run
 from protime_source.settings import Settings
@@ -70,6 +71,7 @@ def with_pipeline(
             # Locked before dlt makes the pipeline: it empties a working folder without state, and
             # a folder that another run has just begun to use has none.
             with one_run(os.path.join(folder, name)):
+                discard_if_damaged(os.path.join(folder, name))
                 destination = arguments.destination
                 destination = destination or dlt.config.get("destination_type", str) or "duckdb"
                 pipeline = dlt.pipeline(

@@ -156,10 +156,10 @@ class _RunPerPackage:
         """
         load_id = dlt.current.load_package_state()["load_id"]
         if self._run is None or self._load_id != load_id:
-            if self._run is not None and self._run.at_work:
+            if self._run is not None and self._run.tables_in_extraction:
                 raise SettingsError(
-                    "This source object is at work in another thread, and dlt would mix the two"
-                    " up. Make one for each pipeline: protime(). This run did nothing."
+                    "This source object is being extracted in another thread, and dlt would mix the"
+                    " two up. Make one for each pipeline: protime(). This run did nothing."
                 )
             self._run, self._load_id = self._new_run(), load_id
         return self._run
@@ -212,6 +212,7 @@ def _extract(
             " which stands in the configuration of myProtime, and a level. Nothing was changed."
         )
     HOOKS.acquire_lock(pipeline)
+    HOOKS.bound_waits(pipeline)
     load_id = dlt.current.load_package_state()["load_id"]
     destination = _destination(pipeline, load_id)
     if not run.destination_checked:
@@ -220,7 +221,7 @@ def _extract(
     _check_tenant(run.settings, destination)
     rest_on(destination.committed)
     _open_ledger(run, destination, load_id)
-    run.at_work.add(table_name)
+    run.tables_in_extraction.add(table_name)
     try:
         yield from _load_with_scopes(collection, run, destination)
     except VanishedRowsError as error:
@@ -231,10 +232,10 @@ def _extract(
         run.errors[table_name] = ledger_line(error)
         raise
     finally:
-        run.at_work.discard(table_name)
+        run.tables_in_extraction.discard(table_name)
         if table_name in run.package:
             run.package[table_name].is_read = True
-        if not run.at_work and not run.keeps_prefetchers:
+        if not run.tables_in_extraction and not run.keeps_prefetchers:
             run.http.close()
 
 

@@ -23,6 +23,7 @@ LAYERS = (
     "sync",
     "pipeline",
     "verification",
+    "operations",
     "demo",
     "cli",
 )
