@@ -30,6 +30,7 @@ from protime_source.errors import (
     VanishedRowsError,
     WarehouseError,
 )
+from protime_source.operations.check import Check, check
 from protime_source.operations.status import Status, status
 from protime_source.pipeline.load import load
 from protime_source.pipeline.source import protime
@@ -44,6 +45,7 @@ __all__ = [
     "Assignment",
     "AuthenticationError",
     "BadRequestError",
+    "Check",
     "Client",
     "DifferencesError",
     "ExpiredError",
@@ -70,6 +72,7 @@ __all__ = [
     "VerifyReport",
     "WarehouseError",
     "__version__",
+    "check",
     "load",
     "protime",
     "status",
