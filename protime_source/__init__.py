@@ -35,6 +35,7 @@ from protime_source.errors import (
 
 if TYPE_CHECKING:
     from protime_source.api.assignments import ActivityLevel, Assignment, Client
+    from protime_source.operations.check import Check, check
     from protime_source.operations.status import Status, status
     from protime_source.pipeline.load import load
     from protime_source.pipeline.source import protime
@@ -45,11 +46,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "ActivityLevel": "api.assignments",
     "Assignment": "api.assignments",
+    "Check": "operations.check",
     "Client": "api.assignments",
     "Settings": "settings",
     "Status": "operations.status",
     "VerifyReport": "verification.report",
     "__version__": "settings",
+    "check": "operations.check",
     "load": "pipeline.load",
     "protime": "pipeline.source",
     "status": "operations.status",
@@ -79,6 +82,7 @@ __all__ = [
     "Assignment",
     "AuthenticationError",
     "BadRequestError",
+    "Check",
     "Client",
     "DifferencesError",
     "ExpiredError",
@@ -105,6 +109,7 @@ __all__ = [
     "VerifyReport",
     "WarehouseError",
     "__version__",
+    "check",
     "load",
     "protime",
     "status",

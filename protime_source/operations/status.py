@@ -221,8 +221,8 @@ def status(
     for name, value in limits.items():
         if value < 0:
             raise invalid_setting(name, value, "a number from 0")
-    with redacted_errors():
-        dialect, client = dialect_of(pipeline), client_of(pipeline)
+    dialect, client = dialect_of(pipeline), client_of(pipeline)
+    with redacted_errors(), dialect.reading(client):
         reader = _Reader(pipeline, dialect, client)
         now = pendulum.now("UTC")
         max_age = None if max_age_hours is None else timedelta(hours=max_age_hours)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import dlt
@@ -106,6 +107,31 @@ class Dialect(ABC):
     def location(self, client: Client) -> str:
         """Returns where a client loads to, in words."""
         return f"{client.config.data_location()}, dataset {client.sql_client.dataset_name}"
+
+    def reading(self, client: Client) -> AbstractContextManager[None]:
+        """Returns a context in which the destination is only read: nothing is created or changed.
+
+        Args:
+            client: dlt's client of the destination, which is used for nothing else.
+        """
+        return nullcontext()
+
+    def probe(self, client: Client) -> None:
+        """Connects, and refuses a destination that a run could not write; changes nothing.
+
+        Args:
+            client: dlt's client of the destination.
+
+        Raises:
+            WarehouseError: With what to do about it.
+            DestinationException: When it cannot be reached.
+        """
+        with client.sql_client as sql:
+            sql.execute_sql("SELECT 1")
+
+    def local_folder(self, client: Client) -> Path | None:
+        """Returns the folder on this machine that holds the data; `None` when it is elsewhere."""
+        return None
 
     def has_dataset(self, client: Client) -> bool:
         """Returns whether the destination has the dataset; asking creates nothing.
