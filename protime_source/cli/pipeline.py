@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
@@ -84,6 +85,39 @@ def with_pipeline(
             if not isinstance(error, PARTLY_LOADED):
                 consequence = _consequence(failure, pipeline, full_resync=full_resync)
             console.line(f"error: {failure.message} {consequence}".strip())
+            return failure.exit_code
+
+
+def with_warehouse(
+    arguments: argparse.Namespace, look: Callable[[dlt.Pipeline, Console], int]
+) -> int:
+    """Opens the pipeline that the arguments name, for a command that only looks.
+
+    It holds no lock, so it may look while a run is active, and leaves no working folder where
+    there was none.
+
+    Args:
+        arguments: The command's.
+        look: Shows what it saw, and returns the exit code.
+
+    Returns:
+        The exit code: that of the look, or of what failed.
+    """
+    name = arguments.pipeline
+    with Console(sys.stderr) as console, TemporaryDirectory() as nowhere:
+        try:
+            folder = _pipelines_dir(name)
+            if not os.path.isdir(os.path.join(folder, name)):
+                folder = nowhere
+            destination = arguments.destination
+            destination = destination or dlt.config.get("destination_type", str) or "duckdb"
+            pipeline = dlt.pipeline(
+                name, folder, destination=destination, dataset_name=arguments.dataset
+            )
+            return look(pipeline, console)
+        except (Exception, KeyboardInterrupt) as error:
+            failure = explain(error)
+            console.line(f"error: {failure.message}")
             return failure.exit_code
 
 
