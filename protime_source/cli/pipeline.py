@@ -67,7 +67,7 @@ def with_pipeline(
             # warehouse lies, so a run that cannot begin must leave nothing.
             sections = ConfigSections(pipeline_name=name)
             settings = Settings.from_config(sections=sections, **selected(arguments))
-            console.collections = len(settings.collections)
+            console.expect(len(settings.collections))
             folder = _pipelines_dir(name)
             # Locked before dlt makes the pipeline: it empties a working folder without state, and
             # a folder that another run has just begun to use has none.

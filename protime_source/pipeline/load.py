@@ -87,9 +87,11 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         stopped = {*run.refusals, *run.guarded}
         summary = Summary(
             tables={
-                table: TableSummary(totals.counts, rows[table], read_bookmark(pipeline, table))
-                for table, totals in run.totals.items()
-                if table not in stopped
+                table: TableSummary(
+                    run.totals[table].counts, rows[table], read_bookmark(pipeline, table)
+                )
+                for table in resolved.collections
+                if table in run.totals and table not in stopped
             },
             refusals=run.refusals,
             guarded=run.guarded,

@@ -233,6 +233,8 @@ def _extract(
         raise
     finally:
         run.tables_in_extraction.discard(table_name)
+        if table_name in run.package:
+            run.package[table_name].is_read = True
         if not run.tables_in_extraction and not run.keeps_prefetchers:
             run.http.close()
 
@@ -312,6 +314,7 @@ def _load(
         counts=Counts(collection.table),
     )
     run.package[collection.table] = context.counts
+    context.counts.announce()
     sync = CollectionSync(context)
     # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
     batches = rechunk(sync.batches(table_is_known=bool(known_columns)))

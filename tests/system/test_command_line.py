@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def test_it_loads_everything_then_changes_and_everything_again_on_request(world:
 
 def counts(done: subprocess.CompletedProcess[str]) -> list[str]:
     """What the summary says of the assignments."""
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("assignments")]
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("assignments ")]
     return line.split()[1:]
 
 
@@ -63,10 +64,53 @@ def test_it_loads_into_bigquery(world: World) -> None:
     world.check()
 
 
-def test_help_needs_no_settings(world: World) -> None:
-    helped = run(world, "--help")
-    assert helped.returncode == 0
-    assert "--full-resync" in helped.stdout
+def test_it_loads_the_collections_that_are_named(world: World) -> None:
+    done = run_here(world, "people", "absence-groups", SOURCES__PROTIME__COLLECTIONS="contracts")
+    assert done.returncode == 0
+    tables = {name for (name,) in world.query("SELECT table_name FROM information_schema.tables")}
+    assert {"people", "absence_groups"} <= tables
+    assert "contracts" not in tables
+
+
+def test_pipeline_and_dataset_are_options_and_a_pipeline_has_settings_of_its_own(
+    world: World,
+) -> None:
+    options = ("--pipeline", "acme", "--dataset", "planning")
+    done = run_here(world, *options, ACME__SOURCES__PROTIME__COLLECTIONS="absence_groups")
+    assert done.returncode == 0
+    assert "dataset planning." in done.stdout
+    assert world.query("SELECT COUNT(*) FROM planning.absence_groups")[0][0] > 0
+
+
+def test_the_destination_is_an_option(world: World) -> None:
+    failed = run_here(world, "--destination", "nonsense")
+    assert failed.returncode == 2
+    assert "'nonsense', which is no destination" in reason(failed)
+
+
+def test_the_tables_come_in_the_order_in_which_they_are_named(world: World) -> None:
+    names = ["people", "absence_groups", "assignments"]
+    done = run_here(world, *names)
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:4]] == names
+
+
+def test_verify_compares_and_ends_with_8_when_something_differs(world: World) -> None:
+    assert run_here(world).returncode == 0
+    same = run_here(world, command="verify")
+    assert (same.returncode, same.stderr) == (0, "")
+    assert " ".join(counts(same)) == "300 0 0 0 0"
+    changed = "UPDATE protime_data.assignments SET comments = 'mine' WHERE id = (SELECT MIN(id)"
+    world.query(f"{changed} FROM protime_data.assignments)")
+    assert run_here(world, "assignments", command="verify").returncode == 0
+    differs = run_here(world, "assignments", "--deep", command="verify")
+    assert differs.returncode == 8
+    assert " ".join(counts(differs)) == "300 0 0 0 1"
+
+
+def test_verify_says_why_it_could_not_compare(world: World) -> None:
+    failed = run_here(world, command="verify", SOURCES__PROTIME__CLIENT_SECRET="wrong")
+    assert failed.returncode == 3
+    assert "Nothing was changed" in reason(failed)
 
 
 @pytest.mark.parametrize("name", ["tenant", "client_id", "client_secret"])
@@ -363,6 +407,9 @@ def test_ctrl_c_during_a_full_load(make_world: WorldFactory) -> None:
     world.check()
 
 
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+
+
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
 
@@ -373,18 +420,20 @@ class Terminal(io.StringIO):
 def _long_run(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("protime_source.sync.counts.SECONDS_BETWEEN_LINES", 0)
     with Console(stream) as console:
+        console.expect(2)
         counts = Counts("assignments")
+        counts.announce()
         counts.add_pages(1, 1000)
         counts.add_pages(1, 500)
         logging.getLogger("protime_source.sync.full_load").warning("look out")
         console.line("done")
-    return stream.getvalue()
+    return re.sub(r"[\d,]+ a second", "N a second", stream.getvalue())
 
 
 def test_progress_goes_line_by_line_into_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _long_run(io.StringIO(), monkeypatch).splitlines() == [
-        "assignments: 1 pages, 1000 rows so far",
-        "assignments: 2 pages, 1500 rows so far",
+        "assignments: 1,000 rows so far, N a second (0 of 2 collections read)",
+        "assignments: 1,500 rows so far, N a second (0 of 2 collections read)",
         "warning: look out",
         "done",
     ]
@@ -392,8 +441,23 @@ def test_progress_goes_line_by_line_into_a_log(monkeypatch: pytest.MonkeyPatch) 
 
 def test_progress_stays_in_place_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = _long_run(Terminal(), monkeypatch)
-    assert shown.count("\n") == 2
-    assert shown.endswith("\r\x1b[Kwarning: look out\ndone\n")
+    plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown)
+    assert re.search(r"0 of 2 collections read, 1,500 rows\n  assignments  1,500 rows  N a", plain)
+    assert plain.count("warning: look out\n") == plain.count("done\n") == 1
+    assert HIDE_CURSOR in shown
+    assert shown.rindex(HIDE_CURSOR) < shown.rindex(SHOW_CURSOR)
+
+
+def test_a_result_has_colours_only_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {}
+    for stream in (io.StringIO(), Terminal()):
+        monkeypatch.setattr(sys, "stdout", stream)
+        with Console(None) as console:
+            console.show("   rows\na     0\nLoaded.")
+        shown[type(stream)] = stream.getvalue()
+    assert shown[io.StringIO] == "   rows\na     0\nLoaded.\n"
+    assert "\x1b[1m   rows\x1b[0m" in shown[Terminal]
+    assert "\x1b[2m0\x1b[0m" in shown[Terminal]
 
 
 def test_a_path_that_the_output_cannot_show(world: World) -> None:

@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     from protime_source.verification.run import verify
 
     def compare(pipeline: dlt.Pipeline, console: Console) -> int:
+        console.doing("comparing with Protime's lists")
         report = verify(pipeline, *arguments.collections, deep=arguments.deep)
         console.show(str(report))
         return report.exit_code
