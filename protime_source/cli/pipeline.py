@@ -73,11 +73,7 @@ def with_pipeline(
             # a folder that another run has just begun to use has none.
             with one_run(os.path.join(folder, name)):
                 discard_if_damaged(os.path.join(folder, name))
-                destination = arguments.destination
-                destination = destination or dlt.config.get("destination_type", str) or "duckdb"
-                pipeline = dlt.pipeline(
-                    name, folder, destination=destination, dataset_name=arguments.dataset
-                )
+                pipeline = _pipeline(arguments, folder)
                 return work(pipeline, console)
         except (Exception, KeyboardInterrupt) as error:
             failure = explain(error)
@@ -109,16 +105,19 @@ def with_warehouse(
             folder = _pipelines_dir(name)
             if not os.path.isdir(os.path.join(folder, name)):
                 folder = nowhere
-            destination = arguments.destination
-            destination = destination or dlt.config.get("destination_type", str) or "duckdb"
-            pipeline = dlt.pipeline(
-                name, folder, destination=destination, dataset_name=arguments.dataset
-            )
-            return look(pipeline, console)
+            return look(_pipeline(arguments, folder), console)
         except (Exception, KeyboardInterrupt) as error:
             failure = explain(error)
             console.line(f"error: {failure.message}")
             return failure.exit_code
+
+
+def _pipeline(arguments: argparse.Namespace, folder: str) -> dlt.Pipeline:
+    """The pipeline that the arguments name, with its working folder in a folder."""
+    destination = arguments.destination or dlt.config.get("destination_type", str) or "duckdb"
+    return dlt.pipeline(
+        arguments.pipeline, folder, destination=destination, dataset_name=arguments.dataset
+    )
 
 
 def _pipelines_dir(pipeline_name: str) -> str:
