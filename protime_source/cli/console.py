@@ -53,11 +53,11 @@ def is_terminal(stream: TextIO | None) -> bool:
 class Console(logging.Handler):
     """Shows warnings and progress: progress in place in a terminal, line by line in a log.
 
-    dlt logs each attempt of a job that fails with its whole stack trace. That is kept back, unless
-    somebody asked for dlt's log by setting `runtime.log_level`.
+    dlt logs each attempt of a job that fails with its whole stack trace. That is hidden
+    unless `runtime.log_level` is set.
 
     Args:
-        stream: Where to, usually standard error.
+        stream: Usually standard error.
     """
 
     def __init__(self, stream: TextIO | None) -> None:

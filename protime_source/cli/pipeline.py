@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
@@ -72,11 +73,7 @@ def with_pipeline(
             # a folder that another run has just begun to use has none.
             with one_run(os.path.join(folder, name)):
                 discard_if_damaged(os.path.join(folder, name))
-                destination = arguments.destination
-                destination = destination or dlt.config.get("destination_type", str) or "duckdb"
-                pipeline = dlt.pipeline(
-                    name, folder, destination=destination, dataset_name=arguments.dataset
-                )
+                pipeline = _pipeline(arguments, folder)
                 return work(pipeline, console)
         except (Exception, KeyboardInterrupt) as error:
             failure = explain(error)
@@ -85,6 +82,42 @@ def with_pipeline(
                 consequence = _consequence(failure, pipeline, full_resync=full_resync)
             console.line(f"error: {failure.message} {consequence}".strip())
             return failure.exit_code
+
+
+def with_warehouse(
+    arguments: argparse.Namespace, look: Callable[[dlt.Pipeline, Console], int]
+) -> int:
+    """Opens the pipeline that the arguments name, for a command that only looks.
+
+    It holds no lock, so it may look while a run is active, and leaves no working folder where
+    there was none.
+
+    Args:
+        arguments: The command's.
+        look: Shows what it saw, and returns the exit code.
+
+    Returns:
+        The exit code: that of the look, or of what failed.
+    """
+    name = arguments.pipeline
+    with Console(sys.stderr) as console, TemporaryDirectory() as nowhere:
+        try:
+            folder = _pipelines_dir(name)
+            if not os.path.isdir(os.path.join(folder, name)):
+                folder = nowhere
+            return look(_pipeline(arguments, folder), console)
+        except (Exception, KeyboardInterrupt) as error:
+            failure = explain(error)
+            console.line(f"error: {failure.message}")
+            return failure.exit_code
+
+
+def _pipeline(arguments: argparse.Namespace, folder: str) -> dlt.Pipeline:
+    """The pipeline that the arguments name, with its working folder in a folder."""
+    destination = arguments.destination or dlt.config.get("destination_type", str) or "duckdb"
+    return dlt.pipeline(
+        arguments.pipeline, folder, destination=destination, dataset_name=arguments.dataset
+    )
 
 
 def _pipelines_dir(pipeline_name: str) -> str:

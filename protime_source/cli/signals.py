@@ -1,4 +1,4 @@
-"""How a command ends when it is told to stop."""
+"""How a command ends on Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ _CLEAR_LINE_SHOW_CURSOR = b"\r\x1b[K\x1b[?25h"
 def stop_at_once(consequence: str) -> None:
     """On Ctrl-C or SIGTERM, ends with one line instead of a stack trace.
 
-    To be called before dlt is imported, because that takes a second in which somebody may press
-    Ctrl-C too.
+    Call it before dlt is imported, because a user may press Ctrl-C during that second too.
 
     Args:
         consequence: What it means for the data; it is safe to stop at any moment.

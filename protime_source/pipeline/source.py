@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -316,9 +317,10 @@ def _load(
     run.package[collection.table] = context.counts
     context.counts.announce()
     sync = CollectionSync(context)
-    # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
-    batches = rechunk(sync.batches(table_is_known=bool(known_columns)))
-    yield from (None if batch is None else _with_hints(batch, sync, stored) for batch in batches)
+    # Closed here: a failed run's traceback would keep it, and with it the threads that fetch.
+    with closing(rechunk(sync.batches(table_is_known=bool(known_columns)))) as batches:
+        # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
+        yield from (None if each is None else _with_hints(each, sync, stored) for each in batches)
     describe_tables(schema, history=run.settings.history)
     guards.write_tenant(run.settings, state)
     context.counts.requests = run.new_requests(session)

@@ -15,7 +15,7 @@ import dlt
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.runtime import signals
 
-from protime_source.errors import WarehouseError
+from protime_source.errors import ProtimeError, WarehouseError, causes
 from protime_source.warehouse.dialect import dialect_of
 from protime_source.warehouse.sessions import Sessions, Wait
 
@@ -76,11 +76,10 @@ class WaitWatch:
             signal.set_wakeup_fd(before)
 
     def problem(self) -> BaseException | None:
-        """Returns why it cancelled what this process did, once; None when it did not."""
-        stop, expired, self._stop, self._expired = self._stop, self._expired, 0, None
-        if stop:
-            return SignalReceivedException(stop)
-        return WarehouseError(_advice(expired)) if expired else None
+        """Returns why it cancelled what this process did; None when it did not."""
+        if self._stop:
+            return SignalReceivedException(self._stop)
+        return WarehouseError(_advice(self._expired)) if self._expired else None
 
     def _watch(self) -> None:
         with self._events, closing(self._sessions):
@@ -93,8 +92,6 @@ class WaitWatch:
                 for number in (signal.SIGINT, signal.SIGTERM):
                     if number in events:
                         self._stop = number
-                if signals.was_signal_received() and not self._stop:
-                    self._stop = getattr(signals.exception_for_signal(), "signal_code", 0)
                 try:
                     self._look()
                 except Exception as error:  # the run itself meets what is wrong
@@ -102,6 +99,8 @@ class WaitWatch:
                     self._sessions.close()
 
     def _look(self) -> None:
+        if not self._stop and signals.was_signal_received():
+            self._stop = getattr(signals.exception_for_signal(), "signal_code", 0)
         if self._stop:
             self._sessions.cancel_all()
             return
@@ -145,7 +144,7 @@ def bounded_waits(pipeline: dlt.Pipeline) -> Iterator[None]:
             yield
         except Exception as error:
             problem = _WATCHES[key].problem() if key in _WATCHES else None
-            if problem is None:
+            if problem is None or any(isinstance(each, ProtimeError) for each in causes(error)):
                 raise
             raise problem from error
 

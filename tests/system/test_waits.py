@@ -116,12 +116,28 @@ def test_a_stop_ends_a_merge_that_waits(world: World) -> None:
     world.check()
 
 
-def test_a_merge_that_waits_too_long_is_not_tried_five_times_as_long(
-    world: World, short_patience: None
-) -> None:
+def test_a_stop_ends_a_read_that_waits(world: World) -> None:
+    """Nothing is loaded then, and Python itself ends on Ctrl-C as soon as the driver returns."""
     assert run_here(world).returncode == 0
     world.tenant.churn(10)
-    with idle_reader(world, "LOCK TABLE {table} IN EXCLUSIVE MODE") as session:
+    with idle_reader(world, "LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"):
+        run = start(world)
+        _until_it_waits(world, run)
+        run.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, err = run.communicate(timeout=60)
+        assert time.monotonic() - began < _STOP_SECONDS
+    assert run.returncode == 128 + signal.SIGINT, err
+    assert run_here(world).returncode == 0
+    world.check()
+
+
+@pytest.mark.parametrize("mode", ["EXCLUSIVE", "ACCESS EXCLUSIVE"])
+def test_a_locked_table_is_waited_for_once(world: World, short_patience: None, mode: str) -> None:
+    """In the first case dlt tries the merge five times, in the second one each read waits."""
+    assert run_here(world).returncode == 0
+    world.tenant.churn(10)
+    with idle_reader(world, f"LOCK TABLE {{table}} IN {mode} MODE") as session:
         refused = run_here(world)
     assert refused.returncode == 4
     assert f"the session {session} of user postgres" in reason(refused)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from protime_source.cli.commands import demo, run, verify
+from protime_source.cli.commands import check, demo, run, status, verify
 
-COMMANDS: tuple[ModuleType, ...] = (run, verify, demo)
+COMMANDS: tuple[ModuleType, ...] = (run, check, status, verify, demo)
 """In the order of the help."""
