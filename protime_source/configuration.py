@@ -10,6 +10,8 @@ from difflib import get_close_matches
 from typing import Any
 
 import dlt
+from dlt.common.configuration.providers import EnvironProvider
+from dlt.common.configuration.providers.provider import ConfigProvider
 from dlt.common.configuration.specs import known_sections
 
 from protime_source.catalogue import COLLECTIONS
@@ -18,6 +20,27 @@ SECRETS = ("client_id", "client_secret")
 """The settings that are read only from where dlt keeps secrets."""
 
 _SOURCE = "protime"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A setting, and where it was found."""
+
+    value: Any
+    provider: ConfigProvider
+    name: str
+    sections: tuple[str | None, ...]
+    key: str
+
+    @property
+    def place(self) -> str:
+        if isinstance(self.provider, EnvironProvider):
+            return f"environment variable {self.key}"
+        file = self.provider.get_value_location(self.name, *self.sections)  # type: ignore[arg-type]
+        # dlt names files of the project without their folder, and others with a word before them.
+        where = f".dlt/{file}" if file.endswith(".toml") and ":" not in file else file
+        section = ".".join(filter(None, self.sections))
+        return f"{where or self.provider.name} [{section}]"
 
 
 @dataclass(frozen=True)
@@ -44,6 +67,20 @@ class ConfigSections:
             name: The setting.
             table_name: The table that it is for, if it is set by table.
         """
+        found = self._find(name, table_name)
+        return None if found is None else found.value
+
+    def place(self, name: str, *, table_name: str = "") -> str:
+        """Returns where a setting is set, in words; "" when it is not set.
+
+        Args:
+            name: The setting.
+            table_name: The table that it is for, if it is set by table.
+        """
+        found = self._find(name, table_name)
+        return "" if found is None else found.place
+
+    def _find(self, name: str, table_name: str) -> _Found | None:
         accessor = dlt.secrets if name in SECRETS else dlt.config
         section = (known_sections.SOURCES, self.section)
         inner = (table_name,) if table_name else ()
@@ -51,9 +88,9 @@ class ConfigSections:
             for provider in accessor.config_providers:
                 for path in ((*section, _SOURCE), section):
                     place = (pipeline_name, *path, *inner)
-                    value, _ = provider.get_value(name, accessor.default_type, *place)
+                    value, key = provider.get_value(name, accessor.default_type, *place)
                     if value is not None:
-                        return value
+                        return _Found(value, provider, name, place, key)
         return None
 
     @property

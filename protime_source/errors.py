@@ -6,6 +6,7 @@ ProtimeError
 │   └── IncompleteFullLoadError  it lost what the first parts of a full load showed
 ├── VanishedRowsError        a full load no longer found more rows than the limit allows
 ├── AlreadyRunningError      another run of the same pipeline is active
+├── UnhealthyError           `status` found the warehouse unhealthy
 ├── DifferencesError         `verify` found that the warehouse differs from Protime
 └── ApiError                 Protime, or the network on the way to it, failed
     ├── AuthenticationError  the token endpoint refused the credentials
@@ -78,6 +79,20 @@ class AlreadyRunningError(ProtimeError):
     """Another run of the same pipeline is active. Raised before any request."""
 
     exit_code = 6
+
+
+class UnhealthyError(ProtimeError):
+    """A collection failed, is too old, or its delta expires too soon.
+
+    Attributes:
+        status: The `Status`.
+    """
+
+    exit_code = 7
+
+    def __init__(self, message: str, status: object | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class DifferencesError(ProtimeError):

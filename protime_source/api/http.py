@@ -214,11 +214,22 @@ class ApiSession:
             "GET", lambda: decode_body(self._send_checked("GET", url), url, decode)
         )
 
+    def authenticate(self) -> None:
+        """Fetches the token, unless there is one.
+
+        Raises:
+            AuthenticationError: When the credentials or a scope are refused.
+            UnavailableError: When the token endpoint gives no usable response.
+        """
+        self._credentials.token()
+
     def send(self, method: str, path: str, body: object = None) -> Response:
-        """Sends a change. A POST is never repeated unless Protime surely did not process it.
+        """Returns the whole response to a request, mostly to a change.
+
+        A POST is never repeated unless Protime surely did not process it.
 
         Args:
-            method: `POST`, `PUT` or `DELETE`.
+            method: `POST`, `PUT`, `DELETE` or `GET`.
             path: Path on the API host.
             body: The content, encoded as JSON.
 

@@ -166,7 +166,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # only the end of the connection marks the end of the body
         else:
             head.append(f"Content-Length: {len(response.body)}")
-        head += [f"Date: {self.date_time_string()}", "", ""]
+        head += [
+            f"Date: {self.date_time_string(self.server.tenant.clock.now().timestamp())}",
+            "",
+            "",
+        ]
         start, body = "\r\n".join(head).encode(), response.body
         if response.cut:
             self.close_connection = True

@@ -19,10 +19,13 @@ from filelock import FileLock
 from protime_source.api.redaction import RedactingFilter, redact, redact_error, redacted
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
+from protime_source.pipeline.data_model import comments_of
+from protime_source.pipeline.folder import advice_on_damage
 from protime_source.pipeline.lock import acquire
 from protime_source.pipeline.packages import discard_outdated
 from protime_source.pipeline.waits import bounded_waits
 from protime_source.sync.context import RunContext
+from protime_source.warehouse import ledger
 from protime_source.warehouse.dialect import Client, Dialect, advice_on, client_of, dialect_of
 from protime_source.warehouse.history import History
 from protime_source.warehouse.table import count_live
@@ -114,7 +117,7 @@ class LoadHooks:
         step_info: Any,
         send_state: bool,
     ) -> None:
-        """After a load: creates indexes and views that are missing, and records new versions."""
+        """After a load: creates missing indexes and views, records versions, and comments."""
         if not isinstance(pipeline, dlt.Pipeline) or step.step != "load":
             return
         if id(pipeline) in self._loads:
@@ -124,6 +127,7 @@ class LoadHooks:
                     self._complete_tables(pipeline, client)
                     for run in self._runs.get((pipeline.working_dir, get_ident()), ()):
                         run.package_loaded()
+                    self._write_comments(pipeline, client, step_info)
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
         """After a run: redacts its errors, closes its ledger, and releases the lock it acquired.
@@ -132,6 +136,7 @@ class LoadHooks:
         """
         _redact_trace(trace)
         if isinstance(pipeline, dlt.Pipeline):
+            _explain_damage(trace, pipeline)
             self._close_ledgers(trace, pipeline)
             waits = self._waits.pop((pipeline.working_dir, get_ident()), None)
             if waits is not None:
@@ -160,6 +165,15 @@ class LoadHooks:
                     with _warning(f"{collection.table}: its index or view could not be created:"):
                         ensure_views(sql, dialect, collection)
         self._record_history(pipeline, client)
+
+    def _write_comments(self, pipeline: dlt.Pipeline, client: Client, load_info: Any) -> None:
+        """Only for tables that got rows, so that a run without changes does not even look."""
+        metrics = (each for package in load_info.metrics.values() for each in package)
+        got_rows = {job.table_name for each in metrics for job in each["job_metrics"].values()}
+        if tables := got_rows & COLLECTIONS.keys():
+            comments = comments_of(pipeline.schemas[self._schema], tables | {ledger.TABLE})
+            with _warning("The comments could not be written:"), client.sql_client as sql:
+                dialect_of(pipeline).write_comments(sql, comments)
 
     def _record_history(self, pipeline: dlt.Pipeline, client: Client) -> None:
         dialect = dialect_of(pipeline)
@@ -219,6 +233,15 @@ def _redact_trace(trace: Any) -> None:
         )
         for step in trace.steps
     ]
+
+
+def _explain_damage(trace: Any, pipeline: dlt.Pipeline) -> None:
+    """Adds a note to an error of dlt that only says that some text is no JSON."""
+    error = sys.exception()
+    if error is None or not any(step.step_exception for step in trace.steps):
+        return
+    if advice := advice_on_damage(pipeline.working_dir):
+        error.add_note(advice)
 
 
 def _are_ours(hooks: object) -> bool:

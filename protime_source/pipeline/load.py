@@ -18,6 +18,7 @@ from protime_source.errors import (
     VanishedRowsError,
 )
 from protime_source.pipeline.failures import ledger_line
+from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.hooks import NAME, live_rows, register
 from protime_source.pipeline.lock import one_run
 from protime_source.pipeline.recovery import load_pending, resource_states
@@ -70,6 +71,8 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
     )
     with redacted_errors(), one_run(pipeline.working_dir), bounded_waits(pipeline), run:
         started = time.monotonic()
+        if discard_if_damaged(pipeline.working_dir):
+            pipeline.drop()
         dialect, client = dialect_of(pipeline), client_of(pipeline)
         dialect.check(client)
         run.destination_checked = True
@@ -84,9 +87,11 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         stopped = {*run.refusals, *run.guarded}
         summary = Summary(
             tables={
-                table: TableSummary(totals.counts, rows[table], read_bookmark(pipeline, table))
-                for table, totals in run.totals.items()
-                if table not in stopped
+                table: TableSummary(
+                    run.totals[table].counts, rows[table], read_bookmark(pipeline, table)
+                )
+                for table in resolved.collections
+                if table in run.totals and table not in stopped
             },
             refusals=run.refusals,
             guarded=run.guarded,

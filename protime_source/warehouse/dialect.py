@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import dlt
@@ -33,6 +34,9 @@ COMMON_ERROR_ADVICE: tuple[tuple[str, str], ...] = (
 Client = SqlJobClientBase
 """dlt's client of a destination."""
 
+Comments = Mapping[tuple[str, str], str]
+"""Comments by table and column; the column is empty for the table or view itself."""
+
 Quote = Callable[[str], str]
 """Quotes a column's name for SQL."""
 
@@ -48,6 +52,8 @@ class Dialect(ABC):
         types: The SQL types of a view's columns.
         timestamp_type: The SQL type of a moment.
         table_hints: dlt's hints for its tables.
+        comments_query: Selects kind, name, column and comment of all that may be commented in a
+            dataset; the column is empty for the table or view itself.
         error_advice: Patterns of its error messages, each with what it means and what to do.
     """
 
@@ -58,6 +64,7 @@ class Dialect(ABC):
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "VARCHAR"}
     timestamp_type: ClassVar[str] = "TIMESTAMP WITH TIME ZONE"
     table_hints: ClassVar[dict[str, Any]] = {}
+    comments_query: ClassVar[str] = ""
     error_advice: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     def check(self, client: Client) -> None:  # noqa: B027 - most engines need no check
@@ -100,6 +107,43 @@ class Dialect(ABC):
     def location(self, client: Client) -> str:
         """Returns where a client loads to, in words."""
         return f"{client.config.data_location()}, dataset {client.sql_client.dataset_name}"
+
+    def reading(self, client: Client) -> AbstractContextManager[None]:
+        """Returns a context in which the destination is only read: nothing is created or changed.
+
+        Args:
+            client: dlt's client of the destination, which is used for nothing else.
+        """
+        return nullcontext()
+
+    def probe(self, client: Client) -> None:
+        """Connects, and refuses a destination that a run could not write; changes nothing.
+
+        Args:
+            client: dlt's client of the destination.
+
+        Raises:
+            WarehouseError: With what to do about it.
+            DestinationException: When it cannot be reached.
+        """
+        with client.sql_client as sql:
+            sql.execute_sql("SELECT 1")
+
+    def local_folder(self, client: Client) -> Path | None:
+        """Returns the folder on this machine that holds the data; `None` when it is elsewhere."""
+        return None
+
+    def has_dataset(self, client: Client) -> bool:
+        """Returns whether the destination has the dataset; asking creates nothing.
+
+        Args:
+            client: dlt's client of the destination.
+
+        Raises:
+            DestinationException: When it cannot be reached.
+        """
+        with client.sql_client as sql:
+            return bool(sql.has_dataset())
 
     def named_obstacle(self, error_text: str) -> str:
         """Returns the file or view that an error message names as the obstacle; else ""."""
@@ -149,6 +193,26 @@ class Dialect(ABC):
         """
         return f"CREATE VIEW IF NOT EXISTS {name} AS {self._select_entries(table, view, quote)}"
 
+    def write_comments(self, client: SqlClientBase[Any], comments: Comments) -> None:
+        """Writes the comments that are missing or differ, of tables and columns that exist.
+
+        Args:
+            client: An open client.
+            comments: The wanted ones.
+
+        Raises:
+            DestinationException: When the destination refuses.
+        """
+        found = client.execute_sql(self.comments_query, client.dataset_name) or ()
+        statements = [
+            _comment_on(client, kind, name, column, comments[name, column])
+            for kind, name, column, comment in found
+            if comments.get((name, column), comment) != comment
+        ]
+        if statements:
+            with client.begin_transaction():
+                client.execute_sql("; ".join(statements))
+
     def create_index(self, table: str, name: str, *columns: str) -> Iterator[str]:
         """Yields a statement that creates an index unless it exists, where the engine needs one.
 
@@ -189,6 +253,14 @@ class Dialect(ABC):
 def json_path(path: str) -> str:
     """Returns the JSONPath of a field by its dotted path; of the value itself for an empty one."""
     return f"$.{path}" if path else "$"
+
+
+def _comment_on(client: SqlClientBase[Any], kind: str, name: str, column: str, comment: str) -> str:
+    target = client.make_qualified_table_name(name)
+    if column:
+        kind, target = "COLUMN", f"{target}.{client.escape_column_name(column)}"
+    escaped = comment.replace("'", "''")
+    return f"COMMENT ON {kind} {target} IS '{escaped}'"
 
 
 def dialects() -> dict[str, Dialect]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,28 @@ _FLUSH_SETTINGS = ("allocator_flush_threshold", "allocator_bulk_deallocation_flu
 _SERVICES = ("md:", "motherduck:", "ducklake:")
 """DuckDB connects to these by names that begin so."""
 
+_COMMENTS = """
+    SELECT 'COLUMN', table_name, column_name, comment FROM duckdb_columns()
+        WHERE database_name = current_database() AND schema_name = $1
+    UNION ALL SELECT 'TABLE', table_name, '', comment FROM duckdb_tables()
+        WHERE database_name = current_database() AND schema_name = $1
+    UNION ALL SELECT 'VIEW', view_name, '', comment FROM duckdb_views()
+        WHERE database_name = current_database() AND schema_name = $1
+"""
+
+
+_NOT_WRITABLE = (
+    "The DuckDB file cannot be opened for writing, so this run could not load into it. Check its"
+    " path and its permissions."
+)
+
 
 class DuckDB(Dialect):
     """DuckDB, in a file."""
 
     name = "duckdb"
     requires = ("duckdb",)
+    comments_query = _COMMENTS
     error_advice = (
         (
             r"Could not set lock on file",
@@ -36,8 +53,7 @@ class DuckDB(Dialect):
         ),
         (
             r"Cannot open file|read-only mode|Is a directory",
-            "The DuckDB file cannot be opened for writing, so this run could not load into it."
-            " Check its path and its permissions.",
+            _NOT_WRITABLE,
         ),
         (
             r"not a valid DuckDB database file",
@@ -58,13 +74,13 @@ class DuckDB(Dialect):
         if _is_elsewhere(credentials):
             raise WarehouseError(
                 "The DuckDB credentials name MotherDuck, DuckLake or another server, which dlt"
-                " would take for the name of a file. Nothing was asked of Protime and nothing was"
-                " changed. Write the path of a file, or give an open connection of duckdb."
+                " would take for the name of a file. Nothing was asked of Protime."
+                " Write the path of a file, or give an open connection of duckdb."
             )
         if credentials.read_only:
             raise WarehouseError(
                 "The DuckDB credentials say read_only, so this run could load nothing. Nothing was"
-                " asked of Protime and nothing was changed. Remove read_only."
+                " asked of Protime. Remove read_only."
             )
         if file := _file(client):
             check_file_name(file, client.sql_client.dataset_name)
@@ -84,6 +100,34 @@ class DuckDB(Dialect):
         if _file(client) is None:
             return f"DuckDB in memory, dataset {client.sql_client.dataset_name}"
         return super().location(client)
+
+    def reading(self, client: Client) -> AbstractContextManager[None]:
+        """Returns a context in which the file is open for reading, beside others who read it."""
+        file = _file(client)
+        credentials: Any = client.config.credentials
+        return _file_only_read(credentials) if file and file.exists() else nullcontext()
+
+    def probe(self, client: Client) -> None:
+        """Refuses a file that cannot be opened or written, or that could not be created."""
+        if (file := _file(client)) is None:
+            return
+        if not file.exists():
+            _check_folder(file)
+        if not os.access(file if file.exists() else file.parent, os.W_OK):
+            raise WarehouseError(f"{_NOT_WRITABLE} It is {file}.")
+        with self.reading(client):
+            if file.exists():
+                super().probe(client)
+
+    def local_folder(self, client: Client) -> Path | None:
+        """Returns the folder of the file."""
+        file = _file(client)
+        return file and file.absolute().parent
+
+    def has_dataset(self, client: Client) -> bool:
+        """Returns whether there is the dataset; a missing file would be created by opening it."""
+        file = _file(client)
+        return (file is None or file.exists()) and super().has_dataset(client)
 
     def named_obstacle(self, error_text: str) -> str:
         """Returns the file; for a file that is being created, the name that it will have.
@@ -147,17 +191,41 @@ def create_file(path: Path, creator: str) -> None:
     _remove(unfinished)  # left by a run that was killed here
     if path.exists():
         return
+    _check_folder(path)
+    try:
+        duckdb.connect(str(unfinished)).close()
+        _rename_unless_exists(unfinished, path)
+    finally:
+        _remove(unfinished)
+
+
+def _check_folder(path: Path) -> None:
     if not path.parent.is_dir():
         raise WarehouseError(
             f"The DuckDB file {path} cannot be created, because its folder does not exist. Without"
             " a setting, the file is in the folder of the pipeline's first run. Name another file"
             " in DESTINATION__DUCKDB__CREDENTIALS."
         )
+
+
+@contextmanager
+def _file_only_read(credentials: Any) -> Iterator[None]:
+    """Opens the file for reading, which neither waits for other readers nor changes it.
+
+    When this process has the file open for writing, DuckDB opens it only in the same way.
+    """
+    pool: DuckDbConnectionPool = credentials.conn_pool
+    credentials.read_only = True
     try:
-        duckdb.connect(str(unfinished)).close()
-        _rename_unless_exists(unfinished, path)
+        connection = pool.borrow_conn()
+    except duckdb.ConnectionException:
+        credentials.read_only = False
+        yield
+        return
+    try:
+        yield
     finally:
-        _remove(unfinished)
+        pool.return_conn(connection)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
 from protime_source.warehouse.dialect import Client, Dialect
 
 TABLE = "sync_runs"
@@ -105,6 +107,41 @@ class LedgerTable:
                 *(e[name] for e in entries for name in names if e[name] is not None),
                 run_id,
             )
+
+    def newest_by_outcome(self) -> list[Entry]:
+        """Returns the newest row of each table and outcome; none without a ledger.
+
+        Raises:
+            DestinationException: When the destination refuses.
+        """
+        return self._read(
+            f"SELECT {', '.join(COLUMNS)} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY"
+            " table_name, outcome ORDER BY started_at DESC) AS newest_first"
+            f" FROM {self._name}) AS r WHERE newest_first = 1"
+        )
+
+    def last_runs(self, count: int) -> list[Entry]:
+        """Returns all rows of the last runs, newest first; none without a ledger.
+
+        Args:
+            count: How many runs.
+
+        Raises:
+            DestinationException: When the destination refuses.
+        """
+        return self._read(
+            f"SELECT {', '.join(COLUMNS)} FROM {self._name} WHERE run_id IN (SELECT run_id FROM"
+            f" {self._name} GROUP BY run_id ORDER BY MIN(started_at) DESC LIMIT {int(count)})"
+            " ORDER BY started_at DESC, run_id, table_name"
+        )
+
+    def _read(self, query: str) -> list[Entry]:
+        with self._sql as client:
+            try:
+                rows = client.execute_sql(query) or ()
+            except DatabaseUndefinedRelation:
+                rows = ()
+        return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
     def _typed(self, name: str, value: object) -> str:
         """A value with its type. BigQuery's client takes no parameter without a value."""

@@ -20,7 +20,7 @@ from protime_source.warehouse.sessions import Sessions
 
 _URL = "postgresql://<user>:<password>@<host>:5432/<database>"
 
-_NOTHING_DONE = "Nothing was asked of Protime and nothing was changed."
+_NOTHING_DONE = "Nothing was asked of Protime."
 
 _MAY_NOT_CREATE = (
     "The Postgres user may not create what this run loads into, so this run stopped. Ask an"
@@ -39,6 +39,22 @@ _FACTS = """
         (SELECT count(*) FROM pg_namespace WHERE nspname = ANY(%s)),
         (SELECT count(*) FROM pg_namespace WHERE nspname = ANY(%s)
             AND has_schema_privilege(oid, 'CREATE') AND has_schema_privilege(oid, 'USAGE'))
+"""
+
+# Only an owner may comment.
+_COMMENTS = """
+    WITH owned AS (
+        SELECT c.oid, c.relname, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v') AND pg_has_role(c.relowner, 'USAGE')
+    ), commented AS (
+        SELECT oid, relname, kind, 0 AS number, '' AS column_name FROM owned
+        UNION ALL SELECT o.oid, relname, 'COLUMN', attnum, attname FROM owned o
+            JOIN pg_attribute ON attrelid = o.oid AND attnum > 0 AND NOT attisdropped
+    )
+    SELECT kind, relname, column_name, description FROM commented
+    LEFT JOIN pg_description ON objoid = oid AND classoid = 'pg_class'::regclass
+        AND objsubid = number
 """
 
 _MERGE = 15_00_00
@@ -107,6 +123,7 @@ class Postgres(Dialect):
     holds_nul = False
     requires = ("psycopg2", "adbc_driver_postgresql")
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "TEXT"}
+    comments_query = _COMMENTS
     error_advice = (
         (
             r"invalid URI query parameter",

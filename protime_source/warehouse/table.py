@@ -252,6 +252,21 @@ def count_live(client: SqlClientBase[Any], table_names: Sequence[str]) -> dict[s
         return dict(found)
 
 
+def count_rows(client: Client, table_names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Returns how many live and soft-deleted rows those of some tables have that exist."""
+    sql = client.sql_client
+    with sql:
+        found = dict(client.get_storage_tables(table_names))
+        counts = [
+            f"SELECT '{name}', COUNT(*), COALESCE(SUM(CASE WHEN is_deleted THEN 1 ELSE 0 END), 0)"
+            f" FROM {sql.make_qualified_table_name(name)}"
+            for name, columns in found.items()
+            if "is_deleted" in columns
+        ]
+        rows: Any = sql.execute_sql(" UNION ALL ".join(counts)) if counts else ()
+    return {name: (int(total - deleted), int(deleted)) for name, total, deleted in rows or ()}
+
+
 def _conditions(ids: Sequence[int]) -> Iterator[str]:
     """Conditions for some ids: a range where they are dense, which is ten times as fast."""
     if not ids:

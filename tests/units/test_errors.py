@@ -17,6 +17,7 @@ EXIT_CODES = {
     "WarehouseError": 4,
     "VanishedRowsError": 5,
     "AlreadyRunningError": 6,
+    "UnhealthyError": 7,
     "DifferencesError": 8,
 }
 

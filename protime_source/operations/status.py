@@ -1,0 +1,357 @@
+"""What the destination says of the warehouse: rows, last runs, and when each delta expires."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dlt
+import pendulum
+
+from protime_source.api.redaction import redacted_errors
+from protime_source.catalogue import COLLECTIONS
+from protime_source.errors import UnhealthyError
+from protime_source.operations.lines import minute, wrap
+from protime_source.pipeline.hooks import NAME
+from protime_source.pipeline.packages import committed_state
+from protime_source.pipeline.recovery import other_states, resource_states
+from protime_source.settings import invalid_setting
+from protime_source.sync.bookmark import Bookmark
+from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
+from protime_source.warehouse.ledger import Entry, LedgerTable
+from protime_source.warehouse.table import count_rows
+
+_OUTCOMES = ("failed", "refused", "running", "succeeded")
+"""From the worst to the best; a run has the worst of its collections."""
+
+
+@dataclass(frozen=True)
+class CollectionStatus:
+    """What the destination says of one collection.
+
+    Attributes:
+        collection: Protime's name.
+        table_name: Its table.
+        live_rows: Rows that are not soft-deleted; `None` when the table does not exist.
+        deleted_rows: Soft-deleted rows; `None` when the table does not exist.
+        last_success_at: When the last successful run of it ended (UTC).
+        last_outcome: `succeeded`, `failed` or `refused`, of the last run that has ended; `running`
+            while the first one runs.
+        last_error: Why that run failed.
+        delta_expires_at: When the delta expires unless a run uses it before (UTC).
+        hours_left: Hours until then, negative after it; `None` without a delta.
+        problem: Why it is unhealthy and what to do; empty when it is healthy.
+    """
+
+    collection: str
+    table_name: str
+    live_rows: int | None
+    deleted_rows: int | None
+    last_success_at: datetime | None
+    last_outcome: str | None
+    last_error: str | None
+    delta_expires_at: datetime | None
+    hours_left: float | None
+    problem: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns all but the problem, with moments as text."""
+        values = {name: value for name, value in vars(self).items() if name != "problem"}
+        return {
+            name: value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
+            for name, value in values.items()
+        }
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """What the ledger says of one run.
+
+    Attributes:
+        started_at: When it began (UTC).
+        ended_at: When it ended (UTC); `None` while it runs.
+        outcome: The worst outcome of its collections.
+        succeeded: Its collections that succeeded.
+        collections: All its collections.
+        counts: Records received and rows written, by column of the ledger.
+    """
+
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str
+    succeeded: int
+    collections: int
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the destination says of the warehouse.
+
+    Attributes:
+        destination: dlt's short name of the destination.
+        dataset: The dataset.
+        place: Both, in words.
+        collections: Each collection that was ever loaded or asked for.
+        pending_packages: Load packages that an earlier run left in this machine's working folder.
+        runs: The last runs, newest first, if they were asked for.
+    """
+
+    destination: str
+    dataset: str
+    place: str
+    collections: tuple[CollectionStatus, ...]
+    pending_packages: int
+    runs: tuple[PastRun, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why it is unhealthy, and what to do."""
+        if not self.collections:
+            return ("Nothing has been loaded yet. Run the pipeline.",)
+        return tuple(each.problem for each in self.collections if each.problem)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    @property
+    def exit_code(self) -> int:
+        """The command's exit code: 0, or 7 when it is unhealthy."""
+        return 0 if self.healthy else UnhealthyError.exit_code
+
+    def raise_if_unhealthy(self) -> None:
+        """Raises an error unless all is well.
+
+        Raises:
+            UnhealthyError: With all that is wrong.
+        """
+        if not self.healthy:
+            raise UnhealthyError(" ".join(self.problems), self)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns it for `json.dumps`, with keys that stay as they are."""
+        return {
+            "destination": self.destination,
+            "dataset": self.dataset,
+            "healthy": self.healthy,
+            "pending_packages": self.pending_packages,
+            "collections": [each.as_json() for each in self.collections],
+        }
+
+    def __str__(self) -> str:
+        """Returns tables to read at a glance, and what to do, in 100 columns."""
+        lines = [*wrap(f"{self.place[:1].upper()}{self.place[1:]}.")]
+        if self.collections:
+            lines += ["", *self._table()]
+        if self.runs:
+            lines += ["", *self._past_runs()]
+        lines.append("")
+        if self.pending_packages:
+            packages = "1 load package" if self.pending_packages == 1 else "load packages"
+            count = "" if self.pending_packages == 1 else f"{self.pending_packages} "
+            lines += wrap(f"An earlier run left {count}{packages}; the next run loads it first.")
+        for problem in self.problems or ("Healthy.",):
+            lines += wrap(problem)
+        return "\n".join(lines)
+
+    def _table(self) -> Iterator[str]:
+        width = max(len(each.table_name) for each in self.collections)
+        yield (
+            f"{'':<{width}}  {'live rows':>13}  {'deleted':>11}  {'last success UTC':<16}"
+            f"  {'outcome':<9}  hours left"
+        )
+        for each in self.collections:
+            live, deleted = (
+                "" if count is None else f"{count:,}"
+                for count in (each.live_rows, each.deleted_rows)
+            )
+            hours = "" if each.hours_left is None else f"{each.hours_left:.1f}"
+            yield (
+                f"{each.table_name:<{width}}  {live:>13}  {deleted:>11}"
+                f"  {minute(each.last_success_at):<16}  {each.last_outcome or 'never':<9}"
+                f"  {hours:>10}".rstrip()
+            )
+
+    def _past_runs(self) -> Iterator[str]:
+        yield (
+            f"{'started UTC':<16}  {'seconds':>9}  {'collections':>11}  {'outcome':<9}"
+            f"  {'received':>11}  {'inserted':>9}  {'updated':>9}  {'deleted':>7}"
+        )
+        for run in self.runs:
+            seconds = (
+                f"{(run.ended_at - run.started_at).total_seconds():,.1f}" if run.ended_at else ""
+            )
+            share = f"{run.succeeded} of {run.collections}"
+            received, inserted, updated, deleted = run.counts.values()
+            yield (
+                f"{minute(run.started_at):<16}  {seconds:>9}  {share:>11}  {run.outcome:<9}"
+                f"  {received:>11,}  {inserted:>9,}  {updated:>9,}  {deleted:>7,}"
+            )
+
+
+def status(
+    pipeline: dlt.Pipeline,
+    *,
+    min_hours_left: float = 12,
+    max_age_hours: float | None = None,
+    runs: int = 0,
+) -> Status:
+    """Returns what the destination says of the warehouse; changes and creates nothing.
+
+    It needs no settings of the source and no working folder, only destination and dataset. A
+    collection is unhealthy when its last run failed or was refused, when it has had no successful
+    run, when its delta expires too soon, or when its last success is too long ago.
+
+    Args:
+        pipeline: The pipeline that the warehouse is loaded with.
+        min_hours_left: Hours before the end of a delta from which on it expires too soon.
+        max_age_hours: Hours after which the last success is too long ago; by default, never.
+        runs: How many of the last runs to return too.
+
+    Raises:
+        SettingsError: When a number is negative.
+        WarehouseError: When the destination is not supported, or lacks a package.
+        DestinationException: When it cannot be read; `explain` says why.
+    """
+    limits = {"min_hours_left": min_hours_left, "max_age_hours": max_age_hours or 0, "runs": runs}
+    for name, value in limits.items():
+        if value < 0:
+            raise invalid_setting(name, value, "a number from 0")
+    dialect, client = dialect_of(pipeline), client_of(pipeline)
+    with redacted_errors(), dialect.reading(client):
+        reader = _Reader(pipeline, dialect, client)
+        now = pendulum.now("UTC")
+        max_age = None if max_age_hours is None else timedelta(hours=max_age_hours)
+        return Status(
+            destination=dialect.name,
+            dataset=str(client.sql_client.dataset_name),
+            place=dialect.location(client),
+            collections=tuple(reader.collections(now, min_hours_left, max_age)),
+            pending_packages=len(pipeline.list_extracted_load_packages())
+            + len(pipeline.list_normalized_load_packages()),
+            runs=tuple(reader.past_runs(runs)),
+        )
+
+
+class _Reader:
+    """Reads the destination, if there is something to read."""
+
+    def __init__(self, pipeline: dlt.Pipeline, dialect: Dialect, client: Client) -> None:
+        self._pipeline = pipeline
+        self._client = client
+        self._ledger = LedgerTable(client, dialect)
+        self._exists = dialect.has_dataset(client)
+
+    def collections(
+        self, now: datetime, min_hours_left: float, max_age: timedelta | None
+    ) -> Iterator[CollectionStatus]:
+        """Yields what is known of each collection, in the order of the names."""
+        if not self._exists:
+            return
+        newest: dict[str, dict[str, Entry]] = {}
+        for entry in self._ledger.newest_by_outcome():
+            newest.setdefault(entry["table_name"], {})[entry["outcome"]] = entry
+        bookmarks = self._bookmarks()
+        names = sorted({*newest, *bookmarks})
+        rows = count_rows(self._client, names)
+        for name in names:
+            entries = newest.get(name, {})
+            ended = [entry for outcome, entry in entries.items() if outcome != "running"]
+            last = max(ended or entries.values(), key=_started_at, default={})
+            bookmark = bookmarks.get(name)
+            expires = bookmark.expires if bookmark else _utc(last.get("delta_expires_at"))
+            success = _utc(entries.get("succeeded", {}).get("ended_at"))
+            live, deleted = rows.get(name, (None, None))
+            hours = None if expires is None else round((expires - now).total_seconds() / 3600, 1)
+            outcome, error = last.get("outcome"), last.get("error")
+            yield CollectionStatus(
+                collection=COLLECTIONS[name].name if name in COLLECTIONS else name,
+                table_name=name,
+                live_rows=live,
+                deleted_rows=deleted,
+                last_success_at=success,
+                last_outcome=outcome,
+                last_error=error,
+                delta_expires_at=expires,
+                hours_left=hours,
+                problem=" ".join(
+                    [
+                        *_problem_of_run(name, outcome, error, success),
+                        *_problem_of_delta(name, hours, min_hours_left),
+                        *_problem_of_age(name, success, max_age, now),
+                    ]
+                ),
+            )
+
+    def past_runs(self, count: int) -> Iterator[PastRun]:
+        """Yields the last runs, newest first."""
+        if not self._exists or not count:
+            return
+        by_run: dict[str, list[Entry]] = {}
+        for entry in self._ledger.last_runs(count):
+            by_run.setdefault(entry["run_id"], []).append(entry)
+        for entries in by_run.values():
+            ends = [_utc(entry["ended_at"]) for entry in entries]
+            outcomes = [entry["outcome"] for entry in entries]
+            started = min(_started_at(entry) for entry in entries)
+            counts = ("received", "inserted", "updated", "soft_deleted")
+            yield PastRun(
+                started_at=started.astimezone(UTC),
+                ended_at=None if None in ends else max(filter(None, ends)),
+                outcome=min(outcomes, key=_OUTCOMES.index),
+                succeeded=outcomes.count("succeeded"),
+                collections=len(entries),
+                counts={name: sum(entry[name] or 0 for entry in entries) for name in counts},
+            )
+
+    def _bookmarks(self) -> dict[str, Bookmark]:
+        """The committed bookmarks; those of this pipeline win over those of others."""
+        states: list[Any] = [*other_states(self._pipeline.pipeline_name, self._client).values()]
+        if own := committed_state(self._pipeline, self._client):
+            states.append(own)
+        found = {}
+        for state in states:
+            for name, remembered in resource_states(state, NAME).items():
+                bookmark = Bookmark.read(remembered)
+                if bookmark is not None and name in COLLECTIONS:
+                    found[name] = bookmark
+        return found
+
+
+def _started_at(entry: Entry) -> datetime:
+    started: datetime = entry["started_at"]
+    return started
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)
+
+
+def _problem_of_run(
+    name: str, outcome: str | None, error: str | None, success: datetime | None
+) -> Iterable[str]:
+    if outcome in ("failed", "refused"):
+        since = "It has never succeeded." if success is None else f"Last success {minute(success)}."
+        verb = "failed" if outcome == "failed" else "was refused"
+        yield f"{name}: its last run {verb}: {error or 'the log says why.'} {since}"
+    elif success is None:
+        yield f"{name}: no run of it has succeeded yet. Run the pipeline to its end."
+
+
+def _problem_of_delta(name: str, hours: float | None, wanted: float) -> Iterable[str]:
+    if hours is not None and hours < wanted:
+        left = f"expires in {hours} hours" if hours > 0 else f"expired {-hours} hours ago"
+        then = "before; else the next run loads" if hours > 0 else "now: it loads"
+        yield f"{name}: its delta {left}. Run the pipeline {then} everything again."
+
+
+def _problem_of_age(
+    name: str, success: datetime | None, max_age: timedelta | None, now: datetime
+) -> Iterable[str]:
+    if success is not None and max_age is not None and now - success > max_age:
+        hours = (now - success).total_seconds() / 3600
+        yield f"{name}: its last success was {hours:.1f} hours ago. Check the schedule."
