@@ -87,8 +87,8 @@ class Display:
                 Text(f"{counts.rows_per_second:,.0f} a second", style="dim"),
             )
         lines = []
-        if others := len(active) - len(shown):
-            lines.append(Text(f"  and {others} more", style="dim"))
+        if waiting := len(active) - len(shown):
+            lines.append(Text(f"  {waiting:,} not shown, or waiting", style="dim"))
         if latest:
             lines.append(Text(f"  {latest}", style="dim", overflow="ellipsis", no_wrap=True))
         return Group(self._spinner, collections, *lines)

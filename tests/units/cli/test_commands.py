@@ -15,7 +15,7 @@ import pytest
 from protime_source.cli.commands import COMMANDS
 from protime_source.cli.main import main
 from tests.command import COMMAND, SCRIPT
-from tests.pages import ROOT
+from tests.pages import DOCS, ROOT, names_in, section, table_rows
 
 NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
 HEAVY = ("dlt", "pyarrow", "duckdb", "requests", "msgspec")
@@ -54,6 +54,11 @@ def test_help_comes_at_once_and_needs_no_settings(arguments: list[str]) -> None:
 def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = ended(capsys, "--help")
     assert all(f"    {name} " in out for name in NAMES)
+
+
+def test_the_docs_name_every_command() -> None:
+    rows = table_rows(section(DOCS / "running.md", "## Commands"))
+    assert {names_in(cells[0])[0].split()[1] for cells in rows} == set(NAMES)
 
 
 def test_without_a_command_it_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
