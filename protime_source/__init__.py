@@ -31,6 +31,7 @@ from protime_source.errors import (
     WarehouseError,
 )
 from protime_source.operations.check import Check, check
+from protime_source.operations.reset import Reset, reset
 from protime_source.operations.status import Status, status
 from protime_source.pipeline.load import load
 from protime_source.pipeline.source import protime
@@ -56,6 +57,7 @@ __all__ = [
     "ProtocolError",
     "RateLimitedError",
     "RefusedCollectionsError",
+    "Reset",
     "ResponseError",
     "ScopeError",
     "Settings",
@@ -75,6 +77,7 @@ __all__ = [
     "check",
     "load",
     "protime",
+    "reset",
     "status",
     "verify",
 ]
