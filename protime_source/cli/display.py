@@ -21,6 +21,15 @@ LINES_BESIDE = 5
 _STYLES = {"error:": "bold red", "warning:": "yellow"}
 """The style of a line's first word."""
 
+_RESULT_STYLES = {
+    r"^  +[^\d\n]+\S  +[^\d\n]+$": "bold",  # the titles of a table
+    r"(?<=  )0(?=\s|$)": "dim",
+    r"^ok(?=  )": "green",
+    r"^warning(?=  )": "yellow",
+    r"^problem(?=  )": "bold red",
+}
+"""The styles of what a result shows."""
+
 
 class Display:
     """Shows progress in place, and lines that stay above it.
@@ -86,10 +95,10 @@ class Display:
 
 
 def show_result(stream: TextIO, text: str) -> None:
-    """Shows a table with its titles in the first line, and sentences about it, with colours."""
+    """Shows tables, lines that begin with an outcome, and sentences about them, with colours."""
     styled = Text(text)
-    styled.stylize("bold", 0, text.find("\n"))
-    styled.highlight_regex(re.compile(r"(?<=  )0(?=\s|$)", re.MULTILINE), "dim")
+    for pattern, style in _RESULT_STYLES.items():
+        styled.highlight_regex(re.compile(pattern, re.MULTILINE), style)
     _console(stream).print(styled, soft_wrap=True)
 
 

@@ -453,10 +453,11 @@ def test_a_result_has_colours_only_in_a_terminal(monkeypatch: pytest.MonkeyPatch
     for stream in (io.StringIO(), Terminal()):
         monkeypatch.setattr(sys, "stdout", stream)
         with Console(None) as console:
-            console.show("   rows\na     0\nLoaded.")
+            console.show("   rows  seen\na     0     1\n  and more\nok  a")
         shown[type(stream)] = stream.getvalue()
-    assert shown[io.StringIO] == "   rows\na     0\nLoaded.\n"
-    assert "\x1b[1m   rows\x1b[0m" in shown[Terminal]
+    assert shown[io.StringIO] == "   rows  seen\na     0     1\n  and more\nok  a\n"
+    assert "\x1b[1m   rows  seen\x1b[0m" in shown[Terminal]
+    assert "\n  and more\n\x1b[32mok\x1b[0m  a" in shown[Terminal]
     assert "\x1b[2m0\x1b[0m" in shown[Terminal]
 
 
