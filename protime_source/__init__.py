@@ -36,6 +36,7 @@ from protime_source.errors import (
 if TYPE_CHECKING:
     from protime_source.api.assignments import ActivityLevel, Assignment, Client
     from protime_source.operations.check import Check, check
+    from protime_source.operations.reset import Reset, reset
     from protime_source.operations.status import Status, status
     from protime_source.pipeline.load import load
     from protime_source.pipeline.source import protime
@@ -48,6 +49,7 @@ _HOMES = {
     "Assignment": "api.assignments",
     "Check": "operations.check",
     "Client": "api.assignments",
+    "Reset": "operations.reset",
     "Settings": "settings",
     "Status": "operations.status",
     "VerifyReport": "verification.report",
@@ -55,6 +57,7 @@ _HOMES = {
     "check": "operations.check",
     "load": "pipeline.load",
     "protime": "pipeline.source",
+    "reset": "operations.reset",
     "status": "operations.status",
     "verify": "verification.run",
 }
@@ -93,6 +96,7 @@ __all__ = [
     "ProtocolError",
     "RateLimitedError",
     "RefusedCollectionsError",
+    "Reset",
     "ResponseError",
     "ScopeError",
     "Settings",
@@ -112,6 +116,7 @@ __all__ = [
     "check",
     "load",
     "protime",
+    "reset",
     "status",
     "verify",
 ]

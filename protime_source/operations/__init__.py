@@ -1,1 +1,1 @@
-"""What the people who run it ask for: a check beforehand, and the status of the warehouse."""
+"""What the people who run it ask for: check it, see how it is, forget a collection."""

@@ -168,7 +168,7 @@ def check_tenant(settings: Settings, states: Mapping[str, Mapping[str, Any]]) ->
                 f"The dataset holds rows of another tenant: {table_name} was loaded from"
                 f" {state[_TENANT]}, and this run is for {present}. Nothing was read or changed."
                 " Name another dataset or database for this tenant. To replace the rows, drop them"
-                " first: `dlt pipeline <name> drop --drop-all`."
+                " first: `protime reset all`."
             )
 
 
@@ -192,7 +192,7 @@ def check_other_pipelines(
                 f"The dataset holds rows of another tenant: the pipeline {pipeline_name} loaded"
                 f" {table_name} from {state[_TENANT]}, and this run is for {present}. Nothing was"
                 " read or changed. Name another dataset or database for this tenant. To replace the"
-                f" rows, drop them first: `dlt pipeline {pipeline_name} drop --drop-all`."
+                " rows, drop them first: `protime reset all`."
             )
         bookmark = Bookmark.read(dict(state))
         if bookmark is not None and bookmark.expires > datetime.now(UTC):

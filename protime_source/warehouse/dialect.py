@@ -213,6 +213,14 @@ class Dialect(ABC):
             with client.begin_transaction():
                 client.execute_sql("; ".join(statements))
 
+    def drop_view(self, name: str) -> Iterator[str]:
+        """Yields the statements that drop a view, if it exists.
+
+        Args:
+            name: The view's qualified name.
+        """
+        yield f"DROP VIEW IF EXISTS {name}"
+
     def create_index(self, table: str, name: str, *columns: str) -> Iterator[str]:
         """Yields a statement that creates an index unless it exists, where the engine needs one.
 

@@ -211,6 +211,11 @@ class Postgres(Dialect):
             f" CREATE VIEW {name} AS SELECT * FROM {name}(); END IF; END $create$"
         )
 
+    def drop_view(self, name: str) -> Iterator[str]:
+        """Yields the statements that drop a view and the function that it reads."""
+        yield from super().drop_view(name)
+        yield f"DROP FUNCTION IF EXISTS {name}()"
+
     def create_index(self, table: str, name: str, *columns: str) -> Iterator[str]:
         """Yields a statement that creates an index unless it exists."""
         yield f'CREATE INDEX IF NOT EXISTS "{name}" ON {table} ({", ".join(columns)})'

@@ -84,7 +84,7 @@ def test_another_tenant_is_refused_also_when_another_pipeline_loaded_it(world: W
     message = _refused(world, pipeline="beta", tenant="beta")
     assert "the pipeline protime loaded assignments from demo at" in message
     assert f"this run is for beta at {world.server.api_url}" in message
-    assert "dlt pipeline protime drop --drop-all" in message
+    assert "`protime reset all`" in message
     world.run()
     world.check()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from protime_source.cli.commands import check, demo, run, status, verify
+from protime_source.cli.commands import check, demo, reset, run, status, verify
 
-COMMANDS: tuple[ModuleType, ...] = (run, check, status, verify, demo)
+COMMANDS: tuple[ModuleType, ...] = (run, check, status, verify, reset, demo)
 """In the order of the help."""

@@ -1,0 +1,184 @@
+"""A collection is forgotten on request, and the next run loads it anew."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from protime_source import (
+    AlreadyRunningError,
+    Reset,
+    SettingsError,
+    WarehouseError,
+    load,
+    protime,
+    reset,
+    status,
+)
+from protime_source.demo import Fault
+from protime_source.pipeline.failures import explain
+from protime_source.pipeline.load import read_bookmark
+from protime_source.pipeline.lock import one_run
+from tests.conftest import WorldFactory
+from tests.engines import every_engine
+from tests.world import World
+
+VIEW = "assignments__activity_levels"
+
+
+def forget(world: World, *collections: str, pipeline: str = "protime", **options: Any) -> Reset:
+    """A reset, printed in 100 columns; Protime was asked for nothing."""
+    world.tenant.requests.clear()
+    found = reset(world.pipeline(pipeline), *collections, **options)
+    assert world.tenant.requests == []
+    assert max(map(len, str(found).splitlines())) <= 100
+    return found
+
+
+@every_engine
+def test_a_collection_is_forgotten_and_loaded_anew(world: World) -> None:
+    load(world.pipeline(), collections=("assignments", "people"))
+    people = world.rows("people")
+    bookmark = read_bookmark(world.pipeline(), "people")
+    found = forget(world, "assignments")
+    assert (found.tables, found.views) == (("assignments",), (VIEW,))
+    assert (found.bookmarks, found.histories) == (("assignments",), ())
+    assert "The next run loads assignments anew." in str(found)
+    for name in ("assignments", VIEW):
+        assert not world.engine.holds(name)
+    assert read_bookmark(world.pipeline(), "assignments") is None
+    assert [each.table_name for each in status(world.pipeline()).collections] == ["people"]
+    assert (world.rows("people"), read_bookmark(world.pipeline(), "people")) == (people, bookmark)
+    world.tenant.churn(20)
+    load(world.pipeline(), collections=("assignments", "people"))
+    world.check()
+    world.check_levels()
+    world.check_tables("people")
+
+
+@every_engine
+def test_it_needs_no_working_folder(world: World) -> None:
+    world.run()
+    elsewhere = replace(world, folder=world.folder / "elsewhere")
+    assert forget(elsewhere, "assignments").bookmarks == ("assignments",)
+    assert not world.engine.holds("assignments")
+    world.run()
+    world.check()
+
+
+@every_engine
+def test_what_another_pipeline_loaded_from_another_tenant_is_cleared(
+    world: World, make_world: WorldFactory
+) -> None:
+    load(world.pipeline("theirs"), collections=("assignments", "departments"))
+    other = make_world(seed=2)
+    with pytest.raises(Exception, match="protime reset all") as caught:
+        other.run()
+    assert explain(caught.value).exit_code == WarehouseError.exit_code
+    found = forget(other, "all")
+    assert {*found.tables} == {"assignments", "departments"}
+    assert found.bookmarks == ("assignments",)
+    other.run()
+    other.check()
+
+
+def test_a_dataset_with_one_collection_of_another_tenant_is_still_refused(
+    world: World, make_world: WorldFactory
+) -> None:
+    load(world.pipeline(), collections=("assignments", "departments"))
+    other = make_world(seed=2)
+    forget(other, "assignments")
+    with pytest.raises(Exception, match="departments was loaded from"):
+        other.run()
+
+
+@pytest.mark.parametrize("history", [False, True])
+def test_a_history_is_dropped_only_on_request(world: World, history: bool) -> None:
+    world.run(history=True)
+    found = forget(world, "assignments", history=history)
+    names = ("assignments__history", "assignments__versions")
+    assert [world.engine.holds(name) for name in names] == [not history] * 2
+    assert found.histories == (() if history else names[:1])
+    assert (names[0] in found.tables, names[1] in found.views) == (history, history)
+    world.run(history=True)
+    world.check()
+    counted = world.query(f"SELECT COUNT(*) FROM {world.dataset}.{names[0]}")
+    assert counted == [(300 if history else 600,)]
+
+
+def test_what_an_earlier_run_left_is_thrown_away(world: World) -> None:
+    world.run()
+    world.tenant.churn(9)
+    world.pipeline().extract(protime())
+    forget(world, "assignments")
+    assert not world.pipeline().has_pending_data
+    assert not world.engine.holds("assignments")
+    world.run()
+    world.check()
+
+
+def test_the_changes_that_were_pending_for_others_are_asked_for_again(world: World) -> None:
+    load(world.pipeline(), collections=("assignments", "people"))
+    world.tenant.churn(9)
+    world.pipeline().extract(protime("assignments", "people"))
+    forget(world, "people")
+    load(world.pipeline(), collections=("assignments", "people"))
+    world.check()
+    world.check_tables("people")
+
+
+def test_a_full_load_in_parts_is_forgotten(world: World, every_page_is_a_package: None) -> None:
+    world.tenant.faults.append(Fault("status", status=418, after=4, times=99))
+    with pytest.raises(Exception, match="load"):
+        load(world.pipeline())
+    world.tenant.faults.clear()
+    forget(world, "assignments")
+    load(world.pipeline())
+    world.check()
+
+
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+@pytest.mark.parametrize("read", ["assignments", VIEW])
+def test_a_view_of_somebody_else_keeps_all_as_it_is(world: World, read: str) -> None:
+    world.run()
+    world.query(f"CREATE VIEW theirs AS SELECT * FROM {world.dataset}.{read}")
+    before = world.rows()
+    with pytest.raises(Exception, match="depend") as caught:
+        forget(world, "assignments")
+    failure = explain(caught.value)
+    assert failure.exit_code == WarehouseError.exit_code
+    assert failure.message.endswith("It is view theirs.")
+    assert world.rows() == before
+    world.tenant.churn(9)
+    world.tenant.clear_requests()
+    load(world.pipeline())
+    assert world.requests == 1, "the bookmark is kept"
+    world.check()
+    assert world.query(f"SELECT * FROM {world.dataset}.{VIEW} LIMIT 1")
+
+
+def test_without_a_warehouse_nothing_is_created(world: World) -> None:
+    found = forget(world, "all")
+    assert (found.tables, found.views, found.bookmarks) == ((), (), ())
+    assert "nothing to forget" in str(found)
+    assert not [*world.folder.glob("*.duckdb*")]
+
+
+def test_a_run_that_is_at_work_is_not_disturbed(world: World) -> None:
+    world.run()
+    pipeline = world.pipeline()
+    with one_run(pipeline.working_dir), ThreadPoolExecutor(1) as thread:
+        other = thread.submit(reset, pipeline, "assignments")
+        assert isinstance(other.exception(), AlreadyRunningError)
+    assert world.engine.holds("assignments")
+
+
+@pytest.mark.parametrize("names", [(), ("asignments",), ("all", "people")])
+def test_what_to_forget_is_named(world: World, names: tuple[str, ...]) -> None:
+    world.run()
+    with pytest.raises(SettingsError, match="Nothing was changed"):
+        reset(world.pipeline(), *names)
+    assert world.engine.holds("assignments")
