@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from protime_source.api.assignments import ActivityLevel, Assignment, Client
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from protime_source.errors import (
     AlreadyRunningError,
     ApiError,
@@ -30,14 +32,51 @@ from protime_source.errors import (
     VanishedRowsError,
     WarehouseError,
 )
-from protime_source.operations.check import Check, check
-from protime_source.operations.reset import Reset, reset
-from protime_source.operations.status import Status, status
-from protime_source.pipeline.load import load
-from protime_source.pipeline.source import protime
-from protime_source.settings import Settings, __version__
-from protime_source.verify.report import VerifyReport
-from protime_source.verify.run import verify
+
+if TYPE_CHECKING:
+    from protime_source.api.assignments import ActivityLevel, Assignment, Client
+    from protime_source.operations.check import Check, check
+    from protime_source.operations.reset import Reset, reset
+    from protime_source.operations.status import Status, status
+    from protime_source.pipeline.load import load
+    from protime_source.pipeline.source import protime
+    from protime_source.settings import Settings, __version__
+    from protime_source.verification.report import VerifyReport
+    from protime_source.verification.run import verify
+
+_HOMES = {
+    "ActivityLevel": "api.assignments",
+    "Assignment": "api.assignments",
+    "Check": "operations.check",
+    "Client": "api.assignments",
+    "Reset": "operations.reset",
+    "Settings": "settings",
+    "Status": "operations.status",
+    "VerifyReport": "verification.report",
+    "__version__": "settings",
+    "check": "operations.check",
+    "load": "pipeline.load",
+    "protime": "pipeline.source",
+    "reset": "operations.reset",
+    "status": "operations.status",
+    "verify": "verification.run",
+}
+"""The modules of the names that are imported when they are first asked for.
+
+dlt and pyarrow take a second to import: the command's help must not wait for them, and dlt itself
+imports this package when it looks for plugins.
+"""
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Returns a public name, and imports its module."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+
 
 __all__ = [
     "ActivityLevel",

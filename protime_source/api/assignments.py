@@ -91,29 +91,31 @@ class Assignments:
         self._session = session
 
     def create(self, assignment: Assignment) -> int:
-        """Creates one (documentation: reference/collections/assignments/post).
+        """Creates an assignment (documentation: reference/collections/assignments/post).
 
-        A create is never repeated by itself, because nothing documents that Protime would recognise
-        it: after an `UnavailableError` check whether the assignment exists.
+        It is not sent again after a failure, because Protime may have created the assignment: after
+        an `UnavailableError` check whether it exists.
 
         Returns:
             The new id, from the response's `Location`.
 
         Raises:
-            BadRequestError: When Protime finds it not valid; `reasons` says why.
-            ApiError: When it was not accepted otherwise.
+            BadRequestError: When Protime finds it invalid; `reasons` says why.
+            ApiError: When Protime does not accept it for another reason.
         """
         response = self._session.send("POST", ASSIGNMENTS.path, _to_json(assignment))
         location = response.headers.get("Location", "")
         if not (new := location.rstrip("/").rpartition("/")[2]).isdecimal():
-            raise ProtocolError("Protime created the assignment but did not say its id (Location).")
+            raise ProtocolError(
+                "Protime created the assignment but the response has no id (Location)."
+            )
         return int(new)
 
     def get(self, id_: int) -> Assignment:
-        """Gets one (documentation: reference/collections/assignments/get).
+        """Returns an assignment (documentation: reference/collections/assignments/get).
 
         Raises:
-            NotFoundError: When there is none with this id.
+            NotFoundError: When no assignment has this id.
             ApiError: When there is no usable response.
         """
         record: dict[str, Any] = self._session.get(
@@ -126,20 +128,20 @@ class Assignments:
             raise ProtocolError(f"Assignment {id_} is not as documented ({kind}).") from error
 
     def update(self, id_: int, assignment: Assignment) -> None:
-        """Replaces one as a whole (documentation: reference/collections/assignments/put).
+        """Replaces an assignment (documentation: reference/collections/assignments/put).
 
-        Take what `get` gave and `dataclasses.replace` what is to change: Protime knows no partial
-        update.
+        Change a copy of what `get` returns, with `dataclasses.replace`: Protime empties the fields
+        that an update leaves out.
 
         Raises:
-            NotFoundError: When there is none with this id.
-            BadRequestError: When Protime finds it not valid; `reasons` says why.
-            ApiError: When it was not accepted otherwise.
+            NotFoundError: When no assignment has this id.
+            BadRequestError: When Protime finds it invalid; `reasons` says why.
+            ApiError: When Protime does not accept it for another reason.
         """
         self._session.send("PUT", _path(id_), _to_json(assignment))
 
     def delete(self, id_: int) -> None:
-        """Deletes one (documentation: reference/collections/assignments/delete).
+        """Deletes an assignment (documentation: reference/collections/assignments/delete).
 
         Raises:
             ApiError: When Protime refuses; the status for an unknown id is not documented.
@@ -164,7 +166,7 @@ class Client:
 
     @classmethod
     def from_config(cls, **settings: Any) -> Self:
-        """A client with the settings that the source has.
+        """Returns a client with the settings of the source.
 
         Args:
             **settings: Any of `Settings`, in place of dlt's configuration.
@@ -190,7 +192,7 @@ def _path(id_: int) -> str:
 
 
 def _to_json(assignment: Assignment) -> dict[str, Any]:
-    """The writable fields; absent ones are left out, which empties them."""
+    """Returns the writable fields; an update empties those that are left out."""
     body = {path: getattr(assignment, name) for name, path in _SCALARS.items()}
     body |= {"from": assignment.from_date.isoformat()}
     if assignment.until_date is not None:
@@ -210,7 +212,7 @@ def _with_id(other: dict[str, Any], name: str, id_: object) -> dict[str, Any]:
 
 
 def _without_id(record: dict[str, Any], name: str) -> tuple[Any, dict[str, Any]]:
-    """The id in a member, and what is left of the record without it."""
+    """Returns the id in a member, and the record without it."""
     inner = dict(record[name])
     id_ = inner.pop("id")
     rest = {key: value for key, value in record.items() if key != name}

@@ -54,7 +54,7 @@ def redact(text: str) -> str:
     """Returns a text with every secret and token in it replaced by `***`.
 
     Args:
-        text: A text on its way to a log or an error.
+        text: A text for a log or an error.
     """
     # Longest first: a secret that begins with another one would be replaced only in part.
     for value in sorted({*_secrets, *_tokens}, key=len, reverse=True):
@@ -91,7 +91,7 @@ def redact_error(error: BaseException | None) -> None:
     """Redacts the texts of an error and of its causes in place.
 
     Args:
-        error: An error that somebody else raised, like the driver of a destination.
+        error: An error of another library, like the driver of a destination.
     """
     for each in causes(error):
         each.args = redacted(each.args)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from contextlib import suppress
-from typing import Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 import dlt
 
+from protime_source.cli.progress import Progress
 from protime_source.sync.counts import progress
+
+if TYPE_CHECKING:
+    from protime_source.cli.display import Display
 
 _PACKAGE = logging.getLogger("protime_source")
 _DLT = logging.getLogger("dlt")
@@ -40,53 +45,91 @@ def _discard_rest(stream: TextIO) -> None:
         os.close(nowhere)
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal that can move its cursor and show colours."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 class Console(logging.Handler):
     """Shows warnings and progress: progress in place in a terminal, line by line in a log.
 
-    dlt logs each attempt of a job that fails with its whole stack trace. That is kept back, unless
-    somebody asked for dlt's log by setting `runtime.log_level`.
+    dlt logs each attempt of a job that fails with its whole stack trace. That is hidden
+    unless `runtime.log_level` is set.
 
     Args:
-        stream: Where to, usually standard error.
+        stream: Usually standard error.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
-        super().__init__(logging.INFO)
+        super().__init__(logging.DEBUG)
         self._stream = stream
-        self._in_place = stream is not None and stream.isatty()
-        self._open = False
+        self._progress = Progress()
+        self._display: Display | None = None
+        if stream is not None and is_terminal(stream):
+            from protime_source.cli.display import Display
+
+            self._display = Display(stream, self._progress)
 
     def __enter__(self) -> Self:
         _DLT.addFilter(self._of_dlt)
         _PACKAGE.addHandler(self)
         _PACKAGE.setLevel(logging.INFO)
+        progress.setLevel(logging.DEBUG)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._clear()
+        self._stop()
         _DLT.removeFilter(self._of_dlt)
         _PACKAGE.removeHandler(self)
         _PACKAGE.setLevel(logging.NOTSET)
+        progress.setLevel(logging.NOTSET)
+
+    def expect(self, collections: int) -> None:
+        """Says how many collections will be read, so that progress can be told."""
+        self._progress.expected = collections
+        if self._display is not None:
+            self._display.start()
+
+    def doing(self, text: str) -> None:
+        """Says in a terminal what takes its time, until there are numbers."""
+        self._progress.latest = text
 
     def emit(self, record: logging.LogRecord) -> None:
         """Shows one record."""
         text = record.getMessage()
-        if record.name == progress.name and self._in_place:
-            self._clear()
-            write(self._stream, text)
-            self._open = True
+        counts = getattr(record, "counts", None)
+        if counts is not None:
+            self._progress.follow(counts)
+        if record.levelno < logging.INFO:
+            return
+        if record.levelno >= logging.WARNING:
+            self.line(f"warning: {text}")
+        elif self._display is not None and record.name == progress.name:
+            self._progress.latest = "" if counts is not None else text
         else:
-            self.line(text if record.levelno < logging.WARNING else f"warning: {text}")
+            is_share_known = counts is not None and self._progress.expected > 1
+            self.line(f"{text} ({self._progress.share()})" if is_share_known else text)
 
     def line(self, text: str) -> None:
         """Shows one line that stays."""
-        self._clear()
-        write(self._stream, f"{text}\n")
+        if self._display is not None:
+            self._display.line(text)
+        else:
+            write(self._stream, f"{text}\n")
+
+    def show(self, text: str) -> None:
+        """Shows a result on standard output: a table, and sentences about it."""
+        self._stop()
+        if sys.stdout is not None and is_terminal(sys.stdout):
+            from protime_source.cli.display import show_result
+
+            show_result(sys.stdout, text)
+        else:
+            write(sys.stdout, f"{text}\n")
 
     def _of_dlt(self, _: logging.LogRecord) -> bool:
         return dlt.config.get("runtime.log_level") is not None
 
-    def _clear(self) -> None:
-        if self._open:
-            write(self._stream, "\r\x1b[K")
-            self._open = False
+    def _stop(self) -> None:
+        if self._display is not None:
+            self._display.stop()

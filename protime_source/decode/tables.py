@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -161,7 +161,7 @@ class BatchBuilder:
         return variant
 
 
-def rechunk(batches: Iterable[pa.Table | None]) -> Iterator[pa.Table | None]:
+def rechunk(batches: Iterable[pa.Table | None]) -> Generator[pa.Table | None, None, None]:
     """Makes small batches into large ones, because each becomes a row group of Parquet.
 
     Args:

@@ -9,7 +9,7 @@ The tenant follows the documentation; `Behaviour` has a switch for each case tha
         tenant.churn(100)
         tenant.clock.advance(hours=73)
 
-In a terminal: `python -m protime_source.demo`.
+In a terminal: `protime demo serve`.
 """
 
 from protime_source.demo.behaviour import Behaviour, Clock

@@ -66,7 +66,7 @@ class Story:
             "\nThat was the main job. What you saw is in " + str(FILE) + ":",
             f"  uv run python -c \"import duckdb; duckdb.connect('{FILE}').sql("
             "'FROM protime_data.assignments').show()\"",
-            "With an account at Protime, pipelines/protime_pipeline.py does the same: README.md.",
+            "With an account at Protime, `protime run` does the same: README.md.",
         )
         return is_equal
 
@@ -177,7 +177,7 @@ def _morning_shift(like: Assignment) -> Assignment:
     )
 
 
-def main() -> int:
+def play() -> int:
     """Play the demo with a new tenant and a new file.
 
     Returns:

@@ -70,6 +70,24 @@ def describe_tables(schema: Schema, *, history: bool) -> None:
     _add_readable(schema, ledger.TABLE, ledger.TABLE, "One row per run and collection.", columns)
 
 
+def comments_of(schema: Schema, resources: Names[str]) -> dict[tuple[str, str], str]:
+    """Returns the descriptions of tables, views and columns as comments for the destination.
+
+    Args:
+        schema: The source's.
+        resources: The resources whose tables and views to describe.
+    """
+    tables: list[Any] = [t for t in schema.data_tables() if t.get("resource") in resources]
+    described = [(table["name"], "", table) for table in tables]
+    for table in tables:
+        described += [(table["name"], *item) for item in table["columns"].items()]
+    return {
+        (name, column): hints["description"]
+        for name, column, hints in described
+        if hints.get("description")
+    }
+
+
 def _references(columns: Iterable[Column], tables: Names[str]) -> Iterator[TTableReferenceInline]:
     """The columns that hold ids of a table; the first one for each, since dlt keeps only one."""
     taken = set()

@@ -19,9 +19,13 @@ from filelock import FileLock
 from protime_source.api.redaction import RedactingFilter, redact, redact_error, redacted
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
+from protime_source.pipeline.data_model import comments_of
+from protime_source.pipeline.folder import advice_on_damage
 from protime_source.pipeline.lock import acquire
 from protime_source.pipeline.packages import discard_outdated
+from protime_source.pipeline.waits import bounded_waits
 from protime_source.sync.context import RunContext
+from protime_source.warehouse import ledger
 from protime_source.warehouse.dialect import Client, Dialect, advice_on, client_of, dialect_of
 from protime_source.warehouse.history import History
 from protime_source.warehouse.table import count_live
@@ -54,6 +58,7 @@ class LoadHooks:
         self._collections = collections
         self._loads: dict[int, tuple[Client, ExitStack]] = {}
         self._locks: dict[tuple[str, int], FileLock] = {}
+        self._waits: dict[tuple[str, int], ExitStack] = {}
         self._runs: dict[tuple[str, int], list[RunContext]] = {}
 
     def register(self) -> None:
@@ -71,6 +76,13 @@ class LoadHooks:
         if key not in self._locks:
             self._locks[key] = acquire(pipeline.working_dir)
 
+    def bound_waits(self, pipeline: dlt.Pipeline) -> None:
+        """Bounds the waits in the destination until the end of dlt's run."""
+        key = (pipeline.working_dir, get_ident())
+        if key not in self._waits:
+            stack = self._waits[key] = ExitStack()
+            stack.enter_context(bounded_waits(pipeline))
+
     def close_ledger_after(self, pipeline: dlt.Pipeline, run: RunContext) -> None:
         """Closes the ledger's rows of a run when dlt's run of the pipeline has ended."""
         self._runs.setdefault((pipeline.working_dir, get_ident()), []).append(run)
@@ -87,6 +99,7 @@ class LoadHooks:
             return
         has_load = bool(pipeline.list_normalized_load_packages())
         if step == "load" and has_load and self._schema in pipeline.schemas:
+            self.bound_waits(pipeline)
             client, kept_open = client_of(pipeline), ExitStack()
             kept_open.enter_context(dialect_of(pipeline).kept_open(client))
             self._loads[id(pipeline)] = client, kept_open
@@ -104,7 +117,7 @@ class LoadHooks:
         step_info: Any,
         send_state: bool,
     ) -> None:
-        """After a load: creates indexes and views that are missing, and records new versions."""
+        """After a load: creates missing indexes and views, records versions, and comments."""
         if not isinstance(pipeline, dlt.Pipeline) or step.step != "load":
             return
         if id(pipeline) in self._loads:
@@ -114,6 +127,7 @@ class LoadHooks:
                     self._complete_tables(pipeline, client)
                     for run in self._runs.get((pipeline.working_dir, get_ident()), ()):
                         run.package_loaded()
+                    self._write_comments(pipeline, client, step_info)
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
         """After a run: redacts its errors, closes its ledger, and releases the lock it acquired.
@@ -122,7 +136,11 @@ class LoadHooks:
         """
         _redact_trace(trace)
         if isinstance(pipeline, dlt.Pipeline):
+            _explain_damage(trace, pipeline)
             self._close_ledgers(trace, pipeline)
+            waits = self._waits.pop((pipeline.working_dir, get_ident()), None)
+            if waits is not None:
+                waits.close()
             lock = self._locks.pop((pipeline.working_dir, get_ident()), None)
             if lock is not None:
                 lock.release()
@@ -147,6 +165,15 @@ class LoadHooks:
                     with _warning(f"{collection.table}: its index or view could not be created:"):
                         ensure_views(sql, dialect, collection)
         self._record_history(pipeline, client)
+
+    def _write_comments(self, pipeline: dlt.Pipeline, client: Client, load_info: Any) -> None:
+        """Only for tables that got rows, so that a run without changes does not even look."""
+        metrics = (each for package in load_info.metrics.values() for each in package)
+        got_rows = {job.table_name for each in metrics for job in each["job_metrics"].values()}
+        if tables := got_rows & COLLECTIONS.keys():
+            comments = comments_of(pipeline.schemas[self._schema], tables | {ledger.TABLE})
+            with _warning("The comments could not be written:"), client.sql_client as sql:
+                dialect_of(pipeline).write_comments(sql, comments)
 
     def _record_history(self, pipeline: dlt.Pipeline, client: Client) -> None:
         dialect = dialect_of(pipeline)
@@ -206,6 +233,15 @@ def _redact_trace(trace: Any) -> None:
         )
         for step in trace.steps
     ]
+
+
+def _explain_damage(trace: Any, pipeline: dlt.Pipeline) -> None:
+    """Adds a note to an error of dlt that only says that some text is no JSON."""
+    error = sys.exception()
+    if error is None or not any(step.step_exception for step in trace.steps):
+        return
+    if advice := advice_on_damage(pipeline.working_dir):
+        error.add_note(advice)
 
 
 def _are_ours(hooks: object) -> bool:

@@ -18,11 +18,13 @@ from protime_source.errors import (
     VanishedRowsError,
 )
 from protime_source.pipeline.failures import ledger_line
+from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.hooks import NAME, live_rows, register
 from protime_source.pipeline.lock import one_run
 from protime_source.pipeline.recovery import load_pending, resource_states
 from protime_source.pipeline.source import source_of
 from protime_source.pipeline.summary import Summary, TableSummary
+from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
 from protime_source.sync.context import Limits, RunContext
@@ -67,8 +69,10 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         keeps_prefetchers=True,
         stops_alone=True,
     )
-    with redacted_errors(), one_run(pipeline.working_dir), run:
+    with redacted_errors(), one_run(pipeline.working_dir), bounded_waits(pipeline), run:
         started = time.monotonic()
+        if discard_if_damaged(pipeline.working_dir):
+            pipeline.drop()
         dialect, client = dialect_of(pipeline), client_of(pipeline)
         dialect.check(client)
         run.destination_checked = True
@@ -83,9 +87,11 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         stopped = {*run.refusals, *run.guarded}
         summary = Summary(
             tables={
-                table: TableSummary(totals.counts, rows[table], read_bookmark(pipeline, table))
-                for table, totals in run.totals.items()
-                if table not in stopped
+                table: TableSummary(
+                    run.totals[table].counts, rows[table], read_bookmark(pipeline, table)
+                )
+                for table in resolved.collections
+                if table in run.totals and table not in stopped
             },
             refusals=run.refusals,
             guarded=run.guarded,
@@ -110,7 +116,8 @@ def _load_all(pipeline: dlt.Pipeline, run: RunContext) -> None:
     bookmarks = {} if run.full_resync else _bookmarks(pipeline, due)
     while due:
         try:
-            pipeline.run(source_of(run, due))
+            with bounded_waits(pipeline):
+                pipeline.run(source_of(run, due))
         except BaseException as error:
             for table in due:
                 run.errors.setdefault(table, ledger_line(error))

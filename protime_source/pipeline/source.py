@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -156,10 +157,10 @@ class _RunPerPackage:
         """
         load_id = dlt.current.load_package_state()["load_id"]
         if self._run is None or self._load_id != load_id:
-            if self._run is not None and self._run.at_work:
+            if self._run is not None and self._run.tables_in_extraction:
                 raise SettingsError(
-                    "This source object is at work in another thread, and dlt would mix the two"
-                    " up. Make one for each pipeline: protime(). This run did nothing."
+                    "This source object is being extracted in another thread, and dlt would mix the"
+                    " two up. Make one for each pipeline: protime(). This run did nothing."
                 )
             self._run, self._load_id = self._new_run(), load_id
         return self._run
@@ -212,6 +213,7 @@ def _extract(
             " which stands in the configuration of myProtime, and a level. Nothing was changed."
         )
     HOOKS.acquire_lock(pipeline)
+    HOOKS.bound_waits(pipeline)
     load_id = dlt.current.load_package_state()["load_id"]
     destination = _destination(pipeline, load_id)
     if not run.destination_checked:
@@ -220,7 +222,7 @@ def _extract(
     _check_tenant(run.settings, destination)
     rest_on(destination.committed)
     _open_ledger(run, destination, load_id)
-    run.at_work.add(table_name)
+    run.tables_in_extraction.add(table_name)
     try:
         yield from _load_with_scopes(collection, run, destination)
     except VanishedRowsError as error:
@@ -231,8 +233,10 @@ def _extract(
         run.errors[table_name] = ledger_line(error)
         raise
     finally:
-        run.at_work.discard(table_name)
-        if not run.at_work and not run.keeps_prefetchers:
+        run.tables_in_extraction.discard(table_name)
+        if table_name in run.package:
+            run.package[table_name].is_read = True
+        if not run.tables_in_extraction and not run.keeps_prefetchers:
             run.http.close()
 
 
@@ -311,10 +315,12 @@ def _load(
         counts=Counts(collection.table),
     )
     run.package[collection.table] = context.counts
+    context.counts.announce()
     sync = CollectionSync(context)
-    # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
-    batches = rechunk(sync.batches(table_is_known=bool(known_columns)))
-    yield from (None if batch is None else _with_hints(batch, sync, stored) for batch in batches)
+    # Closed here: a failed run's traceback would keep it, and with it the threads that fetch.
+    with closing(rechunk(sync.batches(table_is_known=bool(known_columns)))) as batches:
+        # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
+        yield from (None if each is None else _with_hints(each, sync, stored) for each in batches)
     describe_tables(schema, history=run.settings.history)
     guards.write_tenant(run.settings, state)
     context.counts.requests = run.new_requests(session)

@@ -15,7 +15,7 @@ _COLUMNS = {
     "received": "received",
     "inserted": "inserted",
     "updated": "updated",
-    "soft_deleted": "soft-deleted",
+    "soft_deleted": "deleted",
     "unchanged": "unchanged",
     "stale": "stale",
 }
@@ -59,15 +59,11 @@ class Summary:
 
     def __str__(self) -> str:
         """Returns a table to read at a glance."""
-        titles = (*_COLUMNS.values(), "live rows")
-        width = max(map(len, self.tables), default=0)
-        lines = ["  ".join([" " * width, *(f"{title:>9}" for title in titles)])]
+        rows = [["", *_COLUMNS.values(), "live rows"]]
         for name, table in self.tables.items():
-            values = [*(table.counts[count] for count in _COLUMNS), table.live_rows]
-            pairs = zip(values, titles, strict=True)
-            cells = [f"{value:>{max(len(title), 9)},}" for value, title in pairs]
-            lines.append("  ".join([f"{name:<{width}}", *cells]))
-        return "\n".join([*lines, self._footer()])
+            numbers = [*(table.counts[count] for count in _COLUMNS), table.live_rows]
+            rows.append([name, *(f"{number:,}" for number in numbers)])
+        return f"{text_table(rows)}\n{self._footer()}"
 
     @property
     def problem(self) -> str:
@@ -107,8 +103,8 @@ class Summary:
         noun = "request" if requests == 1 else "requests"
         first = " What an earlier run had left was loaded first." if self.pending else ""
         return (
-            f"{requests:,} {noun} in {self.seconds:.1f} s.{first}\nLoaded into {self.place}."
-            f"{self._refused_records()}{self._expiry()}"
+            f"{requests:,} {noun} in {self.seconds:.1f} s.{first}{self._refused_records()}\n"
+            f"Loaded into {self.place}.{self._expiry()}"
         )
 
     def _refused_records(self) -> str:
@@ -121,7 +117,20 @@ class Summary:
         if not expiries:
             return ""
         until = f"{min(expiries):%Y-%m-%d %H:%M} UTC"
-        return f" The delta expires {until}, unless a run uses it before."
+        return f"\nThe delta expires {until}, unless a run uses it before."
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Returns rows as text: the first column to the left, the others to the right.
+
+    The columns are as narrow as they can be: all counts of all collections fit into 100 columns.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = (f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True))
+        lines.append("  ".join((f"{first:<{widths[0]}}", *cells)))
+    return "\n".join(lines)
 
 
 def refusal_message(collection: Collection, refusal: ApiError) -> str:

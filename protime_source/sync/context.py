@@ -220,7 +220,7 @@ class RunContext:
         totals: What the packages before have loaded, by table.
         ledger: The ledger's rows of the run, once it has begun.
         refused_scopes: Scopes that opened nothing.
-        at_work: Tables that are being extracted.
+        tables_in_extraction: Tables that are being extracted.
     """
 
     settings: Settings
@@ -237,7 +237,7 @@ class RunContext:
     totals: dict[str, Totals] = field(default_factory=dict)
     ledger: RunLedger | None = None
     refused_scopes: set[str] = field(default_factory=set)
-    at_work: set[str] = field(default_factory=set)
+    tables_in_extraction: set[str] = field(default_factory=set)
     _sessions: dict[tuple[str, str], ApiSession] = field(default_factory=dict)
     _counted_requests: dict[int, int] = field(default_factory=dict)
     _prefetchers: dict[str, tuple[str, Any]] = field(default_factory=dict)

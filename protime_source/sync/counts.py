@@ -8,7 +8,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 progress = logging.getLogger("protime_source.progress")
-"""Logs at INFO how far a run is."""
+"""Logs at INFO how far a run is, and at DEBUG that a collection begins.
+
+Records about a collection carry its `Counts`, which go on counting."""
 
 SECONDS_BETWEEN_LINES = 5.0
 """How often a long run logs how far it is."""
@@ -46,6 +48,7 @@ class Counts:
         resumed: 1 when a full load was resumed that an earlier package had begun.
         mode: `first load`, `changes`, `full load` or `snapshot`.
         reason: Why a full load, in words.
+        is_read: Whether all that the load package takes of it was read.
     """
 
     table_name: str
@@ -61,6 +64,8 @@ class Counts:
     resumed: int = 0
     mode: str = ""
     reason: str = ""
+    is_read: bool = False
+    _started_at: float = field(default_factory=time.monotonic, repr=False)
     _logged_at: float = field(default_factory=time.monotonic, repr=False)
 
     @property
@@ -68,6 +73,15 @@ class Counts:
         """Received, but older than the stored row, repeated, or a delete of an id never stored."""
         announced = self.soft_deleted - self.vanished
         return self.received - self.inserted - self.updated - self.unchanged - announced
+
+    @property
+    def rows_per_second(self) -> float:
+        """Records and events received per second, waits included."""
+        return self.received / max(time.monotonic() - self._started_at, 0.001)
+
+    def announce(self) -> None:
+        """Logs that the collection is being read from now on."""
+        progress.debug("%s: being read", self.table_name, extra={"counts": self})
 
     def explain(self, mode: str, reason: str = "") -> None:
         """Keeps what kind of load it is, and why."""
@@ -80,7 +94,11 @@ class Counts:
         if time.monotonic() - self._logged_at >= SECONDS_BETWEEN_LINES:
             self._logged_at = time.monotonic()
             progress.info(
-                "%s: %d pages, %d rows so far", self.table_name, self.pages, self.received
+                "%s: %s rows so far, %s a second",
+                self.table_name,
+                f"{self.received:,}",
+                f"{self.rows_per_second:,.0f}",
+                extra={"counts": self},
             )
 
     def metrics(self) -> dict[str, int]:

@@ -266,7 +266,8 @@ class CollectionSync:
             " only one can be active. Give each consumer its own client, or stop the other one."
         )
         return (
-            f"the delta is gone (status {status}) {unused.total_seconds() // 3600:.0f} hours after"
+            f"the delta has expired or was replaced (status {status}),"
+            f" {unused.total_seconds() // 3600:.0f} hours after"
             f" its last use; a full load follows.{other_consumer if unused < LIFETIME else ''}"
         )
 

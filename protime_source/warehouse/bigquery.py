@@ -6,8 +6,11 @@ import warnings
 from datetime import datetime
 from typing import Any, ClassVar
 
+from dlt.destinations.exceptions import DatabaseTransientException
+from dlt.destinations.sql_client import SqlClientBase
+
 from protime_source.catalogue.model import ColumnType
-from protime_source.warehouse.dialect import ROW_KEY, Client, Dialect, json_path
+from protime_source.warehouse.dialect import ROW_KEY, Client, Comments, Dialect, json_path
 
 
 class BigQuery(Dialect):
@@ -28,6 +31,20 @@ class BigQuery(Dialect):
         """Returns the project and its dataset, because dlt's location is only the region."""
         project = client.sql_client.project_id
         return f"project {project}, dataset {client.sql_client.dataset_name}"
+
+    def write_comments(self, client: SqlClientBase[Any], comments: Comments) -> None:
+        """Writes those that differ with one update for each table.
+
+        BigQuery allows five updates of a table in ten seconds, and bills a query of its schema.
+        """
+        # Imported here because it is only there where BigQuery is the destination.
+        from google.api_core.exceptions import GoogleAPIError
+
+        try:
+            for name in {name for name, _ in comments}:
+                _describe(client, name, comments)
+        except GoogleAPIError as error:
+            raise DatabaseTransientException(error) from error
 
     def row_key(self, row: str) -> str:
         """Returns the columns that differ between all rows of a load package.
@@ -53,3 +70,24 @@ class BigQuery(Dialect):
 
     def _entry_value(self, path: str, kind: str) -> str:
         return f"SAFE_CAST(JSON_VALUE(entry, '{json_path(path)}') AS {kind})"
+
+
+def _describe(client: SqlClientBase[Any], name: str, comments: Comments) -> None:
+    """Sets descriptions of a table or view, unless it does not exist or has them."""
+    from google.api_core.exceptions import NotFound
+
+    service = client.native_connection
+    try:
+        table = service.get_table(client.make_qualified_table_name(name, quote=False))
+    except NotFound:
+        return
+    fields = [
+        type(field).from_api_repr({**field.to_api_repr(), "description": description})
+        if (description := comments.get((name, field.name), field.description))
+        else field
+        for field in table.schema
+    ]
+    text = comments.get((name, ""), table.description)
+    if (table.description, table.schema) != (text, fields):
+        table.description, table.schema = text, fields
+        service.update_table(table, ["description", "schema"])

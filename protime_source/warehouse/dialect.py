@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from importlib.util import find_spec
@@ -19,6 +19,7 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.catalogue.model import ArrayView, ColumnType
 from protime_source.errors import WarehouseError
+from protime_source.warehouse.sessions import Sessions
 
 ROW_KEY = ("id", "change_version", "is_deleted", "synced_at")
 """Columns that together differ between all rows of a load package."""
@@ -32,6 +33,9 @@ COMMON_ERROR_ADVICE: tuple[tuple[str, str], ...] = (
 
 Client = SqlJobClientBase
 """dlt's client of a destination."""
+
+Comments = Mapping[tuple[str, str], str]
+"""Comments by table and column; the column is empty for the table or view itself."""
 
 Quote = Callable[[str], str]
 """Quotes a column's name for SQL."""
@@ -48,6 +52,8 @@ class Dialect(ABC):
         types: The SQL types of a view's columns.
         timestamp_type: The SQL type of a moment.
         table_hints: dlt's hints for its tables.
+        comments_query: Selects kind, name, column and comment of all that may be commented in a
+            dataset; the column is empty for the table or view itself.
         error_advice: Patterns of its error messages, each with what it means and what to do.
     """
 
@@ -58,6 +64,7 @@ class Dialect(ABC):
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "VARCHAR"}
     timestamp_type: ClassVar[str] = "TIMESTAMP WITH TIME ZONE"
     table_hints: ClassVar[dict[str, Any]] = {}
+    comments_query: ClassVar[str] = ""
     error_advice: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     def check(self, client: Client) -> None:  # noqa: B027 - most engines need no check
@@ -86,6 +93,14 @@ class Dialect(ABC):
 
         Args:
             client: dlt's client of the destination.
+        """
+        return nullcontext()
+
+    def sessions(self, pipeline: dlt.Pipeline) -> AbstractContextManager[Sessions | None]:
+        """Returns a context in which this process's sessions are known; of None if unneeded.
+
+        Args:
+            pipeline: The pipeline, whose destination is of this engine.
         """
         return nullcontext()
 
@@ -186,6 +201,26 @@ class Dialect(ABC):
         """
         yield f"DROP VIEW IF EXISTS {name}"
 
+    def write_comments(self, client: SqlClientBase[Any], comments: Comments) -> None:
+        """Writes the comments that are missing or differ, of tables and columns that exist.
+
+        Args:
+            client: An open client.
+            comments: The wanted ones.
+
+        Raises:
+            DestinationException: When the destination refuses.
+        """
+        found = client.execute_sql(self.comments_query, client.dataset_name) or ()
+        statements = [
+            _comment_on(client, kind, name, column, comments[name, column])
+            for kind, name, column, comment in found
+            if comments.get((name, column), comment) != comment
+        ]
+        if statements:
+            with client.begin_transaction():
+                client.execute_sql("; ".join(statements))
+
     def create_index(self, table: str, name: str, *columns: str) -> Iterator[str]:
         """Yields a statement that creates an index unless it exists, where the engine needs one.
 
@@ -226,6 +261,14 @@ class Dialect(ABC):
 def json_path(path: str) -> str:
     """Returns the JSONPath of a field by its dotted path; of the value itself for an empty one."""
     return f"$.{path}" if path else "$"
+
+
+def _comment_on(client: SqlClientBase[Any], kind: str, name: str, column: str, comment: str) -> str:
+    target = client.make_qualified_table_name(name)
+    if column:
+        kind, target = "COLUMN", f"{target}.{client.escape_column_name(column)}"
+    escaped = comment.replace("'", "''")
+    return f"COMMENT ON {kind} {target} IS '{escaped}'"
 
 
 def dialects() -> dict[str, Dialect]:

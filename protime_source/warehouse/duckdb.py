@@ -23,6 +23,15 @@ _FLUSH_SETTINGS = ("allocator_flush_threshold", "allocator_bulk_deallocation_flu
 _SERVICES = ("md:", "motherduck:", "ducklake:")
 """DuckDB connects to these by names that begin so."""
 
+_COMMENTS = """
+    SELECT 'COLUMN', table_name, column_name, comment FROM duckdb_columns()
+        WHERE database_name = current_database() AND schema_name = $1
+    UNION ALL SELECT 'TABLE', table_name, '', comment FROM duckdb_tables()
+        WHERE database_name = current_database() AND schema_name = $1
+    UNION ALL SELECT 'VIEW', view_name, '', comment FROM duckdb_views()
+        WHERE database_name = current_database() AND schema_name = $1
+"""
+
 
 _NOT_WRITABLE = (
     "The DuckDB file cannot be opened for writing, so this run could not load into it. Check its"
@@ -35,6 +44,7 @@ class DuckDB(Dialect):
 
     name = "duckdb"
     requires = ("duckdb",)
+    comments_query = _COMMENTS
     error_advice = (
         (
             r"Could not set lock on file",
@@ -64,13 +74,13 @@ class DuckDB(Dialect):
         if _is_elsewhere(credentials):
             raise WarehouseError(
                 "The DuckDB credentials name MotherDuck, DuckLake or another server, which dlt"
-                " would take for the name of a file. Nothing was asked of Protime and nothing was"
-                " changed. Write the path of a file, or give an open connection of duckdb."
+                " would take for the name of a file. Nothing was asked of Protime."
+                " Write the path of a file, or give an open connection of duckdb."
             )
         if credentials.read_only:
             raise WarehouseError(
                 "The DuckDB credentials say read_only, so this run could load nothing. Nothing was"
-                " asked of Protime and nothing was changed. Remove read_only."
+                " asked of Protime. Remove read_only."
             )
         if file := _file(client):
             check_file_name(file, client.sql_client.dataset_name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,10 +15,12 @@ from protime_source.api.redaction import redact
 from protime_source.catalogue.model import ArrayView, ColumnType
 from protime_source.errors import WarehouseError, first_line
 from protime_source.warehouse.dialect import Client, Dialect, Quote
+from protime_source.warehouse.postgres_sessions import named_sessions
+from protime_source.warehouse.sessions import Sessions
 
 _URL = "postgresql://<user>:<password>@<host>:5432/<database>"
 
-_NOTHING_DONE = "Nothing was asked of Protime and nothing was changed."
+_NOTHING_DONE = "Nothing was asked of Protime."
 
 _MAY_NOT_CREATE = (
     "The Postgres user may not create what this run loads into, so this run stopped. Ask an"
@@ -36,6 +39,22 @@ _FACTS = """
         (SELECT count(*) FROM pg_namespace WHERE nspname = ANY(%s)),
         (SELECT count(*) FROM pg_namespace WHERE nspname = ANY(%s)
             AND has_schema_privilege(oid, 'CREATE') AND has_schema_privilege(oid, 'USAGE'))
+"""
+
+# Only an owner may comment.
+_COMMENTS = """
+    WITH owned AS (
+        SELECT c.oid, c.relname, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v') AND pg_has_role(c.relowner, 'USAGE')
+    ), commented AS (
+        SELECT oid, relname, kind, 0 AS number, '' AS column_name FROM owned
+        UNION ALL SELECT o.oid, relname, 'COLUMN', attnum, attname FROM owned o
+            JOIN pg_attribute ON attrelid = o.oid AND attnum > 0 AND NOT attisdropped
+    )
+    SELECT kind, relname, column_name, description FROM commented
+    LEFT JOIN pg_description ON objoid = oid AND classoid = 'pg_class'::regclass
+        AND objsubid = number
 """
 
 _MERGE = 15_00_00
@@ -104,6 +123,7 @@ class Postgres(Dialect):
     holds_nul = False
     requires = ("psycopg2", "adbc_driver_postgresql")
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "TEXT"}
+    comments_query = _COMMENTS
     error_advice = (
         (
             r"invalid URI query parameter",
@@ -128,6 +148,12 @@ class Postgres(Dialect):
             "Postgres cannot drop a table that another view reads, so nothing was changed. Drop"
             " the view, run again, and create the view again.",
         ),
+        (
+            r"canceling statement due to (?:user request|lock timeout|statement timeout)",
+            "Postgres cancelled a statement of this run, because it waited too long for another"
+            " session, was stopped, or exceeded a limit of the server. No row is half written. Run"
+            " again; if it recurs, end the transaction that keeps the table locked.",
+        ),
     )
 
     def check(self, client: Client) -> None:
@@ -150,6 +176,10 @@ class Postgres(Dialect):
                 raise WarehouseError(f"{problem} {_NOTHING_DONE}")
             if facts.schemas < len(datasets):
                 _connect_by_adbc(credentials.to_native_representation())
+
+    def sessions(self, pipeline: dlt.Pipeline) -> AbstractContextManager[Sessions | None]:
+        """Returns a context in which this process's sessions are known by their name."""
+        return named_sessions(pipeline)
 
     def named_obstacle(self, error_text: str) -> str:
         """Returns the object that depends on a table, or the parameter that is unknown."""

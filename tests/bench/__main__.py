@@ -1,8 +1,8 @@
-"""How fast the source is, beside the floor and what one would write instead.
+"""How fast the source is, compared with the floor and with dlt's `rest_api`.
 
     uv run --group bench python -m tests.bench --rows 1000000 --plot speed.png
 
-Each load runs in a process of its own against a tenant in another, which has made its pages before.
+Each load runs in a process of its own against a tenant in another one, whose pages are ready.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.servers.postgres import PostgresServer
 
 CHANGES = 1_000
 SMALL = 100_000
-"""Rows that also what one would write by hand loads from the slow tenant within a minute."""
+"""As many rows as dlt's `rest_api` loads from the slow tenant within a minute."""
 
 FIRST_LOADS = {
     "floor": "floor: bare client, `read_json`",
@@ -32,7 +32,7 @@ FIRST_LOADS = {
 HEAD = "| {} | wall | CPU | peak memory |\n|---|---|---|---|"
 
 Place = Callable[[Path], dict[str, str]]
-"""Makes an empty warehouse; gives the settings that lead there."""
+"""Creates an empty warehouse; returns the settings that lead to it."""
 
 
 @dataclass
@@ -40,9 +40,9 @@ class Bench:
     """Medians of several tries, each in an empty folder.
 
     Attributes:
-        repeat: How many tries.
-        place: Where the source loads to.
-        folder: Room to work in.
+        repeat: The number of tries.
+        place: Creates the warehouse.
+        folder: The working folder.
     """
 
     repeat: int
@@ -50,11 +50,11 @@ class Bench:
     folder: Path
 
     def first(self, load: str, url: str, latency: float) -> Measure:
-        """A first load."""
+        """Measures a first load."""
         return Measure.of(self._first(load, url, latency) for _ in range(self.repeat))
 
     def later(self, url: str, **orders: object) -> Measure:
-        """Runs after one first load, each with what the tenant was told to send."""
+        """Measures runs after one first load, each after the same order to the tenant."""
         with self._loaded(url) as (folder, environment):
             return Measure.of(
                 self._ordered(url, folder, environment, orders) for _ in range(self.repeat)
@@ -118,12 +118,12 @@ def _postgres(server: PostgresServer) -> Place:
 
 
 def _sizes(rows: int) -> list[int]:
-    """Powers of ten below a number of rows, and the number."""
+    """Returns the powers of ten below a number of rows, and the number."""
     return [*(n for n in (10_000, 100_000, 1_000_000) if n < rows), rows]
 
 
 def _loads(engine: str, rows: int) -> list[str]:
-    """What to measure. What one would write by hand takes too much above a million rows."""
+    """Returns the loads to measure: dlt's `rest_api` takes too much above a million rows."""
     if engine == "postgres":
         return ["source"]
     return list(FIRST_LOADS)[: 2 if rows > 1_000_000 else None]
@@ -138,7 +138,7 @@ def _line(name: str, measure: Measure, floor: Measure | None = None) -> Measure:
 def compare(
     bench: Bench, url: str, title: str, names: list[str], latency: float = 0
 ) -> dict[str, float]:
-    """Prints first loads side by side, and later runs; gives seconds by name."""
+    """Prints first loads and later runs; returns seconds by name."""
     print(f"\n{title}, first load\n\n{HEAD.format('(times the floor)')}")
     found: dict[str, Measure] = {}
     for name in names:

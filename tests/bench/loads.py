@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 DELTA = "/connector/protimeapi/api/v1/assignments"
-"""Where a walk starts. Named here, so that the floor need not import this source and dlt."""
+"""Where a full load starts. Repeated here, so that the floor need not import dlt."""
 
 COLUMNS = """{
     id: 'BIGINT', changeVersion: 'VARCHAR', isRejected: 'BOOLEAN', person: 'STRUCT(id BIGINT)',
@@ -27,7 +27,7 @@ class _Links(msgspec.Struct):
 
 
 def _pages(url: str) -> Iterator[bytes]:
-    """Pages over one connection that is kept."""
+    """Fetches the pages over one connection."""
     link: str | None = DELTA
     with closing(http.client.HTTPConnection(urlsplit(url).netloc)) as connection:
         while link:
@@ -38,7 +38,7 @@ def _pages(url: str) -> Iterator[bytes]:
 
 
 def floor(url: str, folder: Path) -> None:
-    """The floor: pages to disk with a bare client, and DuckDB's own reader."""
+    """The floor: stores the pages with a plain HTTP client and reads them with DuckDB."""
     import duckdb
 
     for number, body in enumerate(_pages(url)):
@@ -59,7 +59,7 @@ def _struct() -> str:
 
 
 def fetch(url: str, folder: Path) -> None:
-    """Only the pages, thrown away: what the wire takes."""
+    """Only fetches the pages, which shows what the network takes."""
     for _ in _pages(url):
         pass
 
@@ -68,7 +68,7 @@ def source(url: str, folder: Path) -> None:
     """This source, as its command line runs it."""
     from protime_source.cli.main import main
 
-    if code := main():
+    if code := main(["run"]):
         sys.exit(code)
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 @dataclass(frozen=True)
 class Measure:
-    """What a process took.
+    """The time and memory of a process.
 
     Attributes:
         wall: Seconds from start to end.
@@ -34,12 +34,12 @@ class Measure:
 
     @classmethod
     def of(cls, measures: Iterable[Self]) -> Self:
-        """The medians."""
+        """Returns the medians."""
         each = list(measures)
         return cls(*(median(getattr(m, name) for m in each) for name in ("wall", "cpu", "peak")))
 
     def __str__(self) -> str:
-        """Cells of a table."""
+        """Returns the cells of a table."""
         return f"{self.wall:.2f} s | {self.cpu:.2f} s | {self.peak:.0f} MB"
 
 
@@ -47,28 +47,28 @@ def measured(load: str, url: str, folder: Path, environment: Mapping[str, str]) 
     """Runs one of `loads` in a process of its own.
 
     Raises:
-        RuntimeError: When it fails; with what it said.
+        RuntimeError: When it fails; with its output.
     """
-    begun = time.perf_counter()
-    with (folder / "said").open("w+") as said:
+    started = time.perf_counter()
+    with (folder / "output").open("w+") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.loads", load, url, str(folder)],
             env={**os.environ, **environment, "PYTHONDONTWRITEBYTECODE": ""},  # as on most machines
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
         )
         _, status, used = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - begun
+        wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            said.seek(0)
-            raise RuntimeError(f"{load}: exit code {process.returncode}\n{said.read()}")
+            output.seek(0)
+            raise RuntimeError(f"{load}: exit code {process.returncode}\n{output.read()}")
     return Measure(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
 @contextmanager
 def tenant(rows: int) -> Iterator[str]:
-    """A tenant in a process of its own; gives its address once its pages are made."""
+    """Starts a tenant in a process of its own; returns its address once its pages are made."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.tenant", "--rows", str(rows)],
         stdout=subprocess.PIPE,
@@ -84,7 +84,7 @@ def tenant(rows: int) -> Iterator[str]:
 
 
 def order(url: str, **orders: Any) -> None:
-    """Tells a tenant what its next answers hold."""
+    """Sets what a tenant's next responses contain."""
     connection = HTTPConnection(urlsplit(url).netloc)
     connection.request("POST", "/bench", msgspec.json.encode(orders))
     connection.getresponse().read()

@@ -2,10 +2,10 @@
 
     python -m tests.bench.tenant --rows 1000000
 
-`POST /bench` with `{"changes": 1000}` sets how many events the next delta answers carry, with
-`{"expired": true}` makes the next delta link answer 410 and leaves out each hundredth record of
-the walks that follow, with `{"latency": 0.1}` waits so many seconds before each answer. What an
-order does not name is off.
+`POST /bench` takes an order: `{"changes": 1000}` sets the number of events in the next delta
+responses, `{"expired": true}` makes the next delta link return 410 and leaves each hundredth record
+out of the full loads that follow, and `{"latency": 0.1}` adds so many seconds to each request. What
+an order does not name is off.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TOKEN = b'{"access_token": "benchmark", "expires_in": 86400, "token_type": "Bear
 
 
 class Tenant:
-    """Pages of a walk, and events made on demand.
+    """Pages of a full load, and events made on demand.
 
     Args:
         rows: How many assignments there are.
@@ -54,7 +54,7 @@ class Tenant:
             self._fewer = self._fewer or [*self._made(vanishing=True)]
 
     def delta(self, query: dict[str, list[str]]) -> bytes | None:
-        """An answer; none when the link has expired."""
+        """Returns the body of a response; None when the link has expired."""
         token = int(query.get("deltaToken", ["0"])[0])
         if "continuationToken" in query or not token:
             pages = self._fewer if self.vanishes else self._pages
@@ -73,7 +73,7 @@ class Tenant:
                 for n, record in enumerate(islice(records, PAGE))
                 if not (vanishing and n % 100 == 99)
             ]
-            yield _answer(page, "nextLink" if number < last else "deltaLink", number + 1)
+            yield _response(page, "nextLink" if number < last else "deltaLink", number + 1)
 
     def _events(self, token: int) -> bytes:
         """Changes spread over the table: nine updates, then a deletion."""
@@ -85,34 +85,34 @@ class Tenant:
             is_deleted = n % 10 == 9
             kind = "Delete" if is_deleted else "InsertOrUpdate"
             events.append({"changeType": kind, "data": key if is_deleted else {**key, **new}})
-        return _answer(events, "deltaLink", token + 1)
+        return _response(events, "deltaLink", token + 1)
 
 
 def _version(number: int) -> str:
     return f"{0x0902 << 48 | number:020X}"
 
 
-def _answer(value: list[dict[str, Any]], link: str, token: int) -> bytes:
+def _response(value: list[dict[str, Any]], link: str, token: int) -> bytes:
     name = "continuationToken" if link == "nextLink" else "deltaToken"
     more = "&deltaToken=1" if link == "nextLink" else ""
     return msgspec.json.encode({"value": value, link: f"{DELTA}?{name}={token}{more}"})
 
 
 class Handler(BaseHTTPRequestHandler):
-    """HTTP/1.1 with kept connections."""
+    """HTTP/1.1 with persistent connections."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     tenant: ClassVar[Tenant]
 
     def do_GET(self) -> None:
-        """A page."""
+        """Sends a page."""
         time.sleep(self.tenant.latency)
         body = self.tenant.delta(parse_qs(urlsplit(self.path).query))
         self._send(200 if body else 410, body or b"{}")
 
     def do_POST(self) -> None:
-        """A token, or an order."""
+        """Sends a token, or takes an order."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/bench":
             self.tenant.set(msgspec.json.decode(body))

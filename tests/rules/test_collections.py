@@ -72,23 +72,28 @@ def test_the_examples_are_of_every_kind() -> None:
     assert {kind for table in EXAMPLES for kind in kinds(table)} == every
 
 
+def load_and_change(world: World, *tables: str) -> None:
+    assert set(run(world, *tables).tables) == set(tables)
+    world.check_tables(*tables)
+    change_all(world)
+    run(world, *tables)
+    world.check_tables(*tables)
+
+
 @pytest.mark.parametrize(
     ("engine", "tables"),
-    [("duckdb", tuple(COLLECTIONS)), ("postgres", tuple(COLLECTIONS)), ("bigquery", EXAMPLES)],
-    ids=["duckdb", "postgres", "bigquery"],
+    [("postgres", tuple(COLLECTIONS)), ("bigquery", EXAMPLES)],
+    ids=["postgres", "bigquery"],
     indirect=["engine"],
 )
 def test_all_collections_say_what_protime_says(whole: World, tables: tuple[str, ...]) -> None:
-    assert set(run(whole, *tables).tables) == set(tables)
-    whole.check_tables(*tables)
-    change_all(whole)
-    run(whole, *tables)
-    whole.check_tables(*tables)
+    load_and_change(whole, *tables)
 
 
-def test_after_an_expiry_too(whole: World) -> None:
-    run(whole)
-    change_all(whole)
+def test_all_collections_say_what_protime_says_also_after_an_expiry(whole: World) -> None:
+    load_and_change(whole, *COLLECTIONS)
+    check_run_without_changes(whole)
+    change_all(whole, seed=2)
     whole.tenant.clock.advance(hours=73)
     summary = run(whole, max_vanished_share=1.0)
     whole.check_tables(*COLLECTIONS)
@@ -98,14 +103,14 @@ def test_after_an_expiry_too(whole: World) -> None:
     assert gone == summary.tables["contracts"].counts["vanished"]
 
 
-def test_a_run_without_changes_asks_once_for_each_and_writes_nothing(whole: World) -> None:
-    run(whole)
-    before = {table: whole.rows(table) for table in COLLECTIONS}
-    whole.tenant.clear_requests()
-    summary = run(whole)
-    assert {table: whole.rows(table) for table in COLLECTIONS} == before
-    levels = len(whole.tenant.structures)
-    assert whole.requests == len(COLLECTIONS) - 1 + levels
+def check_run_without_changes(world: World) -> None:
+    """It sends one request for each collection, and writes nothing."""
+    before = {table: world.rows(table) for table in COLLECTIONS}
+    world.tenant.clear_requests()
+    summary = run(world)
+    assert {table: world.rows(table) for table in COLLECTIONS} == before
+    levels = len(world.tenant.structures)
+    assert world.requests == len(COLLECTIONS) - 1 + levels
     assert sum(written(table) for table in summary.tables.values()) == 0
     assert sum(table.counts["ignored"] for table in summary.tables.values()) == 0
 

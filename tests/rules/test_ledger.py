@@ -98,7 +98,7 @@ def test_a_full_load_says_why(world: World) -> None:
     world.run(full_resync=True)
     _, expired, asked_for = entries(world)
     assert expired["mode"] == asked_for["mode"] == "full load"
-    assert "the delta is gone (status 410)" in expired["reason"]
+    assert "the delta has expired or was replaced (status 410)" in expired["reason"]
     assert asked_for["reason"] == "it was asked for"
 
 

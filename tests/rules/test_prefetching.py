@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import dlt
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from protime_source import RefusedCollectionsError
+from protime_source import RefusedCollectionsError, protime
 from protime_source.demo import Behaviour, Fault
 from protime_source.pipeline.load import load
 from tests.conftest import WorldFactory
@@ -90,6 +91,22 @@ def test_a_full_load_that_fails_leaves_no_thread(
     with pytest.raises(PipelineStepFailed):
         world.run()
     assert settles(lambda: not prefetch_threads())
+
+
+@pytest.mark.usefixtures("every_page_is_a_table", "tiny_buffers")
+def test_a_map_that_is_refused_leaves_no_thread(make_world: WorldFactory) -> None:
+    """Whenever garbage is collected: it may be in a thread that the prefetcher waits for."""
+    gc.collect()
+    gc.disable()
+    world = make_world(rows=20 * PAGES, page_size=10)
+    source = protime()
+    source.assignments.add_map(lambda table: None)
+    try:
+        with pytest.raises(PipelineStepFailed):
+            world.pipeline().run(source)
+        assert not prefetch_threads()
+    finally:
+        gc.enable()
 
 
 @pytest.mark.usefixtures("every_page_is_a_package")

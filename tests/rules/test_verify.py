@@ -21,8 +21,8 @@ from protime_source.catalogue import COLLECTIONS
 from protime_source.demo import Behaviour, Fault
 from protime_source.demo.behaviour import ALL_SCOPES
 from protime_source.pipeline.load import read_bookmark
-from protime_source.verify import stored
-from protime_source.verify.report import EXAMPLES
+from protime_source.verification import stored
+from protime_source.verification.report import EXAMPLES
 from tests.conftest import WorldFactory
 from tests.engines import every_engine, sql_engines
 from tests.world import Moment, World

@@ -1,10 +1,11 @@
-"""The pipeline script: what it says, how it ends, and what that means for the table."""
+"""The command: what it says, how it ends, and what that means for the table."""
 
 from __future__ import annotations
 
 import io
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from protime_source.demo import Behaviour, Fault
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from protime_source.sync.counts import Counts
-from tests.command import SCRIPT, environment, reason, run, run_here, start
+from tests.command import COMMAND, environment, reason, run, run_here, start
 from tests.conftest import WorldFactory
 from tests.world import World
 
@@ -28,18 +29,29 @@ DEAD = "http://127.0.0.1:9"
 """A port on which nobody listens."""
 
 
-def test_it_loads_says_what_it_did_and_loads_changes_the_next_time(world: World) -> None:
+def test_it_loads_everything_then_changes_and_everything_again_on_request(world: World) -> None:
     first = run(world)
     assert first.returncode == 0
-    assert first.stdout.split("\n")[1].split() == ["assignments", "300", "300", "0", "0", "300"]
+    assert counts(first) == ["300", "300", "0", "0", "0", "0", "300"]
     assert "6 requests" in first.stdout
+    assert first.stderr.startswith("assignments: a full load from ")
     world.check()
     world.tenant.delete(next(iter(world.tenant.records)))
     second = run(world)
-    assert second.stdout.split("\n")[1].split() == ["assignments", "1", "0", "1", "0", "299"]
+    assert counts(second) == ["1", "0", "0", "1", "0", "0", "299"]
     assert "1 request in" in second.stdout
     assert second.stderr == ""
     world.check()
+    third = run(world, "--full-resync")
+    assert (third.returncode, counts(third)[0]) == (0, "299")
+    assert "6 requests" in third.stdout
+    world.check()
+
+
+def counts(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What the summary says of the assignments."""
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("assignments ")]
+    return line.split()[1:]
 
 
 @pytest.mark.parametrize("engine", ["bigquery"], indirect=True)
@@ -47,27 +59,58 @@ def test_it_loads_into_bigquery(world: World) -> None:
     world.engine.dataset = "protime_data"
     done = run(world)
     assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
-    assert done.stdout.split("\n")[1].split() == ["assignments", "300", "300", "0", "0", "300"]
+    assert counts(done) == ["300", "300", "0", "0", "0", "0", "300"]
     assert "dataset protime_data." in done.stdout
     world.check()
 
 
-def test_a_full_load_logs_that_it_starts(world: World) -> None:
-    assert run(world).stderr.startswith("assignments: a full load from ")
+def test_it_loads_the_collections_that_are_named(world: World) -> None:
+    done = run_here(world, "people", "absence-groups", SOURCES__PROTIME__COLLECTIONS="contracts")
+    assert done.returncode == 0
+    tables = {name for (name,) in world.query("SELECT table_name FROM information_schema.tables")}
+    assert {"people", "absence_groups"} <= tables
+    assert "contracts" not in tables
 
 
-def test_full_resync_loads_everything_again(world: World) -> None:
-    run(world)
-    world.tenant.clear_requests()
-    assert run(world, "--full-resync").returncode == 0
-    assert world.requests == 6
-    world.check()
+def test_pipeline_and_dataset_are_options_and_a_pipeline_has_settings_of_its_own(
+    world: World,
+) -> None:
+    options = ("--pipeline", "acme", "--dataset", "planning")
+    done = run_here(world, *options, ACME__SOURCES__PROTIME__COLLECTIONS="absence_groups")
+    assert done.returncode == 0
+    assert "dataset planning." in done.stdout
+    assert world.query("SELECT COUNT(*) FROM planning.absence_groups")[0][0] > 0
 
 
-def test_help_needs_no_settings(world: World) -> None:
-    helped = run(world, "--help")
-    assert helped.returncode == 0
-    assert "--full-resync" in helped.stdout
+def test_the_destination_is_an_option(world: World) -> None:
+    failed = run_here(world, "--destination", "nonsense")
+    assert failed.returncode == 2
+    assert "'nonsense', which is no destination" in reason(failed)
+
+
+def test_the_tables_come_in_the_order_in_which_they_are_named(world: World) -> None:
+    names = ["people", "absence_groups", "assignments"]
+    done = run_here(world, *names)
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:4]] == names
+
+
+def test_verify_compares_and_ends_with_8_when_something_differs(world: World) -> None:
+    assert run_here(world).returncode == 0
+    same = run_here(world, command="verify")
+    assert (same.returncode, same.stderr) == (0, "")
+    assert " ".join(counts(same)) == "300 0 0 0 0"
+    changed = "UPDATE protime_data.assignments SET comments = 'mine' WHERE id = (SELECT MIN(id)"
+    world.query(f"{changed} FROM protime_data.assignments)")
+    assert run_here(world, "assignments", command="verify").returncode == 0
+    differs = run_here(world, "assignments", "--deep", command="verify")
+    assert differs.returncode == 8
+    assert " ".join(counts(differs)) == "300 0 0 0 1"
+
+
+def test_verify_says_why_it_could_not_compare(world: World) -> None:
+    failed = run_here(world, command="verify", SOURCES__PROTIME__CLIENT_SECRET="wrong")
+    assert failed.returncode == 3
+    assert "Nothing was changed" in reason(failed)
 
 
 @pytest.mark.parametrize("name", ["tenant", "client_id", "client_secret"])
@@ -271,13 +314,14 @@ def small_disk(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("holds", ["warehouse", "working folder"])
 def test_a_full_disk(make_world: WorldFactory, small_disk: Path, holds: str) -> None:
-    world = make_world(rows=60_000, page_size=5000)
+    world = make_world(rows=12_000, page_size=2000)
     more = {}
     if holds == "warehouse":
         world.database = small_disk / "warehouse.duckdb"
     else:
         more = {"DLT_DATA_DIR": str(small_disk)}
-        (small_disk / "other").write_bytes(bytes(5_700_000))
+    free = 1_300_000 if holds == "warehouse" else 250_000
+    (small_disk / "other").write_bytes(bytes(6 * 2**20 - free))
     try:
         failed = run(world, **more)
         assert failed.returncode == 4
@@ -363,6 +407,9 @@ def test_ctrl_c_during_a_full_load(make_world: WorldFactory) -> None:
     world.check()
 
 
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+
+
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
 
@@ -373,18 +420,20 @@ class Terminal(io.StringIO):
 def _long_run(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("protime_source.sync.counts.SECONDS_BETWEEN_LINES", 0)
     with Console(stream) as console:
+        console.expect(2)
         counts = Counts("assignments")
+        counts.announce()
         counts.add_pages(1, 1000)
         counts.add_pages(1, 500)
         logging.getLogger("protime_source.sync.full_load").warning("look out")
         console.line("done")
-    return stream.getvalue()
+    return re.sub(r"[\d,]+ a second", "N a second", stream.getvalue())
 
 
 def test_progress_goes_line_by_line_into_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _long_run(io.StringIO(), monkeypatch).splitlines() == [
-        "assignments: 1 pages, 1000 rows so far",
-        "assignments: 2 pages, 1500 rows so far",
+        "assignments: 1,000 rows so far, N a second (0 of 2 collections read)",
+        "assignments: 1,500 rows so far, N a second (0 of 2 collections read)",
         "warning: look out",
         "done",
     ]
@@ -392,8 +441,23 @@ def test_progress_goes_line_by_line_into_a_log(monkeypatch: pytest.MonkeyPatch) 
 
 def test_progress_stays_in_place_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = _long_run(Terminal(), monkeypatch)
-    assert shown.count("\n") == 2
-    assert shown.endswith("\r\x1b[Kwarning: look out\ndone\n")
+    plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown)
+    assert re.search(r"0 of 2 collections read, 1,500 rows\n  assignments  1,500 rows  N a", plain)
+    assert plain.count("warning: look out\n") == plain.count("done\n") == 1
+    assert HIDE_CURSOR in shown
+    assert shown.rindex(HIDE_CURSOR) < shown.rindex(SHOW_CURSOR)
+
+
+def test_a_result_has_colours_only_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {}
+    for stream in (io.StringIO(), Terminal()):
+        monkeypatch.setattr(sys, "stdout", stream)
+        with Console(None) as console:
+            console.show("   rows\na     0\nLoaded.")
+        shown[type(stream)] = stream.getvalue()
+    assert shown[io.StringIO] == "   rows\na     0\nLoaded.\n"
+    assert "\x1b[1m   rows\x1b[0m" in shown[Terminal]
+    assert "\x1b[2m0\x1b[0m" in shown[Terminal]
 
 
 def test_a_path_that_the_output_cannot_show(world: World) -> None:
@@ -422,15 +486,13 @@ def test_output_that_cannot_be_written_does_not_change_the_exit_code(
 ) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = f'exec "$0" "$1" 3>&{writer} {OUTPUTS[case]}'
+    command = f'exec "$0" "$1" "$2" run 3>&{writer} {OUTPUTS[case]}'
     more = environment(world)
     codes = []
     for secret in ("", "wrong"):
         if secret:
             more["SOURCES__PROTIME__CLIENT_SECRET"] = secret
-        done = subprocess.run(
-            ["bash", "-c", command, sys.executable, SCRIPT], env=more, pass_fds=[writer]
-        )
+        done = subprocess.run(["bash", "-c", command, *COMMAND], env=more, pass_fds=[writer])
         codes.append(done.returncode)
     os.close(writer)
     assert codes == [0, 3]
@@ -454,7 +516,8 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     hidden = world.folder / "hidden"
     hidden.mkdir()
     (hidden / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
-    failed = run(world, PYTHONPATH=str(hidden), DESTINATION_TYPE=destination)
+    path = os.pathsep.join((str(hidden), os.environ.get("PYTHONPATH", "")))
+    failed = run(world, PYTHONPATH=path, DESTINATION_TYPE=destination)
     assert (failed.returncode, failed.stdout, len(failed.stderr.splitlines())) == (4, "", 1)
     assert f'pip install "dlt-source-protime[{destination}]"' in failed.stderr
     assert world.tenant.requests == []

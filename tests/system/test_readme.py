@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import dlt
 import pytest
 
 from protime_source.catalogue import COLLECTIONS
@@ -49,9 +50,17 @@ def test_writing_follows_the_six_steps_of_protimes_tutorial(world: World) -> Non
     assert run_python(DOCS / "writing.md")["new"] not in world.tenant.records
 
 
+def test_dlts_dataset_reads_views_and_follows_references(world: World) -> None:
+    pipeline = dlt.pipeline("protime", destination="duckdb", dataset_name="protime_data")
+    load(pipeline, collections=("assignments", "people"))
+    names = run_python(DOCS / "data-model.md")
+    assert names["planned"].num_rows == 300
+    assert names["levels"].num_rows > 0
+
+
 def test_no_other_page_has_python() -> None:
     pages = {page.name for page in DOCS.glob("*.md") if blocks(page, "python")}
-    assert pages == {"running.md", "writing.md"}
+    assert pages == {"data-model.md", "running.md", "writing.md"}
 
 
 def documented_columns() -> dict[str, dict[str, str]]:

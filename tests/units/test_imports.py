@@ -22,10 +22,10 @@ LAYERS = (
     "warehouse",
     "sync",
     "pipeline",
-    "verify",
+    "verification",
     "operations",
-    "cli",
     "demo",
+    "cli",
 )
 """A module imports from its own layer and from those before it."""
 
@@ -76,9 +76,9 @@ def test_only_the_command_and_the_package_import_the_verification() -> None:
         layer_of(module)
         for module in MODULES
         for name in imported_names(module)
-        if name.startswith("protime_source.verify")
+        if name.startswith("protime_source.verification")
     }
-    assert importing <= {"__init__", "verify", "cli"}
+    assert importing <= {"__init__", "verification", "cli"}
 
 
 def test_every_top_level_name_is_a_layer() -> None:

@@ -151,7 +151,7 @@ def test_read_only_fields_are_not_sent_back(world: World, client: Client) -> Non
         ({"until_date": date(2026, 3, 9)}, "until"),
     ],
 )
-def test_what_is_not_valid_is_told_by_field(
+def test_an_invalid_assignment_is_reported_by_field(
     world: World, client: Client, wrong: dict[str, Any], reason: str
 ) -> None:
     new = client.assignments.create(NEW)
@@ -300,10 +300,10 @@ def test_the_new_id_is_read_from_the_location(
         "/x/4\xb2",
     ],
 )
-def test_a_location_without_an_id_is_told(
+def test_a_location_without_an_id_is_an_error(
     create_at: Callable[[str | None], int], location: str | None
 ) -> None:
-    with pytest.raises(ProtocolError, match=r"created the assignment but did not say its id"):
+    with pytest.raises(ProtocolError, match=r"created the assignment but the response has no id"):
         create_at(location)
 
 

@@ -217,7 +217,9 @@ def test_a_retry_survives_that_the_token_was_revoked_meanwhile(
     assert fetched(world) == [200, 200]
 
 
-def test_refused_credentials_are_told_with_where_to_look(world: World, connect: Connect) -> None:
+def test_refused_credentials_are_an_error_that_says_where_to_look(
+    world: World, connect: Connect
+) -> None:
     with pytest.raises(AuthenticationError) as caught:
         ask(world, connect(world, client_secret="not-the-secret"))
     assert str(caught.value) == (

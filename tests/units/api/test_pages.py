@@ -26,7 +26,7 @@ LINK = rb'"/a?b=c&d=\"e\"\u0026\\"'
 
 
 def _shown(body: bytes) -> tuple[str | None, str | None]:
-    """The links by a parser that knows nothing of ends."""
+    """Returns the links by a parser of the whole body."""
     answer = msgspec.json.decode(body)
     return answer.get("nextLink") or None, answer.get("deltaLink") or None
 

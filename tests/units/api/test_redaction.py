@@ -475,8 +475,8 @@ def test_credentials_that_no_driver_reads_are_refused_and_not_shown(
     failure = explain(caught.value)
     assert failure.exit_code == kind.exit_code
     assert words in failure.message
-    said = [shown, failure.message, log.text, *files(world)]
-    check_refused("".join(said), PASSWORD, words)
+    texts = [shown, failure.message, log.text, *files(world)]
+    check_refused("".join(texts), PASSWORD, words)
     assert world.tenant.requests == []
 
 

@@ -52,14 +52,14 @@ def test_a_restored_record_has_its_id_and_a_higher_version(serve: Serve, start: 
     tenant, client = serve()
     link = client.start(start)
     first, gone, last = sorted(tenant.records)[:3]
-    held = tenant.records[gone]["changeVersion"]
+    stored = tenant.records[gone]["changeVersion"]
     tenant.delete(gone)
     assert client.changes(link) == [(DELETE, gone)]
     tenant.restore(gone, FIELDS)
-    assert tenant.records[gone]["changeVersion"] > held
+    assert tenant.records[gone]["changeVersion"] > stored
     assert client.changes(link) == [(UPSERT, gone)]
-    walked = [row["id"] for page in client.pages(listing(start)) for row in page["value"]]
-    assert walked[:3] == [first, gone, last]
+    listed = [row["id"] for page in client.pages(listing(start)) for row in page["value"]]
+    assert listed[:3] == [first, gone, last]
     with pytest.raises(KeyError):
         tenant.restore(gone, FIELDS)
 
@@ -73,9 +73,9 @@ def test_a_restored_record_is_listed_in_its_place(serve: Serve, start: str) -> N
         tenant.delete(id_)
     tenant.restore(gone[500], INSIDE)
     tenant.restore(gone[0], INSIDE)
-    walked = {row["id"]: 0 for page in client.pages(listing(start)) for row in page["value"]}
-    assert list(walked) == sorted(walked)
-    assert {gone[0], gone[500]} <= walked.keys() <= {first, gone[0], gone[500], *kept}
+    listed = {row["id"]: 0 for page in client.pages(listing(start)) for row in page["value"]}
+    assert list(listed) == sorted(listed)
+    assert {gone[0], gone[500]} <= listed.keys() <= {first, gone[0], gone[500], *kept}
 
 
 def test_fresh_link_when_nothing_changed(serve: Serve, start: str) -> None:

@@ -83,18 +83,28 @@ def test_latency(serve: Serve, start: str) -> None:
 def test_many_clients_at_once(serve: Serve, start: str) -> None:
     tenant, first = serve(rows=300)
 
-    def walk(number: int) -> list[int]:
+    def read_list(number: int) -> list[int]:
         with Client(first.server) as client:
             client.log_in()
             tenant.update(min(tenant.records) + number, {"person": {"id": 1}, "from": start})
             return ids(client.pages(listing(start)))
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(found == sorted(tenant.records) for found in pool.map(walk, range(8)))
+        assert all(found == sorted(tenant.records) for found in pool.map(read_list, range(8)))
 
 
 def test_in_a_terminal() -> None:
-    command = [sys.executable, "-m", "protime_source.demo", "--rows", "10", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "protime_source",
+        "demo",
+        "serve",
+        "--rows",
+        "10",
+        "--port",
+        "0",
+    ]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
     ) as process:

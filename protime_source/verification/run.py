@@ -23,9 +23,9 @@ from protime_source.pipeline.recovery import resource_states
 from protime_source.pipeline.source import REFUSALS
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
-from protime_source.verify.compare import Differences, unchanged_ids
-from protime_source.verify.look import Look, Looker
-from protime_source.verify.report import TableReport, VerifyReport, table_report
+from protime_source.verification.compare import Differences, unchanged_ids
+from protime_source.verification.look import Look, Looker
+from protime_source.verification.report import TableReport, VerifyReport, table_report
 from protime_source.warehouse.dialect import client_of, dialect_of
 from protime_source.warehouse.table import StoredTable
 

@@ -17,9 +17,10 @@ from protime_source.decode import arrow
 from protime_source.decode.soft_delete import Row
 from protime_source.decode.tables import BatchBuilder
 from protime_source.decode.tolerant import RecordDecoder
-from protime_source.verify.compare import Differences, compare, has_same_values, newest_of_each_id
-from protime_source.verify.lists import PlainList
-from protime_source.verify.stored import LiveRows
+from protime_source.sync.reconcile import newest_of_each_id
+from protime_source.verification.compare import Differences, compare, has_same_values
+from protime_source.verification.lists import PlainList
+from protime_source.verification.stored import LiveRows
 from protime_source.warehouse.dialect import Client
 from protime_source.warehouse.table import StoredTable
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from protime_source.errors import ApiError, DifferencesError, RefusedCollectionsError
-from protime_source.verify.compare import Differences
+from protime_source.verification.compare import Differences
 
 EXAMPLES = 10
 """Ids of each kind of difference that a report names."""

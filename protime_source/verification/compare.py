@@ -87,15 +87,6 @@ def compare(
     )
 
 
-def newest_of_each_id(shown: pa.Table) -> pa.Table:
-    """Returns each id once, in its newest version: pages may repeat records."""
-    if pc.count_distinct(shown["id"]).as_py() == shown.num_rows:
-        return shown.combine_chunks()
-    by_version = shown.sort_by("change_version").combine_chunks()
-    last = {id_: row for row, id_ in enumerate(by_version["id"].to_pylist())}
-    return by_version.take(sorted(last.values()))
-
-
 def unchanged_ids(ids: pa.Array, first: pa.Table, second: pa.Table) -> pa.Array:
     """Returns the ids whose record is in both looks the same: the same version, or in neither."""
     before, after = (_records(shown, ids) for shown in (first, second))

@@ -1,0 +1,13 @@
+"""The commands: each is a module with `add_parser`, and a function that runs it.
+
+They import nothing but the standard library until they run, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from protime_source.cli.commands import check, demo, run, status, verify
+
+COMMANDS: tuple[ModuleType, ...] = (run, check, status, verify, demo)
+"""In the order of the help."""

@@ -1,0 +1,149 @@
+"""A command's work with a pipeline: what it needs before, and what a failure means after."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+from collections.abc import Callable
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import dlt
+import pyarrow as pa
+from dlt.common.configuration.resolve import resolve_configuration
+from dlt.common.configuration.specs import known_sections
+from dlt.common.pipeline import get_dlt_pipelines_dir
+from dlt.pipeline.configuration import PipelineConfiguration
+
+from protime_source.catalogue import COLLECTIONS
+from protime_source.cli.console import Console
+from protime_source.configuration import ConfigSections
+from protime_source.errors import (
+    AlreadyRunningError,
+    RefusedCollectionsError,
+    SettingsError,
+    VanishedRowsError,
+)
+from protime_source.pipeline.failures import Failure, explain
+from protime_source.pipeline.folder import discard_if_damaged
+from protime_source.pipeline.load import read_bookmark
+from protime_source.pipeline.lock import one_run
+from protime_source.settings import Settings
+
+PARTLY_LOADED = (RefusedCollectionsError, VanishedRowsError)
+"""Errors of a run that loaded all other collections."""
+
+
+def selected(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns the collections that a person named, as a setting; nothing if none was named."""
+    return {"collections": arguments.collections} if arguments.collections else {}
+
+
+def with_pipeline(
+    arguments: argparse.Namespace,
+    work: Callable[[dlt.Pipeline, Console], int],
+    *,
+    full_resync: bool = False,
+) -> int:
+    """Opens the pipeline that the arguments name, and does a command's work with it.
+
+    Args:
+        arguments: The command's.
+        work: Shows what it did, and returns the exit code.
+        full_resync: Whether the work loads fully from the start.
+
+    Returns:
+        The exit code: that of the work, or of what failed.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 70 MB that it does not use
+    gc.freeze()  # what is imported stays: looking through it took a tenth of a first load
+    name = arguments.pipeline
+    with Console(sys.stderr) as console:
+        pipeline = None
+        try:
+            # Checked before dlt makes a folder: where the first run starts decides where the
+            # warehouse lies, so a run that cannot begin must leave nothing.
+            sections = ConfigSections(pipeline_name=name)
+            settings = Settings.from_config(sections=sections, **selected(arguments))
+            console.expect(len(settings.collections))
+            folder = _pipelines_dir(name)
+            # Locked before dlt makes the pipeline: it empties a working folder without state, and
+            # a folder that another run has just begun to use has none.
+            with one_run(os.path.join(folder, name)):
+                discard_if_damaged(os.path.join(folder, name))
+                pipeline = _pipeline(arguments, folder)
+                return work(pipeline, console)
+        except (Exception, KeyboardInterrupt) as error:
+            failure = explain(error)
+            consequence = ""
+            if not isinstance(error, PARTLY_LOADED):
+                consequence = _consequence(failure, pipeline, full_resync=full_resync)
+            console.line(f"error: {failure.message} {consequence}".strip())
+            return failure.exit_code
+
+
+def with_warehouse(
+    arguments: argparse.Namespace, look: Callable[[dlt.Pipeline, Console], int]
+) -> int:
+    """Opens the pipeline that the arguments name, for a command that only looks.
+
+    It holds no lock, so it may look while a run is active, and leaves no working folder where
+    there was none.
+
+    Args:
+        arguments: The command's.
+        look: Shows what it saw, and returns the exit code.
+
+    Returns:
+        The exit code: that of the look, or of what failed.
+    """
+    name = arguments.pipeline
+    with Console(sys.stderr) as console, TemporaryDirectory() as nowhere:
+        try:
+            folder = _pipelines_dir(name)
+            if not os.path.isdir(os.path.join(folder, name)):
+                folder = nowhere
+            return look(_pipeline(arguments, folder), console)
+        except (Exception, KeyboardInterrupt) as error:
+            failure = explain(error)
+            console.line(f"error: {failure.message}")
+            return failure.exit_code
+
+
+def _pipeline(arguments: argparse.Namespace, folder: str) -> dlt.Pipeline:
+    """The pipeline that the arguments name, with its working folder in a folder."""
+    destination = arguments.destination or dlt.config.get("destination_type", str) or "duckdb"
+    return dlt.pipeline(
+        arguments.pipeline, folder, destination=destination, dataset_name=arguments.dataset
+    )
+
+
+def _pipelines_dir(pipeline_name: str) -> str:
+    """Where dlt keeps the working folders of pipelines, as it is configured for this one."""
+    spec = PipelineConfiguration(pipeline_name=pipeline_name)
+    configuration = resolve_configuration(spec, sections=(known_sections.PIPELINES, pipeline_name))
+    return configuration.pipelines_dir or get_dlt_pipelines_dir()
+
+
+def _consequence(failure: Failure, pipeline: dlt.Pipeline | None, *, full_resync: bool) -> str:
+    """What the failure means for the data."""
+    untouched = (SettingsError.exit_code, AlreadyRunningError.exit_code)
+    if failure.exit_code in untouched:
+        return ""
+    if pipeline is None:
+        return "Nothing was changed."
+    if pipeline.has_pending_data:
+        return "What was received is kept; the next run loads it first."
+    found = [read_bookmark(pipeline, table) for table in COLLECTIONS]
+    bookmarks = [bookmark for bookmark in found if bookmark]
+    if any(bookmark.is_invalidated for bookmark in bookmarks):
+        return "The rows loaded so far are right; the next run loads fully from the start."
+    if any(bookmark.full_load_in_progress for bookmark in bookmarks):
+        return "The rows loaded so far are right; the next run resumes from there."
+    if full_resync:
+        return "Nothing was changed; pass --full-resync again."
+    if not bookmarks:
+        return "Nothing was changed; the next run starts from the beginning."
+    return "Nothing was changed; the next run continues from where the last one ended."

@@ -1,0 +1,133 @@
+"""A pipeline's working folder when it is damaged, as by a power cut or a cleaner of old files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+logger = logging.getLogger(__name__)
+
+_PENDING = (("normalize", "extracted"), ("load", "normalized"))
+"""Where dlt keeps load packages that are not loaded yet."""
+
+_IN_A_PACKAGE = (
+    "schema.json",
+    "schema_updates.json",
+    "load_package_state.json",
+    "new_jobs/*",
+    "started_jobs/*",
+)
+"""What dlt reads of these; a package's other files are marks, whatever their names end with."""
+
+
+def discard_if_damaged(working_dir: str) -> bool:
+    """Removes a working folder that dlt cannot read, with a warning.
+
+    Nothing is lost: the destination has the state, and a bookmark is committed with its rows, so
+    what was received but not loaded is asked for again.
+
+    Args:
+        working_dir: The pipeline's working folder, which need not exist. Nobody else uses it.
+
+    Returns:
+        Whether it was damaged.
+    """
+    path = damaged_file(working_dir)
+    if path is None:
+        return False
+    folder = Path(working_dir)
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    else:
+        folder.unlink()
+    logger.warning(
+        "dlt's working folder was damaged and is discarded, because %s cannot be read. Nothing is"
+        " lost: what was not loaded yet is asked for again. A DuckDB file that is not named in the"
+        " configuration is looked for in %s from now on.",
+        path,
+        os.getcwd(),
+    )
+    return True
+
+
+def advice_on_damage(working_dir: str) -> str:
+    """Returns what is damaged in a working folder and what to do; empty when nothing is.
+
+    Args:
+        working_dir: The pipeline's working folder.
+    """
+    path = damaged_file(working_dir)
+    if path is None:
+        return ""
+    return (
+        f"dlt's working folder is damaged: {path} cannot be read. Nothing was changed. Delete the"
+        f" folder {working_dir} and run again: nothing is lost, because the destination has the"
+        " state."
+    )
+
+
+def damaged_file(working_dir: str) -> Path | None:
+    """Returns the first file that dlt needs and cannot read; `None` when all is well.
+
+    Args:
+        working_dir: The pipeline's working folder, which need not exist.
+    """
+    folder = Path(working_dir)
+    if folder.exists() and not folder.is_dir():
+        return folder
+    if not (folder / "state.json").exists():
+        return None  # dlt empties such a folder
+    return next((path for path in _needed(folder) if not _is_readable(path)), None)
+
+
+def _needed(folder: Path) -> Iterator[Path]:
+    yield folder / "state.json"
+    state = _json(folder / "state.json")
+    names = {*(state.get("schema_names") or ()), state.get("default_schema_name")} - {None}
+    yield from (folder / "schemas" / f"{name}.schema.json" for name in sorted(names))
+    for storage, packages in _PENDING:
+        version = folder / storage / ".version"
+        if version.exists():
+            yield version
+        for pattern in _IN_A_PACKAGE:
+            yield from (folder / storage / packages).glob(f"*/{pattern}")
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether a file's content is whole; one that may not be opened is an error, not damage."""
+    try:
+        match path:
+            case Path(name="state.json"):
+                return "_state_engine_version" in _json(path)
+            case Path(suffix=".json"):
+                json.loads(path.read_bytes())
+            case Path(suffix=".parquet"):
+                pq.read_metadata(path)
+            case Path(suffix=".gz"):
+                gzip.decompress(path.read_bytes())
+            case Path(name=".version"):
+                return re.match(r"\d+\.\d+\.\d+", path.read_text()) is not None
+    except (ValueError, EOFError, zlib.error, FileNotFoundError):
+        return False
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return False  # gzip's and Arrow's way to say that a file is broken
+    return True
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_bytes())
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no object")
+    return found

@@ -1,0 +1,132 @@
+"""The command's arguments and help, and the three ways to call it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protime_source.cli.commands import COMMANDS
+from protime_source.cli.main import main
+from tests.command import COMMAND, SCRIPT
+from tests.pages import ROOT
+
+NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+HEAVY = ("dlt", "pyarrow", "duckdb", "requests", "msgspec")
+"""What takes a second to import."""
+
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:
+    """The exit code of a command that argparse ends, and what it printed."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    shown = capsys.readouterr()
+    return caught.value.code, shown.out, shown.err
+
+
+def python(code: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", code, *arguments]
+    return subprocess.run(command, env={**os.environ, **more}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in NAMES), ["demo", "serve"]])
+def test_help_comes_at_once_and_needs_no_settings(arguments: list[str]) -> None:
+    code = (
+        "import atexit, runpy, sys\n"
+        f"atexit.register(lambda: print('imported', {{*sys.modules}} & {{*{HEAVY}}}))\n"
+        "sys.argv[0] = 'protime'\n"
+        "runpy.run_module('protime_source', run_name='__main__')\n"
+    )
+    helped = python(code, *arguments, "--help")
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert helped.stdout.startswith(" ".join(["Usage: protime", *arguments]))
+    assert helped.stdout.endswith("imported set()\n")
+
+
+def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = ended(capsys, "--help")
+    assert all(f"    {name} " in out for name in NAMES)
+
+
+def test_without_a_command_it_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("Usage: protime")
+
+
+@pytest.mark.parametrize("command", ["run", "verify"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("asignments", "Did you mean assignments?"),
+        ("activity-duration", "Did you mean activity_durations?"),
+        ("nonsense", "`python -m protime_source.catalogue` lists all."),
+    ],
+)
+def test_an_unknown_collection_is_refused_with_a_suggestion(
+    capsys: pytest.CaptureFixture[str], command: str, name: str, words: str
+) -> None:
+    code, out, err = ended(capsys, command, "people", name)
+    assert (code, out) == (2, "")
+    [line] = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert f"{name!r} is not a collection. {words} Nothing was changed." in line
+
+
+def test_an_unknown_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = ended(capsys, "run", "--full-resnyc")
+    assert code == 2
+    assert "\nerror: unrecognized arguments: --full-resnyc\n" in err
+
+
+def test_the_script_of_a_clone_is_the_command() -> None:
+    shown = [
+        subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+        for command in ([*COMMAND, "run"], [sys.executable, str(SCRIPT)])
+    ]
+    assert shown[0] == shown[1] != ""
+
+
+def test_the_console_script_is_the_command() -> None:
+    module, _, name = PROJECT["scripts"]["protime"].partition(":")
+    assert getattr(importlib.import_module(module), name) is main
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> str:
+    """The import path of a process that sees the package's plugin for dlt as installed."""
+    info = tmp_path / "dlt_source_protime_plugin-0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: x\nVersion: 0\n")
+    plugins = PROJECT["entry-points"]["dlt"]
+    lines = [f"{name}_here = {module}\n" for name, module in plugins.items()]
+    (info / "entry_points.txt").write_text("[dlt]\n" + "".join(lines))
+    return os.pathsep.join((str(tmp_path), str(ROOT)))
+
+
+DLT = "import sys; from dlt._workspace.cli._dlt import main; sys.argv[0] = 'dlt'; sys.exit(main())"
+
+
+def test_dlt_has_the_command_too(installed: str) -> None:
+    helped = python(DLT, "protime", "run", "--help", PYTHONPATH=installed)
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert "--full-resync" in helped.stdout
+    failed = python(DLT, "protime", "run", SOURCES__PROTIME__TENANT="", PYTHONPATH=installed)
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: The setting")
+
+
+def test_dlt_itself_imports_only_the_plugin(installed: str) -> None:
+    code = (
+        "import sys, dlt; dlt.config.get('x'); print(*(m for m in sys.modules if 'protime' in m))"
+    )
+    done = python(code, PYTHONPATH=installed)
+    assert (done.returncode, done.stderr) == (0, "")
+    names = ("", ".errors", ".cli", ".cli.dlt_plugin")
+    assert set(done.stdout.split()) == {f"protime_source{name}" for name in names}
