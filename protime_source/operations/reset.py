@@ -17,10 +17,12 @@ from protime_source.api.redaction import redacted_errors
 from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import SettingsError
 from protime_source.operations.lines import wrap
+from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.hooks import NAME, register
 from protime_source.pipeline.lock import one_run
 from protime_source.pipeline.packages import committed_state, discard, pending_packages
 from protime_source.pipeline.recovery import load_pending, other_states, resource_states
+from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import invalid_setting
 from protime_source.sync.bookmark import Bookmark
 from protime_source.warehouse import ledger, seen_ids
@@ -89,7 +91,9 @@ def reset(pipeline: dlt.Pipeline, *collections: str, history: bool = False) -> R
     """
     tables = _tables(collections)
     register()
-    with redacted_errors(), one_run(pipeline.working_dir):
+    with redacted_errors(), one_run(pipeline.working_dir), bounded_waits(pipeline):
+        if discard_if_damaged(pipeline.working_dir):
+            pipeline.drop()
         dialect, client = dialect_of(pipeline), client_of(pipeline)
         dialect.check(client)
         if not dialect.has_dataset(client):

@@ -193,6 +193,14 @@ class Dialect(ABC):
         """
         return f"CREATE VIEW IF NOT EXISTS {name} AS {self._select_entries(table, view, quote)}"
 
+    def drop_view(self, name: str) -> Iterator[str]:
+        """Yields the statements that drop a view, if it exists.
+
+        Args:
+            name: The view's qualified name.
+        """
+        yield f"DROP VIEW IF EXISTS {name}"
+
     def write_comments(self, client: SqlClientBase[Any], comments: Comments) -> None:
         """Writes the comments that are missing or differ, of tables and columns that exist.
 
@@ -212,14 +220,6 @@ class Dialect(ABC):
         if statements:
             with client.begin_transaction():
                 client.execute_sql("; ".join(statements))
-
-    def drop_view(self, name: str) -> Iterator[str]:
-        """Yields the statements that drop a view, if it exists.
-
-        Args:
-            name: The view's qualified name.
-        """
-        yield f"DROP VIEW IF EXISTS {name}"
 
     def create_index(self, table: str, name: str, *columns: str) -> Iterator[str]:
         """Yields a statement that creates an index unless it exists, where the engine needs one.
