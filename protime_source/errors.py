@@ -5,7 +5,7 @@ ProtimeError
 ├── WarehouseError           the destination cannot be used as it is configured
 │   └── IncompleteFullLoadError  it lost what the first parts of a full load showed
 ├── VanishedRowsError        a full load no longer found more rows than the limit allows
-├── AlreadyRunningError      another run of the same pipeline is active
+├── AlreadyRunningError      another run is active, on the pipeline or the dataset
 ├── UnhealthyError           `status` found the warehouse unhealthy
 ├── DifferencesError         `verify` found that the warehouse differs from Protime
 └── ApiError                 Protime, or the network on the way to it, failed
@@ -76,7 +76,7 @@ class VanishedRowsError(ProtimeError):
 
 
 class AlreadyRunningError(ProtimeError):
-    """Another run of the same pipeline is active. Raised before any request."""
+    """Another run is active, on the pipeline or the dataset. Raised before any request."""
 
     exit_code = 6
 

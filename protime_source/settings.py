@@ -43,6 +43,7 @@ _CHECKS: dict[str, tuple[Any, str]] = {
     "company": (str, "text"),
     "deletes": (Deletes, "mark or remove"),
     "max_vanished_share": (Annotated[float, msgspec.Meta(ge=0, le=1)], "a number from 0 to 1"),
+    "lock_timeout": (Annotated[float, msgspec.Meta(ge=0)], "a number of seconds from 0"),
 }
 """By setting: the type that its value must convert to, and that type in words."""
 
@@ -69,6 +70,7 @@ class Settings:
         external_references: By table, the references to request, like `(people,@badge-number)`.
         activity_structures: Where activity definitions are: `<GUID of a version>/<level>`.
         history: Whether to keep every version of a row, in `<table>__history`.
+        lock_timeout: Seconds to wait for a DuckDB file that another program has open.
     """
 
     tenant: str
@@ -86,6 +88,7 @@ class Settings:
     external_references: Mapping[str, str] = field(default_factory=dict)
     activity_structures: tuple[str, ...] = ()
     history: bool = False
+    lock_timeout: float = 300.0
 
     @classmethod
     def from_config(

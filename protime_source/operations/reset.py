@@ -19,14 +19,20 @@ from protime_source.errors import SettingsError
 from protime_source.operations.lines import wrap
 from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.hooks import NAME, register
-from protime_source.pipeline.lock import one_run
+from protime_source.pipeline.lock import one_run, one_run_on_dataset
 from protime_source.pipeline.packages import committed_state, discard, pending_packages
 from protime_source.pipeline.recovery import load_pending, other_states, resource_states
 from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import invalid_setting
 from protime_source.sync.bookmark import Bookmark
 from protime_source.warehouse import ledger, seen_ids
-from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
+from protime_source.warehouse.dialect import (
+    PATIENCE_SECONDS,
+    Client,
+    Dialect,
+    client_of,
+    dialect_of,
+)
 from protime_source.warehouse.history import history_name, versions_name
 
 
@@ -87,7 +93,7 @@ def reset(pipeline: dlt.Pipeline, *collections: str, history: bool = False) -> R
         SettingsError: When nothing is named, or what does not exist.
         WarehouseError: When the destination is not supported, not installed or not usable.
         PipelineStepFailed: When the destination refuses; `explain` says why.
-        AlreadyRunningError: When a run of the pipeline is at work.
+        AlreadyRunningError: When a run is at work, on the pipeline or on the dataset.
     """
     tables = _tables(collections)
     register()
@@ -98,7 +104,8 @@ def reset(pipeline: dlt.Pipeline, *collections: str, history: bool = False) -> R
         dialect.check(client)
         if not dialect.has_dataset(client):
             return Reset(tables, (), (), (), (), dialect.location(client))
-        return _Reset(pipeline, dialect, client, tables, with_history=history).run()
+        with one_run_on_dataset(pipeline, PATIENCE_SECONDS):
+            return _Reset(pipeline, dialect, client, tables, with_history=history).run()
 
 
 def _tables(collections: Sequence[str]) -> tuple[str, ...]:
@@ -207,7 +214,7 @@ class _Reset:
         committed = committed_state(pipeline, self._client)
         if committed is not None:
             # Also without packages: the working folder may be lost, or behind the destination.
-            discard(pipeline, [*pending_packages(pipeline)], committed)
+            discard(pipeline, [*pending_packages(pipeline)], committed, "collections are reset.")
         load_pending(pipeline)
         if NAME in pipeline.schemas:
             drop = pipeline_drop(pipeline, resources=self._names, schema_name=NAME)
@@ -217,7 +224,7 @@ class _Reset:
             except PipelineStepFailed:
                 if committed:
                     # dlt has forgotten the bookmark here, but the destination has dropped nothing.
-                    discard(pipeline, [], committed)
+                    discard(pipeline, [], committed, "")
                 raise
 
     def _drop_what_is_left(self, tables: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from threading import get_ident
 from typing import Any
 
@@ -14,16 +15,24 @@ from dlt.common.destination.exceptions import DestinationException
 from dlt.common.pipeline import SupportsPipeline
 from dlt.common.schema.typing import TTableSchema
 from dlt.pipeline import trace
-from filelock import FileLock
 
 from protime_source.api.redaction import RedactingFilter, redact, redact_error, redacted
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
+from protime_source.configuration import ConfigSections
+from protime_source.errors import AlreadyRunningError, SettingsError
 from protime_source.pipeline.data_model import comments_of
 from protime_source.pipeline.folder import advice_on_damage
-from protime_source.pipeline.lock import acquire
-from protime_source.pipeline.packages import discard_outdated
+from protime_source.pipeline.lock import one_run, one_run_on_dataset
+from protime_source.pipeline.packages import (
+    discard_all,
+    discard_outdated,
+    discard_refused,
+    is_refusal,
+    pending_packages,
+)
 from protime_source.pipeline.waits import bounded_waits
+from protime_source.settings import Settings
 from protime_source.sync.context import RunContext
 from protime_source.warehouse import ledger
 from protime_source.warehouse.dialect import Client, Dialect, advice_on, client_of, dialect_of
@@ -57,7 +66,8 @@ class LoadHooks:
         self._schema = schema
         self._collections = collections
         self._loads: dict[int, tuple[Client, ExitStack]] = {}
-        self._locks: dict[tuple[str, int], FileLock] = {}
+        self._locks: dict[tuple[str, int], ExitStack] = {}
+        self._patience: dict[tuple[str, int], float] = {}
         self._waits: dict[tuple[str, int], ExitStack] = {}
         self._runs: dict[tuple[str, int], list[RunContext]] = {}
 
@@ -66,15 +76,22 @@ class LoadHooks:
         others = [each for each in trace.TRACKING_MODULES if not _are_ours(each)]
         trace.TRACKING_MODULES[:] = [*others, self]
 
-    def acquire_lock(self, pipeline: dlt.Pipeline) -> None:
-        """Acquires the pipeline's lock until the end of dlt's run.
+    def acquire_lock(self, pipeline: dlt.Pipeline, patience_seconds: float) -> None:
+        """Acquires the locks of the pipeline and its dataset until the end of dlt's run.
+
+        Args:
+            pipeline: The pipeline.
+            patience_seconds: How long to wait for a DuckDB file that another program has open.
 
         Raises:
-            AlreadyRunningError: When another process or thread holds it.
+            AlreadyRunningError: When another run holds one of them.
         """
         key = (pipeline.working_dir, get_ident())
         if key not in self._locks:
-            self._locks[key] = acquire(pipeline.working_dir)
+            with ExitStack() as locks:
+                locks.enter_context(one_run_on_dataset(pipeline, patience_seconds))
+                self._locks[key] = locks.pop_all()
+        self._patience[key] = patience_seconds
 
     def bound_waits(self, pipeline: dlt.Pipeline) -> None:
         """Bounds the waits in the destination until the end of dlt's run."""
@@ -97,17 +114,39 @@ class LoadHooks:
         """
         if not isinstance(pipeline, dlt.Pipeline) or pipeline.destination is None:
             return
+        is_ours = self._schema in pipeline.schemas or any(pending_packages(pipeline))
         has_load = bool(pipeline.list_normalized_load_packages())
-        if step == "load" and has_load and self._schema in pipeline.schemas:
+        if not is_ours or not (step == "run" or (step == "load" and has_load)):
+            return
+        patience = self._patience.get((pipeline.working_dir, get_ident()))
+        if patience is None:
+            patience = _patience(pipeline)
+        if step == "load":
             self.bound_waits(pipeline)
-            client, kept_open = client_of(pipeline), ExitStack()
+            client, kept_open = client_of(pipeline, patience), ExitStack()
             kept_open.enter_context(dialect_of(pipeline).kept_open(client))
             self._loads[id(pipeline)] = client, kept_open
-        if step in ("run", "load"):
-            discard_outdated(pipeline)
+        self._begin(pipeline, patience)
         if id(pipeline) in self._loads:
             # A run that died after its load has not recorded what this load may overwrite.
             self._record_history(pipeline, self._loads[id(pipeline)][0])
+
+    def _begin(self, pipeline: dlt.Pipeline, patience_seconds: float) -> None:
+        """Acquires the locks if it can, and lets what is pending be loaded only onto its basis."""
+        waits = dialect_of(pipeline).is_file or any(pending_packages(pipeline))
+        try:
+            with one_run(pipeline.working_dir, patience_seconds if waits else 0):
+                try:
+                    self.acquire_lock(pipeline, patience_seconds)
+                except AlreadyRunningError as error:
+                    # The other run moves the dataset on; this one is refused when it extracts.
+                    discard_all(pipeline, patience_seconds, str(error))
+                else:
+                    discard_outdated(pipeline, patience_seconds)
+                    if any(each.refusals > 1 for each in pending_packages(pipeline)):
+                        discard_refused(pipeline, patience_seconds)
+        except AlreadyRunningError as error:
+            logger.info("%s", error)
 
     def on_end_trace_step(
         self,
@@ -123,7 +162,11 @@ class LoadHooks:
         if id(pipeline) in self._loads:
             client, kept_open = self._loads.pop(id(pipeline))
             with kept_open:
-                if not step.step_exception:
+                error = sys.exception()
+                if error is not None and is_refusal(error):
+                    for package in islice(pending_packages(pipeline), 1):
+                        package.note_refusal()
+                if not step.step_exception and step_info.loads_ids:
                     self._complete_tables(pipeline, client)
                     for run in self._runs.get((pipeline.working_dir, get_ident()), ()):
                         run.package_loaded()
@@ -138,12 +181,10 @@ class LoadHooks:
         if isinstance(pipeline, dlt.Pipeline):
             _explain_damage(trace, pipeline)
             self._close_ledgers(trace, pipeline)
-            waits = self._waits.pop((pipeline.working_dir, get_ident()), None)
-            if waits is not None:
-                waits.close()
-            lock = self._locks.pop((pipeline.working_dir, get_ident()), None)
-            if lock is not None:
-                lock.release()
+            key = (pipeline.working_dir, get_ident())
+            self._patience.pop(key, None)
+            for held in (self._waits, self._locks):
+                held.pop(key, ExitStack()).close()
 
     def _close_ledgers(self, trace: Any, pipeline: dlt.Pipeline) -> None:
         failed = [step.step_exception for step in trace.steps if step.step_exception]
@@ -185,6 +226,15 @@ class LoadHooks:
     def _loaded_tables(self, pipeline: dlt.Pipeline) -> dict[str, TTableSchema]:
         tables = pipeline.schemas[self._schema].data_tables(seen_data_only=True)
         return {str(table["name"]): table for table in tables}
+
+
+def _patience(pipeline: dlt.Pipeline) -> float:
+    """The setting `lock_timeout`, as far as the settings can be read."""
+    sections = ConfigSections(pipeline_name=pipeline.pipeline_name)
+    try:
+        return Settings.from_config(complete=False, sections=sections).lock_timeout
+    except SettingsError:
+        return Settings.lock_timeout
 
 
 def live_rows(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, int]:

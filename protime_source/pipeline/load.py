@@ -8,19 +8,22 @@ from collections.abc import Iterable
 from typing import Any
 
 import dlt
+from dlt.common.pipeline import LoadInfo
 
 from protime_source.api.http import HttpClient
 from protime_source.api.redaction import redacted_errors
 from protime_source.configuration import ConfigSections
 from protime_source.errors import (
+    AlreadyRunningError,
     RefusedCollectionsError,
     UnavailableError,
     VanishedRowsError,
+    WarehouseError,
 )
 from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.hooks import NAME, live_rows, register
-from protime_source.pipeline.lock import one_run
+from protime_source.pipeline.lock import one_run, one_run_on_dataset
 from protime_source.pipeline.recovery import load_pending, resource_states
 from protime_source.pipeline.source import source_of
 from protime_source.pipeline.summary import Summary, TableSummary
@@ -56,7 +59,7 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         UnavailableError: When full loads have to be restarted again and again.
         VanishedRowsError: When too many rows vanished from some; the others are loaded.
         WarehouseError: When the destination is not supported, not installed or not usable.
-        AlreadyRunningError: When another run of the pipeline is at work.
+        AlreadyRunningError: When another run is at work, on the pipeline or on the dataset.
     """
     sections = ConfigSections(pipeline_name=pipeline.pipeline_name)
     resolved = Settings.from_config(sections=sections, **settings)
@@ -70,40 +73,47 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         stops_alone=True,
     )
     with redacted_errors(), one_run(pipeline.working_dir), bounded_waits(pipeline), run:
-        started = time.monotonic()
         if discard_if_damaged(pipeline.working_dir):
             pipeline.drop()
-        dialect, client = dialect_of(pipeline), client_of(pipeline)
+        patience = resolved.lock_timeout
+        dialect, client = dialect_of(pipeline), client_of(pipeline, patience)
         dialect.check(client)
         run.destination_checked = True
         dialect.prepare(client, pipeline.pipeline_name)
-        pending = load_pending(pipeline)
-        try:
-            _load_all(pipeline, run)
-        finally:
-            rows = live_rows(pipeline, resolved.collections)
-            if run.ledger is not None:
-                run.ledger.close(run, rows)
-        stopped = {*run.refusals, *run.guarded}
-        summary = Summary(
-            tables={
-                table: TableSummary(
-                    run.totals[table].counts, rows[table], read_bookmark(pipeline, table)
-                )
-                for table in resolved.collections
-                if table in run.totals and table not in stopped
-            },
-            refusals=run.refusals,
-            guarded=run.guarded,
-            seconds=time.monotonic() - started,
-            pending=pending,
-            place=dialect.location(client),
-        )
+        with one_run_on_dataset(pipeline, patience):
+            summary = _load(pipeline, run, dialect.location(client))
     if run.guarded:
         raise VanishedRowsError(summary.problem, next(iter(run.guarded)), summary)
     if run.refusals:
         raise RefusedCollectionsError(summary.problem, tuple(run.refusals), summary)
     return summary
+
+
+def _load(pipeline: dlt.Pipeline, run: RunContext, place: str) -> Summary:
+    """Loads what is pending, then all else; the ledger is closed also when that fails."""
+    started = time.monotonic()
+    pending = load_pending(pipeline, run.settings.lock_timeout)
+    try:
+        _load_all(pipeline, run)
+    finally:
+        rows = live_rows(pipeline, run.settings.collections)
+        if run.ledger is not None:
+            run.ledger.close(run, rows)
+    stopped = {*run.refusals, *run.guarded}
+    return Summary(
+        tables={
+            table: TableSummary(
+                run.totals[table].counts, rows[table], read_bookmark(pipeline, table)
+            )
+            for table in run.settings.collections
+            if table in run.totals and table not in stopped
+        },
+        refusals=run.refusals,
+        guarded=run.guarded,
+        seconds=time.monotonic() - started,
+        pending=pending,
+        place=place,
+    )
 
 
 def _load_all(pipeline: dlt.Pipeline, run: RunContext) -> None:
@@ -117,7 +127,8 @@ def _load_all(pipeline: dlt.Pipeline, run: RunContext) -> None:
     while due:
         try:
             with bounded_waits(pipeline):
-                pipeline.run(source_of(run, due))
+                loaded = pipeline.run(source_of(run, due))
+            _check_loaded(pipeline, loaded)
         except BaseException as error:
             for table in due:
                 run.errors.setdefault(table, ledger_line(error))
@@ -127,8 +138,14 @@ def _load_all(pipeline: dlt.Pipeline, run: RunContext) -> None:
         run.full_resync = False
         for table in run.guarded.keys() & due:
             run.errors[table] = ledger_line(run.guarded[table])
-            _invalidate_full_load(pipeline, table)
+            _invalidate_full_load(pipeline, run, table)
         before, bookmarks = bookmarks, _bookmarks(pipeline, due)
+        for table in due:
+            if _is_in_progress(bookmarks[table]) and bookmarks[table] == before.get(table):
+                raise WarehouseError(
+                    f"{table}: the full load did not get on, although a part of it was loaded. The"
+                    f" rows loaded so far are right. {_folder_advice(pipeline)}"
+                )
         for table in due:
             full_loads[table] += _full_load_id(bookmarks[table]) != _full_load_id(before.get(table))
         if failing := [table for table, begun in full_loads.items() if begun > MAX_FULL_LOADS]:
@@ -150,13 +167,40 @@ def _load_all(pipeline: dlt.Pipeline, run: RunContext) -> None:
         )
 
 
-def _invalidate_full_load(pipeline: dlt.Pipeline, table: str) -> None:
+def _check_loaded(pipeline: dlt.Pipeline, loaded: LoadInfo | None) -> None:
+    """Checks that the destination has all that was extracted, unless that was nothing.
+
+    Raises:
+        AlreadyRunningError: When another run changed the dataset meanwhile.
+        WarehouseError: When dlt left it in its working folder.
+    """
+    trace = pipeline.last_trace
+    normalized = trace.last_normalize_info if trace else None
+    if not normalized or set(normalized.loads_ids) <= set(loaded.loads_ids if loaded else ()):
+        return
+    if pipeline.has_pending_data:
+        raise WarehouseError(
+            "dlt did not load what this run received, because its working folder does not fit it."
+            f" Nothing was changed. {_folder_advice(pipeline)}"
+        )
+    raise AlreadyRunningError(
+        "Another run changed the dataset while this one read from Protime, so what this one"
+        " received was thrown away. Nothing was changed. It is not needed, or start it again when"
+        " the other has ended."
+    )
+
+
+def _folder_advice(pipeline: dlt.Pipeline) -> str:
+    return f"Delete the folder {pipeline.working_dir}, which nothing is lost with, then run again."
+
+
+def _invalidate_full_load(pipeline: dlt.Pipeline, run: RunContext, table: str) -> None:
     """Rows that its first parts did not show may be back by then, so no run must resume it."""
     bookmark = read_bookmark(pipeline, table)
     if bookmark is not None and _is_in_progress(bookmark):
         with pipeline.managed_state(extract_state=True) as state:
             bookmark.invalidated().write(state["sources"][NAME]["resources"][table])
-        load_pending(pipeline)
+        load_pending(pipeline, run.settings.lock_timeout)
 
 
 def _is_in_progress(bookmark: Bookmark | None) -> bool:

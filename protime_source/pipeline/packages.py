@@ -5,23 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import dlt
 from dlt.common.configuration.container import Container
+from dlt.common.destination.exceptions import DestinationTerminalException
 from dlt.common.pipeline import TPipelineState, pipeline_state
 from dlt.common.storages.load_package import PackageStorage
 from dlt.common.versioned_state import decompress_state, json_encode_state
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.state_sync import mark_state_extracted, migrate_state_to_current
 
+from protime_source.errors import causes
 from protime_source.warehouse.dialect import Client, client_of
 
 logger = logging.getLogger(__name__)
 
 _BASIS = "protime_basis"
+_REFUSALS = "protime_refusals"
+
+REFUSED = (
+    "the destination refused it, and would again. If it refuses the rows once more, the error says"
+    " why."
+)
+
+Snapshot = tuple[str | None, dict[str, str]]
+"""A working folder's state and its schemas by name, as dlt writes them."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class PendingPackage:
 
     storage: PackageStorage
     load_id: str
-    state: dict[str, Any]
+    state: Any
 
     @property
     def basis(self) -> str:
@@ -56,6 +68,22 @@ class PendingPackage:
         """
         document = self.state.get("pipeline_state")
         return _hash(decompress_state(document["state"]) if document else local, self.source)
+
+    @property
+    def refusals(self) -> int:
+        """How often the destination refused it for good."""
+        return int(self.state.get(_REFUSALS, 0))
+
+    def note_refusal(self) -> None:
+        """Counts that the destination refused it for good."""
+        self.state[_REFUSALS] = self.refusals + 1
+        self.storage.save_load_package_state(self.load_id, self.state)
+
+    def snapshot(self) -> Snapshot | None:
+        """Returns the working folder's state and schemas before it, if dlt noted them."""
+        if not self.storage.can_restore_pipeline_state(self.load_id):
+            return None
+        return self.storage.load_pipeline_state(self.load_id)
 
     def delete(self) -> None:
         """Deletes it."""
@@ -90,7 +118,34 @@ def pending_packages(pipeline: dlt.Pipeline) -> Iterator[PendingPackage]:
             yield PendingPackage(storage, load_id, state)
 
 
-def discard_outdated(pipeline: dlt.Pipeline) -> None:
+def is_refusal(error: BaseException) -> bool:
+    """Whether a destination refused a load for good, so that repeating it is of no use."""
+    return any(isinstance(cause, DestinationTerminalException) for cause in causes(error))
+
+
+def discard_refused(pipeline: dlt.Pipeline, patience_seconds: float) -> bool:
+    """Throws away what the destination refused, and has the staging tables checked anew.
+
+    Args:
+        pipeline: The pipeline.
+        patience_seconds: How long to wait for a DuckDB file that another program has open.
+
+    Returns:
+        Whether nothing is pending any more.
+    """
+    if not (sources := {package.source for package in pending_packages(pipeline)}):
+        return False
+    client = client_of(pipeline, patience_seconds)
+    with client.sql_client as sql, sql.with_staging_dataset():
+        versions = sql.make_qualified_table_name(client.schema.version_table_name)
+        for source in sources:
+            # dlt creates missing tables only for a version of the schema that is not noted there.
+            with suppress(DatabaseUndefinedRelation):
+                sql.execute_sql(f"DELETE FROM {versions} WHERE schema_name = %s", source)
+    return discard_all(pipeline, patience_seconds, REFUSED)
+
+
+def discard_outdated(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
     """Throws away pending packages that rest on another state than the destination has now.
 
     The warehouse was put back from a backup, or another working folder has gone on: loading such
@@ -101,10 +156,11 @@ def discard_outdated(pipeline: dlt.Pipeline) -> None:
 
     Args:
         pipeline: The pipeline that they belong to.
+        patience_seconds: How long to wait for a DuckDB file that another program has open.
     """
     if not (packages := list(pending_packages(pipeline))):
         return
-    committed = committed_state(pipeline, client_of(pipeline))
+    committed = committed_state(pipeline, client_of(pipeline, patience_seconds))
     if committed is None:
         return
     outdated = [
@@ -113,38 +169,69 @@ def discard_outdated(pipeline: dlt.Pipeline) -> None:
         if _hash(committed, package.source) not in (package.basis, package.result(pipeline.state))
     ]
     if outdated:
-        discard(pipeline, outdated, committed)
-        logger.warning(
-            "What an earlier run received is thrown away (load package %s), because the warehouse"
-            " has another state than it was received for: it was put back from a backup, or loaded"
-            " from another working folder since. No row is lost: all changes since the"
-            " warehouse's state are fetched again.",
-            ", ".join(package.load_id for package in outdated),
+        discard(
+            pipeline,
+            outdated,
+            committed,
+            "the warehouse has another state than it was received for: it was put back from a"
+            " backup, or loaded from another working folder since.",
         )
 
 
-def discard(
-    pipeline: dlt.Pipeline, packages: list[PendingPackage], committed: TPipelineState
-) -> None:
-    """Deletes pending packages, and returns the working folder to the committed state.
+def discard_all(pipeline: dlt.Pipeline, patience_seconds: float, reason: str) -> bool:
+    """Throws away all pending packages of the source.
 
     Args:
         pipeline: The pipeline that they belong to.
-        packages: The packages.
-        committed: The state that the destination has.
+        patience_seconds: How long to wait for a DuckDB file that another program has open.
+        reason: Why, as a sentence.
+
+    Returns:
+        Whether nothing is pending any more.
     """
-    for package in packages:
-        package.delete()
-    if not committed:
-        return  # what the resources remember is cleared when they are extracted
+    if packages := list(pending_packages(pipeline)):
+        committed = committed_state(pipeline, client_of(pipeline, patience_seconds))
+        discard(pipeline, packages, committed, reason)
+    return not pipeline.has_pending_data
+
+
+def discard(
+    pipeline: dlt.Pipeline,
+    packages: Sequence[PendingPackage],
+    committed: TPipelineState | None,
+    reason: str,
+) -> None:
+    """Deletes pending packages, and returns the working folder to the state before them.
+
+    Args:
+        pipeline: The pipeline that they belong to.
+        packages: The packages; none to return to the committed state alone.
+        committed: The state that the destination has; `None` when dlt keeps none there.
+        reason: Why, as a sentence.
+    """
+    before = _committed_snapshot(pipeline, committed) if committed else None
+    if packages:
+        logger.warning(
+            "What an earlier run received is thrown away (load package %s): %s No row is lost: all"
+            " changes since the warehouse's state are fetched again.",
+            ", ".join(package.load_id for package in packages),
+            reason,
+        )
+        before = before or packages[0].snapshot()
+        for package in packages:
+            package.delete()
+    if before is not None:
+        pipeline._restore_from_snapshot(*before)
+
+
+def _committed_snapshot(pipeline: dlt.Pipeline, committed: TPipelineState) -> Snapshot:
+    """The committed state and its schemas, as dlt writes them into the working folder."""
     state = TPipelineState(**{**committed, "_local": pipeline.state["_local"]})
     mark_state_extracted(state, state["_version_hash"])
-    schemas = pipeline._get_schemas_from_destination(
-        state["schema_names"] or [], always_download=True
-    )
-    pipeline._restore_from_snapshot(
-        json_encode_state(state), {schema.name: json.dumps(schema.to_dict()) for schema in schemas}
-    )
+    names = state["schema_names"] or []
+    schemas = pipeline._get_schemas_from_destination(names, always_download=True)
+    texts = {schema.name: json.dumps(schema.to_dict()) for schema in schemas}
+    return json_encode_state(state), texts
 
 
 def committed_state(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | None:

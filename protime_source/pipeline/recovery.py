@@ -9,32 +9,62 @@ from dlt.common.configuration.container import Container
 from dlt.common.pipeline import TPipelineState, pipeline_state
 from dlt.common.versioned_state import decompress_state
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.pipeline.exceptions import PipelineStepFailed
 
-from protime_source.pipeline.packages import discard_outdated
-from protime_source.warehouse.dialect import Client
+from protime_source.errors import WarehouseError
+from protime_source.pipeline.packages import (
+    discard_all,
+    discard_outdated,
+    discard_refused,
+    is_refusal,
+)
+from protime_source.warehouse.dialect import PATIENCE_SECONDS, Client
 
 
-def load_pending(pipeline: dlt.Pipeline) -> int:
+def load_pending(pipeline: dlt.Pipeline, patience_seconds: float = PATIENCE_SECONDS) -> int:
     """Loads the packages of an earlier run: dlt would load them, and then not extract.
+
+    What the destination refuses for good, and what dlt cannot load, is thrown away: its rows are
+    asked for again.
 
     Args:
         pipeline: The pipeline that they belong to.
+        patience_seconds: How long to wait for a DuckDB file that another program has open.
 
     Returns:
         How many packages were left.
+
+    Raises:
+        PipelineStepFailed: When one cannot be loaded now.
+        WarehouseError: When one of another source cannot be loaded.
     """
     _complete_folders(pipeline)
     _drop_twins(pipeline)
     packages = _archive_loaded(pipeline)
-    discard_outdated(pipeline)
-    while pipeline.has_pending_data:
-        packages += len(pipeline.list_extracted_load_packages())
-        packages += len(pipeline.list_normalized_load_packages())
-        pipeline.run()
+    discard_outdated(pipeline, patience_seconds)
+    while pending := _pending_ids(pipeline):
+        packages += len(pending)
+        try:
+            pipeline.run()
+        except PipelineStepFailed as error:
+            if not is_refusal(error) or not discard_refused(pipeline, patience_seconds):
+                raise
+        if pending <= _pending_ids(pipeline) and not discard_all(
+            pipeline, patience_seconds, "dlt cannot load it with what its working folder holds."
+        ):
+            raise WarehouseError(
+                f"Load packages of another source are pending in {pipeline.working_dir}, and dlt"
+                " does not load them. Nothing was asked of Protime. Run that source, or drop them:"
+                f" `dlt pipeline {pipeline.pipeline_name} abort-packages`."
+            )
     if packages:
         # A kill between package and state leaves the working folder's state behind the package's.
         pipeline.sync_destination()
     return packages
+
+
+def _pending_ids(pipeline: dlt.Pipeline) -> set[str]:
+    return {*pipeline.list_extracted_load_packages(), *pipeline.list_normalized_load_packages()}
 
 
 def _complete_folders(pipeline: dlt.Pipeline) -> None:

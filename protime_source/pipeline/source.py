@@ -171,15 +171,17 @@ class _Destination:
 
     Args:
         pipeline: The pipeline.
+        patience_seconds: How long to wait for a DuckDB file that another program has open.
     """
 
-    def __init__(self, pipeline: dlt.Pipeline) -> None:
+    def __init__(self, pipeline: dlt.Pipeline, patience_seconds: float) -> None:
         self.pipeline = pipeline
+        self._patience_seconds = patience_seconds
 
     @cached_property
     def client(self) -> Client:
         """Dlt's client of it, which costs 23 ms to make."""
-        return client_of(self.pipeline)
+        return client_of(self.pipeline, self._patience_seconds)
 
     @cached_property
     def committed(self) -> TPipelineState | None:
@@ -193,9 +195,9 @@ class _Destination:
 
 
 @lru_cache(maxsize=4)
-def _destination(pipeline: dlt.Pipeline, load_id: str) -> _Destination:
+def _destination(pipeline: dlt.Pipeline, load_id: str, patience_seconds: float) -> _Destination:
     """The collections of a load package share one."""
-    return _Destination(pipeline)
+    return _Destination(pipeline, patience_seconds)
 
 
 def _extract(
@@ -212,10 +214,10 @@ def _extract(
             f"{table_name} needs the setting activity_structures: the GUID of a structure version,"
             " which stands in the configuration of myProtime, and a level. Nothing was changed."
         )
-    HOOKS.acquire_lock(pipeline)
+    HOOKS.acquire_lock(pipeline, run.settings.lock_timeout)
     HOOKS.bound_waits(pipeline)
     load_id = dlt.current.load_package_state()["load_id"]
-    destination = _destination(pipeline, load_id)
+    destination = _destination(pipeline, load_id, run.settings.lock_timeout)
     if not run.destination_checked:
         dialect_of(pipeline).check(destination.client)
         run.destination_checked = True

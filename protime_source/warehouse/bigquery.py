@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.catalogue.model import ColumnType
 from protime_source.warehouse.dialect import ROW_KEY, Client, Comments, Dialect, json_path
+from protime_source.warehouse.lease import Lease
 
 
 class BigQuery(Dialect):
@@ -26,6 +28,10 @@ class BigQuery(Dialect):
     def check(self, client: Client) -> None:
         """Silences Google's warning that its client reads results over REST; refuses nothing."""
         warnings.filterwarnings("ignore", "Cannot create BigQuery Storage client")
+
+    def one_run(self, client: Client, holder: str) -> AbstractContextManager[None]:
+        """Returns a context that holds a lease on the dataset."""
+        return Lease(client, holder).held()
 
     def location(self, client: Client) -> str:
         """Returns the project and its dataset, because dlt's location is only the region."""

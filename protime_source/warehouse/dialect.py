@@ -26,6 +26,9 @@ ROW_KEY = ("id", "change_version", "is_deleted", "synced_at")
 
 FULL_DISK_ADVICE = "No space is left on the disk. Make room, then run again."
 
+PATIENCE_SECONDS = 300.0
+"""How long to wait for a DuckDB file, where no setting is at hand."""
+
 COMMON_ERROR_ADVICE: tuple[tuple[str, str], ...] = (
     (r"No space left on device|could not write all bytes|disk is full", FULL_DISK_ADVICE),
 )
@@ -47,6 +50,7 @@ class Dialect(ABC):
     Attributes:
         name: dlt's short name of the destination.
         json_type: dlt's data type for columns that hold JSON.
+        is_file: Whether it is a file, which one program at a time can have open.
         holds_nul: Whether text can contain U+0000.
         requires: Modules that loading needs.
         types: The SQL types of a view's columns.
@@ -59,6 +63,7 @@ class Dialect(ABC):
 
     name: ClassVar[str]
     json_type: ClassVar[ColumnType] = "json"
+    is_file: ClassVar[bool] = False
     holds_nul: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]]
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "VARCHAR"}
@@ -101,6 +106,25 @@ class Dialect(ABC):
 
         Args:
             pipeline: The pipeline, whose destination is of this engine.
+        """
+        return nullcontext()
+
+    def patient(self, client: Client, patience_seconds: float) -> None:  # noqa: B027
+        """Makes a client wait for a file that another program has open.
+
+        Args:
+            client: dlt's client of the destination.
+            patience_seconds: How long.
+        """
+
+    def one_run(self, client: Client, holder: str) -> AbstractContextManager[None]:
+        """Returns a context that one run at a time can be in, on however many machines.
+
+        Entering it raises an `AlreadyRunningError` when another run is in it.
+
+        Args:
+            client: A client of the destination that nothing else uses meanwhile.
+            holder: Identifies the working folder, of which one run is active at a time.
         """
         return nullcontext()
 
@@ -302,9 +326,16 @@ def dialect_of(pipeline: dlt.Pipeline) -> Dialect:
     return dialect
 
 
-def client_of(pipeline: dlt.Pipeline) -> Client:
-    """Returns a client of a pipeline's destination. Making one costs more than most statements."""
-    return cast(Client, pipeline.destination_client())
+def client_of(pipeline: dlt.Pipeline, patience_seconds: float = PATIENCE_SECONDS) -> Client:
+    """Returns a client of a pipeline's destination. Making one costs more than most statements.
+
+    Args:
+        pipeline: The pipeline.
+        patience_seconds: How long it waits for a DuckDB file that another program has open.
+    """
+    client = cast(Client, pipeline.destination_client())
+    dialect_of(pipeline).patient(client, patience_seconds)
+    return client
 
 
 def column_names(client: SqlClientBase[Any], name: str) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -17,8 +19,14 @@ from dlt.destinations.sql_client import SqlClientBase
 from protime_source.errors import WarehouseError
 from protime_source.warehouse.dialect import Client, Dialect, json_path
 
+logger = logging.getLogger(__name__)
+
 _FLUSH_SETTINGS = ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold")
 
+_LOCKED = "Could not set lock on file"
+
+_PAUSE_SECONDS = 0.2
+"""Between two attempts to open a file that another program has open."""
 
 _SERVICES = ("md:", "motherduck:", "ducklake:")
 """DuckDB connects to these by names that begin so."""
@@ -43,11 +51,12 @@ class DuckDB(Dialect):
     """DuckDB, in a file."""
 
     name = "duckdb"
+    is_file = True
     requires = ("duckdb",)
     comments_query = _COMMENTS
     error_advice = (
         (
-            r"Could not set lock on file",
+            _LOCKED,
             "The DuckDB file is open in another program, often a notebook, so this run could not"
             " load into it. Close it there, then run again.",
         ),
@@ -94,6 +103,23 @@ class DuckDB(Dialect):
         """Returns a context in which the file stays open."""
         credentials: Any = client.config.credentials
         return _file_kept_open(credentials.conn_pool)
+
+    def patient(self, client: Client, patience_seconds: float) -> None:
+        """Makes a client wait for the file while another program has it open."""
+        credentials: Any = client.config.credentials
+        if _file(client) is not None:
+            credentials.conn_pool = _PatientPool(credentials, patience_seconds)
+
+    def one_run(self, client: Client, holder: str) -> AbstractContextManager[None]:
+        """Waits for the file. Others may read while Protime is asked, so it is not held.
+
+        Of two runs that overlap, the later one throws away what it received.
+        """
+        credentials: Any = client.config.credentials
+        file, pool = _file(client), credentials.conn_pool
+        if file is not None and file.exists():
+            pool.return_conn(pool.borrow_conn())
+        return nullcontext()
 
     def location(self, client: Client) -> str:
         """Returns the file, or that there is none."""
@@ -240,6 +266,39 @@ def _file_kept_open(pool: DuckDbConnectionPool) -> Iterator[None]:
             stack.callback(pool.return_conn, connection)
             stack.enter_context(_memory_released_at_once(connection))
         yield
+
+
+class _PatientPool(DuckDbConnectionPool):
+    """Waits for a file that another program has open.
+
+    Args:
+        credentials: dlt's credentials.
+        patience_seconds: How long.
+    """
+
+    def __init__(self, credentials: Any, patience_seconds: float) -> None:
+        super().__init__(credentials)
+        self._patience_seconds = patience_seconds
+
+    def borrow_conn(self, *args: Any, **kwargs: Any) -> duckdb.DuckDBPyConnection:
+        """Returns a connection, once no other program has the file open."""
+        give_up_at, is_said = time.monotonic() + self._patience_seconds, False
+        while True:
+            try:
+                return super().borrow_conn(*args, **kwargs)
+            except duckdb.IOException as error:
+                left = give_up_at - time.monotonic()
+                if left <= 0 or _LOCKED not in str(error):
+                    raise
+                if not is_said:
+                    logger.warning(
+                        "waiting up to %.0f s for the DuckDB file %s, which another program has"
+                        " open: often a notebook, or another run. Close it there.",
+                        left,
+                        self.credentials._conn_str(),
+                    )
+                    is_said = True
+                time.sleep(min(left, _PAUSE_SECONDS))
 
 
 @contextmanager

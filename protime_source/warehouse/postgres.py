@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +15,7 @@ from dlt.destinations.impl.postgres.factory import get_adbc_driver_location
 
 from protime_source.api.redaction import redact
 from protime_source.catalogue.model import ArrayView, ColumnType
-from protime_source.errors import WarehouseError, first_line
+from protime_source.errors import AlreadyRunningError, WarehouseError, first_line
 from protime_source.warehouse.dialect import Client, Dialect, Quote
 from protime_source.warehouse.postgres_sessions import named_sessions
 from protime_source.warehouse.sessions import Sessions
@@ -59,6 +61,10 @@ _COMMENTS = """
 
 _MERGE = 15_00_00
 """The first version that has MERGE."""
+
+
+_LOCK_ATTEMPTS = 10
+_LOCK_PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -181,6 +187,10 @@ class Postgres(Dialect):
         """Returns a context in which this process's sessions are known by their name."""
         return named_sessions(pipeline)
 
+    def one_run(self, client: Client, holder: str) -> AbstractContextManager[None]:
+        """Returns a context that holds an advisory lock, which ends with its session."""
+        return _advisory_lock(client)
+
     def named_obstacle(self, error_text: str) -> str:
         """Returns the object that depends on a table, or the parameter that is unknown."""
         found = re.search(r"(\w+ \S+) depends on|query parameter: (\S+)", error_text)
@@ -273,3 +283,31 @@ def _connect_by_adbc(url: str) -> None:
             f" {redact(first_line(error))}. {_NOTHING_DONE} Check the parameters of the"
             " credentials, and how many connections the user may have."
         ) from None
+
+
+@contextmanager
+def _advisory_lock(client: Client) -> Iterator[None]:
+    """Holds the lock of the dataset in this database, in a session of its own."""
+    name = client.sql_client.dataset_name
+    digest = hashlib.sha256(f"protime|{name}".encode()).digest()
+    key = int.from_bytes(digest[:8], signed=True)
+    with client.sql_client as sql:
+        # The server notices within two minutes when the machine of a run is gone.
+        sql.execute_sql(
+            "SELECT set_config(name, CASE name WHEN 'tcp_keepalives_idle' THEN '60'"
+            " WHEN 'tcp_keepalives_interval' THEN '10' WHEN 'tcp_keepalives_count' THEN '6'"
+            " ELSE '0' END, false) FROM pg_settings WHERE name IN ('tcp_keepalives_idle',"
+            " 'tcp_keepalives_interval', 'tcp_keepalives_count', 'idle_session_timeout')"
+        )
+        for attempt in range(_LOCK_ATTEMPTS):
+            if sql.execute_sql("SELECT pg_try_advisory_lock(%s)", key) == [(True,)]:
+                break
+            if attempt < _LOCK_ATTEMPTS - 1:
+                time.sleep(_LOCK_PAUSE_SECONDS)  # the session of a killed run is about to end
+        else:
+            raise AlreadyRunningError(
+                f"Another run loads into the dataset {name}, from another working folder or another"
+                " machine. This one did nothing. It is not needed, or start it again when the other"
+                " has ended."
+            )
+        yield

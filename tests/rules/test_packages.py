@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import protime
 from protime_source.pipeline.load import load
+from tests.conftest import WorldFactory
 from tests.engines import sql_engines
 from tests.world import World
 
@@ -138,3 +141,75 @@ def test_a_clock_that_was_ahead_changes_nothing_for_later_runs(
         assert len(world.staged()) <= 5 < events
         world.check()
     assert "older than the working folder" not in caplog.text
+
+
+def _refused_by_the_table(world: World) -> Callable[[], object]:
+    """An index that refuses the next delta; the way to let it in again."""
+    world.query(f"CREATE UNIQUE INDEX once ON {world.dataset}.assignments (comments)")
+    for _ in range(2):
+        record = next(iter(world.tenant.records.values()))
+        world.tenant.create({"person": {"id": 7}, "from": record["from"], "comments": "same"})
+    return lambda: world.query(f"DROP INDEX {world.dataset}.once")
+
+
+@sql_engines
+def test_a_package_that_the_destination_refuses_is_thrown_away_and_asked_for_again(
+    make_world: WorldFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make_world(rows=1)
+    world.run()
+    let_in = _refused_by_the_table(world)
+    with pytest.raises(PipelineStepFailed):
+        load(world.pipeline())
+    assert "is thrown away" not in caplog.text
+    with pytest.raises(PipelineStepFailed):
+        load(world.pipeline())
+    assert "the destination refused it" in caplog.text
+    let_in()
+    load(world.pipeline())
+    world.check()
+
+
+def test_dlts_own_run_throws_it_away_after_a_second_refusal(
+    make_world: WorldFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make_world(rows=1)
+    world.run()
+    let_in = _refused_by_the_table(world)
+    for _ in range(2):
+        with pytest.raises(PipelineStepFailed):
+            world.run()
+    let_in()
+    world.tenant.clear_requests()
+    world.run()
+    assert "the destination refused it" in caplog.text
+    assert world.requests == 1
+    world.check()
+
+
+@sql_engines
+def test_a_staging_table_that_somebody_dropped_is_created_again(world: World) -> None:
+    for seed in range(3):
+        world.run()
+        world.tenant.churn(5, seed=seed)
+    world.query(f"DROP TABLE {world.dataset}_staging.assignments")
+    with pytest.raises(PipelineStepFailed):
+        load(world.pipeline())
+    load(world.pipeline())
+    world.check()
+
+
+def test_a_package_that_dlt_cannot_load_does_not_block_a_run(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after `dlt pipeline drop`, or when the schemas were deleted."""
+    world.run()
+    world.tenant.churn(5, seed=1)
+    _leave_a_package(world, normalized=True)
+    folder = world.folder / "pipelines" / "protime"
+    shutil.rmtree(folder / "schemas")
+    state = json.loads((folder / "state.json").read_text())
+    state["default_schema_name"] = None
+    (folder / "state.json").write_text(json.dumps(state))
+    load(world.pipeline())
+    world.check()

@@ -226,7 +226,7 @@ def test_a_file_that_a_notebook_holds_is_named(world: World) -> None:
     ) as notebook:
         assert notebook.stdout is not None
         notebook.stdout.readline()
-        failed = run_here(world)
+        failed = run_here(world, SOURCES__PROTIME__LOCK_TIMEOUT="0")
         notebook.communicate()
     assert failed.returncode == 4
     assert "open in another program" in reason(failed)

@@ -1,15 +1,17 @@
-"""Two runs at once on one pipeline: one works, the other says so and leaves."""
+"""Two runs at once, on one pipeline or one dataset: one works, the other says so and leaves."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 
 import dlt
 import pytest
@@ -17,12 +19,13 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
 from protime_source import AlreadyRunningError, RefusedCollectionsError, protime
-from protime_source.demo import Fault
+from protime_source.demo import Behaviour, Fault
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from protime_source.pipeline.lock import one_run
 from tests.command import reason, run, run_here, start
 from tests.engines import sql_engines
+from tests.kill_points import run_until
 from tests.world import Moment, World
 
 
@@ -109,6 +112,7 @@ def test_a_killed_run_leaves_no_lock(world: World) -> None:
     world.check()
 
 
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
 def test_a_notebook_and_a_command(world: World) -> None:
     """Also dlt's own `run` holds the lock, and gives it back, whether it fails or not."""
     with _held_up(world) as command, pytest.raises(PipelineStepFailed) as caught:
@@ -116,6 +120,20 @@ def test_a_notebook_and_a_command(world: World) -> None:
     assert explain(caught.value).exit_code == AlreadyRunningError.exit_code
     command.communicate(timeout=120)
     _run_in_the_commands_folder(world)
+    world.check()
+
+
+def test_a_notebook_waits_for_a_command_that_may_need_the_file(world: World) -> None:
+    _run_in_the_commands_folder(world)
+    with ThreadPoolExecutor(1) as thread:
+        with _held_up(world) as command:
+            asked = world.requests
+            waiting = thread.submit(_run_in_the_commands_folder, world)
+            time.sleep(2)
+            assert not waiting.done()
+            assert world.requests == asked
+        command.communicate(timeout=120)
+        waiting.result()
     world.check()
 
 
@@ -152,4 +170,112 @@ def test_a_second_thread_is_another_run(world: World) -> None:
         load(world.pipeline())
     with ThreadPoolExecutor(1) as thread:
         thread.submit(lambda: load(world.pipeline())).result()
+    world.check()
+
+
+def _elsewhere(world: World) -> World:
+    """Another working folder for the same warehouse, as on another machine."""
+    return replace(world, folder=world.folder / "elsewhere")
+
+
+several_machines = pytest.mark.parametrize("engine", ["postgres", "bigquery"], indirect=True)
+
+
+@several_machines
+@pytest.mark.parametrize("pending", [False, True])
+def test_a_run_from_another_machine_is_refused(world: World, pending: bool) -> None:
+    """Also dlt's own `run`, with and without a package of an earlier run."""
+    other = _elsewhere(world)
+    other.run()
+    if pending:
+        world.tenant.churn(5, seed=1)
+        other.pipeline().extract(protime())
+    with _no_answers(world) as is_asked, ThreadPoolExecutor(1) as thread:
+        first = thread.submit(load, world.pipeline())
+        assert is_asked.wait(60)
+        asked = world.requests
+        with pytest.raises(PipelineStepFailed) as caught:
+            other.run()
+        failure = explain(caught.value)
+        with pytest.raises(AlreadyRunningError):
+            load(other.pipeline())
+        assert world.requests == asked
+        world.tenant.faults.clear()
+    first.result()
+    assert failure.exit_code == AlreadyRunningError.exit_code
+    assert "Another run loads into the dataset" in failure.message
+    world.check()
+    world.tenant.churn(5, seed=2)
+    other.run()
+    world.check()
+
+
+@several_machines
+def test_a_killed_run_does_not_keep_out_the_next(world: World) -> None:
+    world.run()
+    world.tenant.churn(5, seed=1)
+    assert run_until("merge statement", "before", world)
+    load(world.pipeline())
+    world.check()
+
+
+@pytest.mark.parametrize("engine", ["bigquery"], indirect=True)
+def test_a_lease_that_nobody_renews_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.run()
+    world.tenant.churn(5, seed=1)
+    assert run_until("merge statement", "before", world)
+    other = _elsewhere(world)
+    with pytest.raises(AlreadyRunningError):
+        load(other.pipeline())
+    world.query(
+        f"UPDATE {world.dataset}._protime_lease SET deadline = CURRENT_TIMESTAMP() WHERE TRUE"
+    )
+    load(other.pipeline())
+    world.check()
+
+
+@contextmanager
+def _notebook(world: World) -> Iterator[subprocess.Popen[str]]:
+    """Another program that has DuckDB's file open until its input ends."""
+    hold = f"import duckdb, sys; c = duckdb.connect({str(world.database)!r}); print(1, flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{hold}; sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as notebook:
+        assert notebook.stdout is not None
+        notebook.stdout.readline()
+        yield notebook
+
+
+@pytest.mark.parametrize("way", ["run", "load"])
+def test_a_file_that_a_notebook_has_open_is_waited_for(
+    world: World, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.run()
+    world.tenant.churn(5, seed=1)
+    pipeline = world.pipeline()
+    with _notebook(world) as notebook:
+        closing = Timer(2, notebook.stdin.close if notebook.stdin else bool)
+        closing.start()
+        if way == "run":
+            pipeline.run(protime())
+        else:
+            load(pipeline)
+        closing.join()
+    assert "waiting up to 300 s for the DuckDB file" in caplog.text
+    world.check()
+
+
+def test_of_two_runs_on_one_file_the_later_throws_away_what_it_received(world: World) -> None:
+    world.tenant.behaviour = Behaviour(older_delta_dies=False)
+    with _held_up(world) as first:
+        world.tenant.faults.clear()
+        second = run(world, DLT_DATA_DIR=str(world.folder / "elsewhere"))
+        assert second.returncode == 0, second.stderr
+    out, err = first.communicate(timeout=120)
+    failed = subprocess.CompletedProcess(first.args, first.returncode, out, err)
+    assert failed.returncode == AlreadyRunningError.exit_code
+    assert "Another run changed the dataset" in reason(failed)
     world.check()
