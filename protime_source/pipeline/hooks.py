@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import islice
 from threading import get_ident
 from typing import Any
 
@@ -28,7 +27,7 @@ from protime_source.pipeline.packages import (
     discard_all,
     discard_outdated,
     discard_refused,
-    is_refusal,
+    note_failure,
     pending_packages,
 )
 from protime_source.pipeline.waits import bounded_waits
@@ -143,8 +142,7 @@ class LoadHooks:
                     discard_all(pipeline, patience_seconds, str(error))
                 else:
                     discard_outdated(pipeline, patience_seconds)
-                    if any(each.refusals > 1 for each in pending_packages(pipeline)):
-                        discard_refused(pipeline, patience_seconds)
+                    discard_refused(pipeline, patience_seconds)
         except AlreadyRunningError as error:
             logger.info("%s", error)
 
@@ -162,11 +160,9 @@ class LoadHooks:
         if id(pipeline) in self._loads:
             client, kept_open = self._loads.pop(id(pipeline))
             with kept_open:
-                error = sys.exception()
-                if error is not None and is_refusal(error):
-                    for package in islice(pending_packages(pipeline), 1):
-                        package.note_refusal()
-                if not step.step_exception and step_info.loads_ids:
+                if step.step_exception:
+                    note_failure(pipeline, sys.exception())
+                elif step_info.loads_ids:
                     self._complete_tables(pipeline, client)
                     for run in self._runs.get((pipeline.working_dir, get_ident()), ()):
                         run.package_loaded()

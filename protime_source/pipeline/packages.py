@@ -8,15 +8,16 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import dlt
 from dlt.common.configuration.container import Container
-from dlt.common.destination.exceptions import DestinationTerminalException
+from dlt.common.destination.exceptions import DestinationException
 from dlt.common.pipeline import TPipelineState, pipeline_state
 from dlt.common.storages.load_package import PackageStorage
 from dlt.common.versioned_state import decompress_state, json_encode_state
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.exceptions import DatabaseUndefinedRelation, DestinationConnectionError
 from dlt.pipeline.state_sync import mark_state_extracted, migrate_state_to_current
 
 from protime_source.errors import causes
@@ -27,10 +28,7 @@ logger = logging.getLogger(__name__)
 _BASIS = "protime_basis"
 _REFUSALS = "protime_refusals"
 
-REFUSED = (
-    "the destination refused it, and would again. If it refuses the rows once more, the error says"
-    " why."
-)
+_REFUSED = "the destination refused it twice. If it refuses the rows again, the error says why."
 
 Snapshot = tuple[str | None, dict[str, str]]
 """A working folder's state and its schemas by name, as dlt writes them."""
@@ -71,11 +69,11 @@ class PendingPackage:
 
     @property
     def refusals(self) -> int:
-        """How often the destination refused it for good."""
+        """How often the destination refused it."""
         return int(self.state.get(_REFUSALS, 0))
 
     def note_refusal(self) -> None:
-        """Counts that the destination refused it for good."""
+        """Counts that the destination refused it."""
         self.state[_REFUSALS] = self.refusals + 1
         self.storage.save_load_package_state(self.load_id, self.state)
 
@@ -118,13 +116,24 @@ def pending_packages(pipeline: dlt.Pipeline) -> Iterator[PendingPackage]:
             yield PendingPackage(storage, load_id, state)
 
 
-def is_refusal(error: BaseException) -> bool:
-    """Whether a destination refused a load for good, so that repeating it is of no use."""
-    return any(isinstance(cause, DestinationTerminalException) for cause in causes(error))
+def note_failure(pipeline: dlt.Pipeline, error: BaseException | None) -> None:
+    """Counts in the package that failed to load that the destination refused it.
+
+    Args:
+        pipeline: The pipeline that it belongs to.
+        error: What the load raised; an unreachable destination has refused nothing.
+    """
+    chain = list(causes(error))
+    is_refused = any(isinstance(cause, DestinationException) for cause in chain)
+    if is_refused and not any(isinstance(cause, DestinationConnectionError) for cause in chain):
+        for package in islice(pending_packages(pipeline), 1):
+            package.note_refusal()
 
 
 def discard_refused(pipeline: dlt.Pipeline, patience_seconds: float) -> bool:
-    """Throws away what the destination refused, and has the staging tables checked anew.
+    """Throws away what the destination refused twice, and has the staging tables checked anew.
+
+    dlt calls many an error transient that is not, so that the first refusal does not count.
 
     Args:
         pipeline: The pipeline.
@@ -133,8 +142,10 @@ def discard_refused(pipeline: dlt.Pipeline, patience_seconds: float) -> bool:
     Returns:
         Whether nothing is pending any more.
     """
-    if not (sources := {package.source for package in pending_packages(pipeline)}):
+    packages = list(pending_packages(pipeline))
+    if not any(package.refusals > 1 for package in packages):
         return False
+    sources = {package.source for package in packages}
     client = client_of(pipeline, patience_seconds)
     with client.sql_client as sql, sql.with_staging_dataset():
         versions = sql.make_qualified_table_name(client.schema.version_table_name)
@@ -142,7 +153,7 @@ def discard_refused(pipeline: dlt.Pipeline, patience_seconds: float) -> bool:
             # dlt creates missing tables only for a version of the schema that is not noted there.
             with suppress(DatabaseUndefinedRelation):
                 sql.execute_sql(f"DELETE FROM {versions} WHERE schema_name = %s", source)
-    return discard_all(pipeline, patience_seconds, REFUSED)
+    return discard_all(pipeline, patience_seconds, _REFUSED)
 
 
 def discard_outdated(pipeline: dlt.Pipeline, patience_seconds: float) -> None:

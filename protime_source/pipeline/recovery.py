@@ -16,7 +16,6 @@ from protime_source.pipeline.packages import (
     discard_all,
     discard_outdated,
     discard_refused,
-    is_refusal,
 )
 from protime_source.warehouse.dialect import PATIENCE_SECONDS, Client
 
@@ -24,7 +23,7 @@ from protime_source.warehouse.dialect import PATIENCE_SECONDS, Client
 def load_pending(pipeline: dlt.Pipeline, patience_seconds: float = PATIENCE_SECONDS) -> int:
     """Loads the packages of an earlier run: dlt would load them, and then not extract.
 
-    What the destination refuses for good, and what dlt cannot load, is thrown away: its rows are
+    What the destination refused twice, and what dlt cannot load, is thrown away: its rows are
     asked for again.
 
     Args:
@@ -32,7 +31,7 @@ def load_pending(pipeline: dlt.Pipeline, patience_seconds: float = PATIENCE_SECO
         patience_seconds: How long to wait for a DuckDB file that another program has open.
 
     Returns:
-        How many packages were left.
+        How many packages were loaded, or had been loaded and not put away.
 
     Raises:
         PipelineStepFailed: When one cannot be loaded now.
@@ -43,13 +42,15 @@ def load_pending(pipeline: dlt.Pipeline, patience_seconds: float = PATIENCE_SECO
     packages = _archive_loaded(pipeline)
     discard_outdated(pipeline, patience_seconds)
     while pending := _pending_ids(pipeline):
-        packages += len(pending)
         try:
             pipeline.run()
-        except PipelineStepFailed as error:
-            if not is_refusal(error) or not discard_refused(pipeline, patience_seconds):
+        except PipelineStepFailed:
+            if not discard_refused(pipeline, patience_seconds):
                 raise
-        if pending <= _pending_ids(pipeline) and not discard_all(
+            break
+        left = _pending_ids(pipeline)
+        packages += len(pending - left)
+        if pending <= left and not discard_all(
             pipeline, patience_seconds, "dlt cannot load it with what its working folder holds."
         ):
             raise WarehouseError(

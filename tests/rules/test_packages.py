@@ -164,7 +164,7 @@ def test_a_package_that_the_destination_refuses_is_thrown_away_and_asked_for_aga
     assert "is thrown away" not in caplog.text
     with pytest.raises(PipelineStepFailed):
         load(world.pipeline())
-    assert "the destination refused it" in caplog.text
+    assert "the destination refused it twice" in caplog.text
     let_in()
     load(world.pipeline())
     world.check()
@@ -182,7 +182,7 @@ def test_dlts_own_run_throws_it_away_after_a_second_refusal(
     let_in()
     world.tenant.clear_requests()
     world.run()
-    assert "the destination refused it" in caplog.text
+    assert "the destination refused it twice" in caplog.text
     assert world.requests == 1
     world.check()
 
