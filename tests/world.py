@@ -86,6 +86,7 @@ class World:
     def lose_working_folder(self) -> None:
         """What a scheduler without a disk of its own does between runs."""
         shutil.rmtree(self.folder / "pipelines")
+        self.engine.end_lease()
 
     def bookmark(self) -> Bookmark:
         """The bookmark that the last run left."""
