@@ -65,7 +65,7 @@ class Engine(ABC):
         """Columns by which the engine finds a row of a table without looking at all of them."""
         return []
 
-    def end_lease(self) -> None:
+    def end_lease(self) -> None:  # noqa: B027 - most engines have none
         """Ends what a killed run of another machine still holds; elsewhere it ends with the run."""
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
