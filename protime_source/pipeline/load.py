@@ -140,7 +140,8 @@ def _load_all(pipeline: dlt.Pipeline, run: RunContext) -> None:
             run.errors[table] = ledger_line(run.guarded[table])
             _invalidate_full_load(pipeline, run, table)
         before, bookmarks = bookmarks, _bookmarks(pipeline, due)
-        for table in due:
+        stopped = {*run.refusals, *run.guarded}
+        for table in (each for each in due if each not in stopped):
             if _is_in_progress(bookmarks[table]) and bookmarks[table] == before.get(table):
                 raise WarehouseError(
                     f"{table}: the full load did not get on, although a part of it was loaded. The"
@@ -158,7 +159,6 @@ def _load_all(pipeline: dlt.Pipeline, run: RunContext) -> None:
             )
             run.errors |= dict.fromkeys(failing, str(problem))
             raise problem
-        stopped = {*run.refusals, *run.guarded}
         due = tuple(
             table
             for table in due

@@ -165,7 +165,7 @@ def test_a_source_object_is_for_one_thread_at_a_time(world: World) -> None:
 
     world.tenant.faults.append(Moment(action=meanwhile))
     world.pipeline().run(source)
-    assert "at work in another thread" in refused[0]
+    assert "being extracted in another thread" in refused[0]
     world.check()
     other.pipeline().run(source)
     other.check()
