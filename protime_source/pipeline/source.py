@@ -214,13 +214,13 @@ def _extract(
             f"{table_name} needs the setting activity_structures: the GUID of a structure version,"
             " which stands in the configuration of myProtime, and a level. Nothing was changed."
         )
-    HOOKS.acquire_lock(pipeline, run.settings.lock_timeout)
-    HOOKS.bound_waits(pipeline)
     load_id = dlt.current.load_package_state()["load_id"]
     destination = _destination(pipeline, load_id, run.settings.lock_timeout)
     if not run.destination_checked:
         dialect_of(pipeline).check(destination.client)
         run.destination_checked = True
+    HOOKS.acquire_lock(pipeline, run.settings.lock_timeout)
+    HOOKS.bound_waits(pipeline)
     _check_tenant(run.settings, destination)
     rest_on(destination.committed)
     _open_ledger(run, destination, load_id)
