@@ -87,14 +87,14 @@ def with_pipeline(
 def with_warehouse(
     arguments: argparse.Namespace, look: Callable[[dlt.Pipeline, Console], int]
 ) -> int:
-    """Opens the pipeline that the arguments name, for a command that only looks.
+    """Opens the pipeline that the arguments name, for a command that loads nothing.
 
-    It holds no lock, so it may look while a run is active, and leaves no working folder where
-    there was none.
+    It holds no lock of its own, so a look is possible while a run is active, and leaves no working
+    folder where there was none.
 
     Args:
         arguments: The command's.
-        look: Shows what it saw, and returns the exit code.
+        look: Shows what it saw or did, and returns the exit code.
 
     Returns:
         The exit code: that of the look, or of what failed.

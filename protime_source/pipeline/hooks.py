@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import get_ident
 from typing import Any
@@ -36,7 +36,6 @@ from protime_source.sync.context import RunContext
 from protime_source.warehouse import ledger
 from protime_source.warehouse.dialect import Client, Dialect, advice_on, client_of, dialect_of
 from protime_source.warehouse.history import History
-from protime_source.warehouse.table import count_live
 from protime_source.warehouse.views import ensure_views
 
 logger = logging.getLogger(__name__)
@@ -192,7 +191,7 @@ class LoadHooks:
                     reason = advice_on(failed[0]) or _UNKNOWN_ERROR
                     reason = next(iter(run.errors.values()), reason)
                     run.errors = dict.fromkeys(run.ledger.table_names, reason) | run.errors
-                run.ledger.close(run, live_rows(pipeline, run.ledger.table_names))
+                run.ledger.close(run)
 
     def _complete_tables(self, pipeline: dlt.Pipeline, client: Client) -> None:
         loaded, dialect = self._loaded_tables(pipeline), dialect_of(pipeline)
@@ -231,15 +230,6 @@ def _patience(pipeline: dlt.Pipeline) -> float:
         return Settings.from_config(complete=False, sections=sections).lock_timeout
     except SettingsError:
         return Settings.lock_timeout
-
-
-def live_rows(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, int]:
-    """Returns the live rows of the tables that exist; none when the destination is unreachable."""
-    known = pipeline.schemas[NAME].tables if NAME in pipeline.schemas else {}
-    try:
-        return count_live(client_of(pipeline).sql_client, [t for t in tables if t in known])
-    except DestinationException:
-        return {}
 
 
 def record_history(client: Client, dialect: Dialect, table: TTableSchema) -> None:

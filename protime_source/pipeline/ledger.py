@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Sequence
 from uuid import uuid4
 
 import dlt
@@ -14,6 +12,7 @@ from dlt.common.destination.exceptions import DestinationException
 
 from protime_source.api.redaction import redact
 from protime_source.catalogue import COLLECTIONS
+from protime_source.pipeline.hooks import NAME
 from protime_source.pipeline.recovery import resource_states
 from protime_source.settings import __version__
 from protime_source.sync.bookmark import Bookmark
@@ -21,6 +20,7 @@ from protime_source.sync.context import RunContext
 from protime_source.sync.counts import Totals
 from protime_source.warehouse.dialect import Client, dialect_of
 from protime_source.warehouse.ledger import Entry, LedgerTable
+from protime_source.warehouse.table import count_live
 
 logger = logging.getLogger(__name__)
 
@@ -68,20 +68,38 @@ class Ledger:
         except DestinationException as error:
             _warn(error)
 
-    def close(self, run: RunContext, live_rows: Mapping[str, int]) -> None:
+    def close(self, run: RunContext) -> dict[str, int]:
         """Notes how the run ended.
 
         Args:
             run: The run, with what was loaded, refused and failed.
-            live_rows: Live rows by table, as far as they are known.
+
+        Returns:
+            The live rows of the tables that exist; none when the destination is unreachable.
         """
-        entries = [self._entry(name, run, live_rows.get(name)) for name in self.table_names]
+        live_rows = self._live_rows()
+        states = resource_states(self._pipeline.state, NAME)
+        entries = [
+            self._entry(name, run, live_rows.get(name), Bookmark.read(states.get(name, {})))
+            for name in self.table_names
+        ]
         try:
             self._table.close(self.run_id, entries)
         except DestinationException as error:
             _warn(error)
+        return live_rows
 
-    def _entry(self, table_name: str, run: RunContext, live_rows: int | None) -> Entry:
+    def _live_rows(self) -> dict[str, int]:
+        known = self._pipeline.schemas[NAME].tables if NAME in self._pipeline.schemas else {}
+        names = [name for name in self.table_names if name in known]
+        try:
+            return count_live(self._client.sql_client, names)
+        except DestinationException:
+            return {}
+
+    def _entry(
+        self, table_name: str, run: RunContext, live_rows: int | None, bookmark: Bookmark | None
+    ) -> Entry:
         totals = run.totals.get(table_name, Totals())
         refusal, error = run.refusals.get(table_name), run.errors.get(table_name)
         mode, reason = run.kind(table_name)
@@ -94,16 +112,9 @@ class Ledger:
             "error": redact(str(refusal)) if refusal else error,
             **{name: totals.counts[name] for name in _COUNTS},
             "live_rows": live_rows,
-            "delta_expires_at": self._expires(table_name),
+            "delta_expires_at": bookmark.expires if bookmark else None,
             "load_id": self.load_id or None,
         }
-
-    def _expires(self, table_name: str) -> datetime | None:
-        bookmark = Bookmark.read(self._states().get(table_name, {}))
-        return bookmark.expires if bookmark else None
-
-    def _states(self) -> dict[str, dict[str, Any]]:
-        return resource_states(self._pipeline.state, "protime")
 
 
 def _warn(error: DestinationException) -> None:

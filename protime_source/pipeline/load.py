@@ -22,7 +22,7 @@ from protime_source.errors import (
 )
 from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.folder import discard_if_damaged
-from protime_source.pipeline.hooks import NAME, live_rows, register
+from protime_source.pipeline.hooks import NAME, register
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
 from protime_source.pipeline.recovery import load_pending, resource_states
 from protime_source.pipeline.source import source_of
@@ -96,9 +96,7 @@ def _load(pipeline: dlt.Pipeline, run: RunContext, place: str) -> Summary:
     try:
         _load_all(pipeline, run)
     finally:
-        rows = live_rows(pipeline, run.settings.collections)
-        if run.ledger is not None:
-            run.ledger.close(run, rows)
+        rows = run.ledger.close(run) if run.ledger is not None else {}
     stopped = {*run.refusals, *run.guarded}
     return Summary(
         tables={

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -194,8 +194,8 @@ class RunLedger(Protocol):
     load_id: str
     table_names: tuple[str, ...]
 
-    def close(self, run: RunContext, live_rows: Mapping[str, int]) -> None:
-        """Notes how the run ended."""
+    def close(self, run: RunContext) -> dict[str, int]:
+        """Notes how the run ended, and returns the live rows of its tables."""
         ...
 
 

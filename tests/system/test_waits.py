@@ -84,6 +84,15 @@ def test_a_run_goes_on_when_the_reader_has_gone(world: World, short_patience: No
     world.check()
 
 
+def _stop(run: subprocess.Popen[str], number: signal.Signals) -> str:
+    """Stops a run, which must end soon, and returns its error output."""
+    run.send_signal(number)
+    began = time.monotonic()
+    _, err = run.communicate(timeout=60)
+    assert time.monotonic() - began < _STOP_SECONDS
+    return err
+
+
 @stops
 def test_a_stop_ends_a_wait_at_once(world: World, number: signal.Signals) -> None:
     assert run_here(world).returncode == 0
@@ -91,10 +100,7 @@ def test_a_stop_ends_a_wait_at_once(world: World, number: signal.Signals) -> Non
     with idle_reader(world):
         run = start(world)
         _until_it_waits(world, run)
-        run.send_signal(number)
-        began = time.monotonic()
-        _, err = run.communicate(timeout=60)
-        assert time.monotonic() - began < _STOP_SECONDS
+        err = _stop(run, number)
         assert world.query(_WAITING) == [(0,)]
     assert run.returncode == 128 + number, err
     assert "error: Stopped on request. What was received is kept" in err
@@ -109,10 +115,7 @@ def test_a_stop_ends_a_merge_that_waits(world: World) -> None:
     with idle_reader(world, "LOCK TABLE {table} IN EXCLUSIVE MODE"):
         run = start(world)
         _until_it_waits(world, run)
-        run.terminate()
-        began = time.monotonic()
-        _, err = run.communicate(timeout=60)
-        assert time.monotonic() - began < _STOP_SECONDS
+        err = _stop(run, signal.SIGTERM)
     assert run.returncode == 128 + signal.SIGTERM, err
     assert run_here(world).returncode == 0
     world.check()
@@ -126,10 +129,7 @@ def test_a_stop_ends_a_read_that_waits(world: World, number: signal.Signals) -> 
     with idle_reader(world, "LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"):
         run = start(world)
         _until_it_waits(world, run)
-        run.send_signal(number)
-        began = time.monotonic()
-        _, err = run.communicate(timeout=60)
-        assert time.monotonic() - began < _STOP_SECONDS
+        err = _stop(run, number)
     assert run.returncode == 128 + number, err
     assert run_here(world).returncode == 0
     world.check()
