@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Timer
@@ -48,10 +49,24 @@ def _no_answers(world: World) -> Iterator[Event]:
 @contextmanager
 def _held_up(world: World) -> Iterator[subprocess.Popen[str]]:
     """A command that gets no answer for as long as the context lasts."""
-    with _no_answers(world) as is_asked:
+    with _no_answers(world) as is_asked, ExitStack() as failed:
         command = start(world)
+        failed.callback(command.communicate)
+        failed.callback(command.kill)
         assert is_asked.wait(60)
         yield command
+        failed.pop_all()
+
+
+@contextmanager
+def _stopped(world: World) -> Iterator[subprocess.Popen[str]]:
+    """A command that stands still after its first request, while the tenant answers others."""
+    with _held_up(world) as command:
+        command.send_signal(signal.SIGSTOP)
+    try:
+        yield command
+    finally:
+        command.send_signal(signal.SIGCONT)
 
 
 @sql_engines
@@ -270,11 +285,10 @@ def test_a_file_that_a_notebook_has_open_is_waited_for(
 
 def test_of_two_runs_on_one_file_the_later_throws_away_what_it_received(world: World) -> None:
     world.tenant.behaviour = Behaviour(older_delta_dies=False)
-    with _held_up(world) as first:
-        world.tenant.faults.clear()
+    with _stopped(world) as first:
         second = run(world, DLT_DATA_DIR=str(world.folder / "elsewhere"))
-        assert second.returncode == 0, second.stderr
     out, err = first.communicate(timeout=120)
+    assert second.returncode == 0, second.stderr
     failed = subprocess.CompletedProcess(first.args, first.returncode, out, err)
     assert failed.returncode == AlreadyRunningError.exit_code
     assert "Another run changed the dataset" in reason(failed)
