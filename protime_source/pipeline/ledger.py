@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 import dlt
@@ -77,10 +77,11 @@ class Ledger:
         Returns:
             The live rows of the tables that exist; none when the destination is unreachable.
         """
-        live_rows = self._live_rows()
         states = resource_states(self._pipeline.state, NAME)
+        bookmarks = {name: Bookmark.read(states.get(name, {})) for name in self.table_names}
+        live_rows = self._live_rows(run, bookmarks)
         entries = [
-            self._entry(name, run, live_rows.get(name), Bookmark.read(states.get(name, {})))
+            self._entry(name, run, live_rows.get(name), bookmarks[name])
             for name in self.table_names
         ]
         try:
@@ -89,13 +90,21 @@ class Ledger:
             _warn(error)
         return live_rows
 
-    def _live_rows(self) -> dict[str, int]:
+    def _live_rows(
+        self, run: RunContext, bookmarks: Mapping[str, Bookmark | None]
+    ) -> dict[str, int]:
+        """From the bookmarks that are committed with the rows; else counted, a pass a table."""
+        kept = {
+            name: bookmark.live_rows
+            for name, bookmark in bookmarks.items()
+            if name not in run.errors and bookmark and bookmark.live_rows is not None
+        }
         known = self._pipeline.schemas[NAME].tables if NAME in self._pipeline.schemas else {}
-        names = [name for name in self.table_names if name in known]
+        names = [name for name in self.table_names if name in known and name not in kept]
         try:
-            return count_live(self._client.sql_client, names)
+            return kept | count_live(self._client.sql_client, names)
         except DestinationException:
-            return {}
+            return kept
 
     def _entry(
         self, table_name: str, run: RunContext, live_rows: int | None, bookmark: Bookmark | None

@@ -50,6 +50,8 @@ class Bookmark:
         seen_ids: Where the warehouse keeps the ids that it has shown so far.
         last_synced_at: The newest `synced_at` that was given (UTC, ISO): later ones are greater.
         has_rows: Whether the table has had rows.
+        live_rows: Live rows of the table, kept up by the changes; `None` after a full load, until
+            they are counted.
         link_requested_at: When the link was requested (UTC, ISO); a delta expires 72 hours later.
     """
 
@@ -64,6 +66,7 @@ class Bookmark:
     seen_ids: str = ""
     last_synced_at: str = ""
     has_rows: bool = False
+    live_rows: int | None = None
 
     @classmethod
     def read(cls, state: MutableMapping[str, Any]) -> Bookmark | None:

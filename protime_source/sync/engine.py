@@ -141,6 +141,10 @@ class CollectionSync:
         changes = events.apply(
             context.stored.rows(events.ids), context.clock.after(), context.builder.is_as_stored
         )
+        live_rows = bookmark.live_rows
+        if live_rows is None:
+            live_rows = context.stored.count_live_rows(context.collection.date_column, None)
+        bookmark = replace(bookmark, live_rows=live_rows + changes.live_rows_added)
         context.counts.inserted = len(changes.inserted)
         context.counts.updated = len(changes.updated)
         context.counts.soft_deleted = len(changes.deleted)

@@ -41,12 +41,14 @@ class Changes:
         updated: Rows that are live now and differ from the stored ones.
         deleted: Rows that are soft-deleted now, with their last-known values.
         unchanged: How many ids have the stored values.
+        live_rows_added: How many more live rows the table has after the merge; negative if fewer.
     """
 
     inserted: list[Row] = field(default_factory=list)
     updated: list[Row] = field(default_factory=list)
     deleted: list[Row] = field(default_factory=list)
     unchanged: int = 0
+    live_rows_added: int = 0
 
     @property
     def rows(self) -> list[Row]:
@@ -105,13 +107,16 @@ class EventReducer:
             if newest.delete and is_at_least_as_new(newest.delete, newest.update):
                 if deletion := _deletion(newest, row, now):
                     changes.deleted.append(deletion)
+                    changes.live_rows_added -= bool(row and not row["is_deleted"])
             elif newest.update and row is None:
                 changes.inserted.append(live(newest.update, now))
+                changes.live_rows_added += 1
             elif newest.update and row and _overwrites(newest.update, row):
                 if not row["is_deleted"] and is_as_stored(newest.update, row):
                     changes.unchanged += 1
                 else:
                     changes.updated.append(live(newest.update, now))
+                    changes.live_rows_added += bool(row["is_deleted"])
         return changes
 
 

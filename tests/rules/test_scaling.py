@@ -46,7 +46,8 @@ def _rows_scanned(world: World) -> int:
 def test_changes_do_not_scan_the_table(make_world: WorldFactory, *, is_analyzed: bool) -> None:
     """Rows are found by the index on `id`, whether or not Postgres knows how many there are."""
     world = make_world(rows=500)
-    world.run()
+    for _ in range(2):  # the first run of changes counts the live rows, once
+        world.run()
     world.query(MANY)
     if is_analyzed:
         world.query("ANALYZE protime_data.assignments")

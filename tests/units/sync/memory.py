@@ -354,6 +354,9 @@ class MemoryWorld:
         self.table.merge(staged * (1 + is_staged_twice), merge_filter)
         self.state = state
         self.mirror.follow(self.table)
+        bookmark = Bookmark.read(state)
+        if bookmark and bookmark.live_rows is not None:
+            assert bookmark.live_rows == self.table.count_live_rows("from_date", None)
         return sync.context.counts
 
     def complete(self) -> None:

@@ -38,7 +38,14 @@ def gone(version: str, reason: str = "announced") -> dict[int, Row]:
 def apply(events: list[Event], rows: dict[int, Row]) -> Changes:
     reducer = EventReducer()
     reducer.add(events)
-    return reducer.apply(rows, NOW, is_as_stored)
+    changes = reducer.apply(rows, NOW, is_as_stored)
+    after = rows | {row["id"]: row for row in changes.rows}
+    assert changes.live_rows_added == live_rows(after) - live_rows(rows)
+    return changes
+
+
+def live_rows(rows: dict[int, Row]) -> int:
+    return sum(not row["is_deleted"] for row in rows.values())
 
 
 def is_as_stored(row: Row, known: Row) -> bool:
@@ -57,11 +64,11 @@ LIVE = {"is_deleted": False, "deleted_at": None, "delete_reason": None, "synced_
 
 @pytest.mark.parametrize("rows", [stored("A"), gone("A"), gone("B", "vanished")])
 def test_an_update_that_is_not_older_makes_the_row_live(rows: dict[int, Row]) -> None:
-    assert apply([update("B")], rows) == Changes(updated=[{**update("B")[1], **LIVE}])
+    assert apply([update("B")], rows).rows == [{**update("B")[1], **LIVE}]
 
 
 def test_an_update_of_a_row_that_is_not_stored_inserts_it() -> None:
-    assert apply([update("B")], {}) == Changes(inserted=[{**update("B")[1], **LIVE}])
+    assert apply([update("B")], {}).inserted == [{**update("B")[1], **LIVE}]
 
 
 def test_an_update_that_is_as_stored_changes_nothing() -> None:
