@@ -1,4 +1,4 @@
-"""Runs in a process of their own that kills itself at a named point of dlt's writing."""
+"""Runs in a process of their own that is killed or stopped at a named point of dlt's writing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import importlib
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,6 +161,57 @@ def run_until(name: str, moment: Moment, world: World, *, nth: int = 1, **settin
     Returns:
         Whether it came by the point and died there; otherwise the run went well to its end.
     """
+    process, connection = _start(world, Stop(name, moment, signal.SIGKILL, nth), settings)
+    code = _ended(process)
+    with connection:
+        reached = _told(connection, 0)
+    assert code == (-signal.SIGKILL if reached else 0), f"{name}: exit code {code}"
+    return reached
+
+
+@contextmanager
+def stopped_at(name: str, moment: Moment, world: World) -> Iterator[bool]:
+    """Runs once in another process, which stands still at a point as long as the context lasts.
+
+    Args:
+        name: One of `KILL_POINTS`.
+        moment: On which side of the call.
+        world: What the run touches.
+
+    Yields:
+        Whether it came by the point; otherwise it has ended.
+    """
+    process, connection = _start(world, Stop(name, moment, signal.SIGSTOP), {})
+    try:
+        with connection:
+            yield _told(connection, _PATIENCE_SECONDS)
+    finally:
+        with suppress(ProcessLookupError):  # it has ended
+            os.kill(process.pid or 0, signal.SIGCONT)
+        _ended(process)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Where a process receives a signal.
+
+    Attributes:
+        name: One of `KILL_POINTS`, or of `CREATION_POINTS`.
+        moment: On which side of the call.
+        signal: Which signal.
+        nth: Which call of those that count.
+    """
+
+    name: str
+    moment: Moment
+    signal: signal.Signals
+    nth: int = 1
+
+
+def _start(
+    world: World, stop: Stop, settings: Mapping[str, Any]
+) -> tuple[ForkServerProcess, Connection]:
+    """Starts a run, which says on the connection that it is at its point."""
     errand = Errand(
         _destination(world.engine),
         world.dataset,
@@ -170,30 +222,32 @@ def run_until(name: str, moment: Moment, world: World, *, nth: int = 1, **settin
     context = get_context("forkserver")
     _start_server()
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_act, args=(errand, name, moment, nth, theirs))
+    process = context.Process(target=_act, args=(errand, stop, theirs))
     process.start()
     theirs.close()
+    return process, ours
+
+
+def _ended(process: ForkServerProcess) -> int | None:
+    """The exit code of a process, once it has ended."""
     process.join(_PATIENCE_SECONDS)
     if process.exitcode is None:
         process.kill()
         process.join()
     code = process.exitcode
     process.close()
-    with ours:
-        reached = _told(ours)
-    assert code == (-signal.SIGKILL if reached else 0), f"{name}: exit code {code}"
-    return reached
+    return code
 
 
-def _act(errand: Errand, name: str, moment: Moment, nth: int, parent: Connection) -> None:
-    point = {**KILL_POINTS, **CREATION_POINTS}[name]
+def _act(errand: Errand, stop: Stop, parent: Connection) -> None:
+    point = {**KILL_POINTS, **CREATION_POINTS}[stop.name]
     module, _, owner = point.owner.rpartition(".")
-    _arm(getattr(importlib.import_module(module), owner), point, moment, nth, parent)
+    _arm(getattr(importlib.import_module(module), owner), point, stop, parent)
     errand.run()
 
 
-def _arm(owner: Any, point: KillPoint, moment: Moment, nth: int, parent: Connection) -> None:
-    """Replaces the function by one that counts its calls and dies."""
+def _arm(owner: Any, point: KillPoint, stop: Stop, parent: Connection) -> None:
+    """Replaces the function by one that counts its calls, and has itself killed or stopped."""
     function, calls = getattr(owner, point.function), 0
 
     @wraps(function)
@@ -201,26 +255,26 @@ def _arm(owner: Any, point: KillPoint, moment: Moment, nth: int, parent: Connect
         nonlocal calls
         counts = point.counts(*args, **kwargs)
         calls += counts
-        dies = counts and calls == nth
-        if dies and moment == "before":
-            _die(parent)
+        is_here = counts and calls == stop.nth
+        if is_here and stop.moment == "before":
+            _signal(stop, parent)
         result = function(*args, **kwargs)
-        if dies:
-            _die(parent)
+        if is_here and stop.moment == "after":
+            _signal(stop, parent)
         return result
 
     setattr(owner, point.function, deadly)
 
 
-def _die(parent: Connection) -> None:
+def _signal(stop: Stop, parent: Connection) -> None:
     parent.send(True)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), stop.signal)
 
 
-def _told(connection: Connection) -> bool:
+def _told(connection: Connection, patience_seconds: float) -> bool:
     """Whether the process said that it was at its point."""
     try:
-        return bool(connection.poll() and connection.recv())
+        return bool(connection.poll(patience_seconds) and connection.recv())
     except EOFError:
         return False
 

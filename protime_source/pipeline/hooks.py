@@ -27,8 +27,10 @@ from protime_source.pipeline.packages import (
     discard_all,
     discard_outdated,
     discard_refused,
+    is_merged,
     note_failure,
     pending_packages,
+    uncommit,
 )
 from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import Settings
@@ -36,6 +38,7 @@ from protime_source.sync.context import RunContext
 from protime_source.warehouse import ledger
 from protime_source.warehouse.dialect import Client, Dialect, advice_on, client_of, dialect_of
 from protime_source.warehouse.history import History
+from protime_source.warehouse.staging import StagedRows
 from protime_source.warehouse.views import ensure_views
 
 logger = logging.getLogger(__name__)
@@ -44,6 +47,12 @@ NAME = "protime"
 """dlt's name of the source and its schema."""
 
 _UNKNOWN_ERROR = "Loading into the destination failed; the log says more."
+
+OVERLAP = (
+    "Another run used the staging tables while this one loaded, although only one may be at work:"
+    " the connection that held the lock was lost, or its lease was taken over. What this run"
+    " received is not complete in the tables, so the next run fetches it again."
+)
 
 HISTORY_HINT = "x-protime-history"
 """A table's hint in dlt's schema: whether each version of its rows is kept."""
@@ -64,6 +73,8 @@ class LoadHooks:
         self._schema = schema
         self._collections = collections
         self._loads: dict[int, tuple[Client, ExitStack]] = {}
+        self._staged: dict[int, dict[str, StagedRows]] = {}
+        self._overlapped: set[tuple[str, int]] = set()
         self._locks: dict[tuple[str, int], ExitStack] = {}
         self._patience: dict[tuple[str, int], float] = {}
         self._waits: dict[tuple[str, int], ExitStack] = {}
@@ -126,6 +137,12 @@ class LoadHooks:
             self._loads[id(pipeline)] = client, kept_open
         self._begin(pipeline, patience)
         if id(pipeline) in self._loads:
+            self._staged[id(pipeline)] = {
+                name: rows
+                for package in pending_packages(pipeline)
+                for name, rows in package.staged.items()
+                if rows.count
+            }
             # A run that died after its load has not recorded what this load may overwrite.
             self._record_history(pipeline, self._loads[id(pipeline)][0])
 
@@ -158,14 +175,42 @@ class LoadHooks:
             return
         if id(pipeline) in self._loads:
             client, kept_open = self._loads.pop(id(pipeline))
+            staged = self._staged.pop(id(pipeline), {})
             with kept_open:
                 if step.step_exception:
                     note_failure(pipeline, sys.exception())
                 elif step_info.loads_ids:
+                    self._check_merged(pipeline, client, staged, step_info.loads_ids)
                     self._complete_tables(pipeline, client)
                     for run in self._runs.get((pipeline.working_dir, get_ident()), ()):
                         run.package_loaded()
                     self._write_comments(pipeline, client, step_info)
+
+    def was_overlapped(self, pipeline: dlt.Pipeline) -> bool:
+        """Returns once whether another run interfered with the last load of a pipeline."""
+        key = (pipeline.working_dir, get_ident())
+        was_overlapped = key in self._overlapped
+        self._overlapped.discard(key)
+        return was_overlapped
+
+    def _check_merged(
+        self,
+        pipeline: dlt.Pipeline,
+        client: Client,
+        staged: dict[str, StagedRows],
+        load_ids: list[str],
+    ) -> None:
+        """Takes back what was committed with other rows than those that were received for it."""
+        if dlt.config.get("load.truncate_staging_dataset", bool):
+            return  # dlt has just emptied the staging tables itself
+        with _warning("What was merged could not be checked:"):
+            if not is_merged(client, staged):
+                uncommit(client, pipeline.pipeline_name, load_ids)
+                logger.error("%s", OVERLAP)
+                key = (pipeline.working_dir, get_ident())
+                self._overlapped.add(key)
+                for run in self._runs.get(key, ()):
+                    run.errors |= dict.fromkeys(staged, OVERLAP)
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
         """After a run: redacts its errors, closes its ledger, and releases the lock it acquired.

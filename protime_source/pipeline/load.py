@@ -22,7 +22,7 @@ from protime_source.errors import (
 )
 from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.folder import discard_if_damaged
-from protime_source.pipeline.hooks import NAME, register
+from protime_source.pipeline.hooks import HOOKS, NAME, OVERLAP, register
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
 from protime_source.pipeline.recovery import load_pending, resource_states
 from protime_source.pipeline.source import source_of
@@ -172,6 +172,8 @@ def _check_loaded(pipeline: dlt.Pipeline, loaded: LoadInfo | None) -> None:
         AlreadyRunningError: When another run changed the dataset meanwhile.
         WarehouseError: When dlt left it in its working folder.
     """
+    if HOOKS.was_overlapped(pipeline):
+        raise AlreadyRunningError(OVERLAP)
     trace = pipeline.last_trace
     normalized = trace.last_normalize_info if trace else None
     if not normalized or set(normalized.loads_ids) <= set(loaded.loads_ids if loaded else ()):

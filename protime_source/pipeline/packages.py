@@ -15,18 +15,20 @@ import dlt
 from dlt.common.configuration.container import Container
 from dlt.common.destination.exceptions import DestinationException
 from dlt.common.pipeline import TPipelineState, pipeline_state
-from dlt.common.storages.load_package import PackageStorage
+from dlt.common.storages.load_package import PackageStorage, ParsedLoadJobFileName
 from dlt.common.versioned_state import decompress_state, json_encode_state
 from dlt.destinations.exceptions import DatabaseUndefinedRelation, DestinationConnectionError
 from dlt.pipeline.state_sync import mark_state_extracted, migrate_state_to_current
 
 from protime_source.errors import causes
 from protime_source.warehouse.dialect import Client, client_of
+from protime_source.warehouse.staging import StagedRows, holds, read_staged_rows
 
 logger = logging.getLogger(__name__)
 
 _BASIS = "protime_basis"
 _REFUSALS = "protime_refusals"
+_STAGED = "protime_staged"
 
 _REFUSED = "the destination refused it twice. If it refuses the rows again, the error says why."
 
@@ -68,6 +70,28 @@ class PendingPackage:
         return _hash(decompress_state(document["state"]) if document else local, self.source)
 
     @property
+    def staged(self) -> dict[str, StagedRows]:
+        """The rows that it puts into the staging tables, by table."""
+        stored = self.state.get(_STAGED, {})
+        return {name: StagedRows.from_json(each) for name, each in stored.items()}
+
+    @property
+    def copied_tables(self) -> dict[str, bool]:
+        """The tables whose rows dlt has copied into the staging tables, and whether all of them."""
+        states: dict[str, set[bool]] = {}
+        for state, job in self.storage.list_all_jobs_with_states(self.load_id):
+            if job.file_format != "sql":
+                states.setdefault(job.table_name, set()).add(self._is_done(state, job))
+        return {name: found == {True} for name, found in states.items() if True in found}
+
+    def _is_done(self, state: str, job: ParsedLoadJobFileName) -> bool:
+        """Whether dlt will not run a job again; a kill may leave it where the started ones are."""
+        if state != PackageStorage.STARTED_JOBS_FOLDER:
+            return state == PackageStorage.COMPLETED_JOBS_FOLDER
+        outcome = self.storage.load_pending_transition(self.load_id, job.file_name())
+        return outcome is not None and outcome[0] == "completed"
+
+    @property
     def refusals(self) -> int:
         """How often the destination refused it."""
         return int(self.state.get(_REFUSALS, 0))
@@ -102,6 +126,12 @@ def rest_on(committed: TPipelineState | None) -> None:
     # The highest version is the newest, so what this package commits must have a higher one.
     local, _ = pipeline_state(Container())
     local["_state_version"] = max(local["_state_version"], committed.get("_state_version", 0))
+
+
+def note_staged(table_name: str, staged: StagedRows) -> None:
+    """Notes in the package that is being extracted what it puts into a staging table."""
+    package: Any = dlt.current.load_package_state()["state"]
+    package.setdefault(_STAGED, {})[table_name] = staged.to_json()
 
 
 def pending_packages(pipeline: dlt.Pipeline) -> Iterator[PendingPackage]:
@@ -163,7 +193,8 @@ def discard_outdated(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
     a package would move the bookmark past changes that the warehouse never got. Its rows are asked
     for again, from the bookmark in the destination. A package that was loaded in part rests on the
     same state still, and one that was loaded and not put away has committed its own: both are
-    loaded to their end.
+    loaded to their end. But dlt does not copy into the staging tables again what it has copied: a
+    package whose rows another run has replaced there is thrown away as well.
 
     Args:
         pipeline: The pipeline that they belong to.
@@ -171,7 +202,8 @@ def discard_outdated(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
     """
     if not (packages := list(pending_packages(pipeline))):
         return
-    committed = committed_state(pipeline, client_of(pipeline, patience_seconds))
+    client = client_of(pipeline, patience_seconds)
+    committed = committed_state(pipeline, client)
     if committed is None:
         return
     outdated = [
@@ -187,6 +219,44 @@ def discard_outdated(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
             "the warehouse has another state than it was received for: it was put back from a"
             " backup, or loaded from another working folder since.",
         )
+        return
+    for package in packages:
+        copied = package.copied_tables
+        if copied and package.basis == _hash(committed, package.source):
+            held = read_staged_rows(client, copied)
+            if not holds(package.staged, held, copied):
+                reason = "another run has used the staging tables since its rows were copied there."
+                discard(pipeline, packages, committed, reason)
+                return
+
+
+def is_merged(client: Client, staged: Mapping[str, StagedRows]) -> bool:
+    """Whether what was just merged were the rows of a package: the staging tables hold them still.
+
+    Args:
+        client: A client of the destination.
+        staged: The rows that the package put into the staging tables, by table.
+    """
+    held = read_staged_rows(client, staged)
+    return holds(staged, held, dict.fromkeys(staged, True))
+
+
+def uncommit(client: Client, pipeline_name: str, load_ids: Sequence[str]) -> None:
+    """Deletes the states that some packages committed, so that the state before them counts.
+
+    Args:
+        client: A client of the destination.
+        pipeline_name: The pipeline.
+        load_ids: dlt's ids of the packages.
+    """
+    sql = client.sql_client
+    states = sql.make_qualified_table_name(client.schema.state_table_name)
+    name, load = client._norm_and_escape_columns("pipeline_name", "_dlt_load_id")
+    with sql:
+        for load_id in load_ids:
+            sql.execute_sql(
+                f"DELETE FROM {states} WHERE {name} = %s AND {load} = %s", pipeline_name, load_id
+            )
 
 
 def discard_all(pipeline: dlt.Pipeline, patience_seconds: float, reason: str) -> bool:

@@ -39,7 +39,7 @@ from protime_source.pipeline.data_model import column_hints, describe_tables
 from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, NAME, record_history, register
 from protime_source.pipeline.ledger import Ledger
-from protime_source.pipeline.packages import committed_state, rest_on
+from protime_source.pipeline.packages import committed_state, note_staged, rest_on
 from protime_source.pipeline.recovery import (
     other_states,
     resource_states,
@@ -53,6 +53,7 @@ from protime_source.sync.counts import Counts
 from protime_source.sync.engine import CollectionSync
 from protime_source.sync.prefetch import PrefetchedPages
 from protime_source.warehouse.dialect import Client, client_of, dialect_of
+from protime_source.warehouse.staging import StagedRows
 from protime_source.warehouse.table import StoredTable
 
 logger = logging.getLogger(__name__)
@@ -318,11 +319,14 @@ def _load(
     )
     run.package[collection.table] = context.counts
     context.counts.announce()
-    sync = CollectionSync(context)
+    sync, staged = CollectionSync(context), StagedRows()
     # Closed here: a failed run's traceback would keep it, and with it the threads that fetch.
     with closing(rechunk(sync.batches(table_is_known=bool(known_columns)))) as batches:
         # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
-        yield from (None if each is None else _with_hints(each, sync, stored) for each in batches)
+        yield from (
+            None if each is None else _with_hints(each, sync, stored, staged) for each in batches
+        )
+    note_staged(collection.table, staged)
     describe_tables(schema, history=run.settings.history)
     guards.write_tenant(run.settings, state)
     context.counts.requests = run.new_requests(session)
@@ -377,8 +381,11 @@ def _state(
     return state
 
 
-def _with_hints(batch: pa.Table, sync: CollectionSync, stored: StoredTable) -> DataItemWithMeta:
+def _with_hints(
+    batch: pa.Table, sync: CollectionSync, stored: StoredTable, staged: StagedRows
+) -> DataItemWithMeta:
     """A batch with the merge filter, and with what only the destination knows."""
+    staged.add(batch)
     hints = dlt.mark.make_hints(
         # Pass None, not {}: an empty dict removes the columns' hints.
         columns=_json_columns(sync.context, stored.dialect.json_type) or None,

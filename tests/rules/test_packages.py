@@ -12,9 +12,11 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import protime
+from protime_source.demo import Behaviour
 from protime_source.pipeline.load import load
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines
+from tests.kill_points import run_until
 from tests.world import World
 
 pytestmark = pytest.mark.filterwarnings("ignore:The 'warn' method:DeprecationWarning")
@@ -63,6 +65,27 @@ def test_a_package_is_discarded_when_a_backup_was_put_back(
     shutil.copy(world.folder / "backup", world.database)
     run(world)
     assert "is thrown away" in caplog.text
+    world.check()
+
+
+@sql_engines
+def test_a_package_is_discarded_when_others_rows_were_staged_since(
+    make_world: WorldFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Dlt goes on with the merge, of whatever the staging table holds by then."""
+    # Links stay valid, so that no full load mends what is lost.
+    world = make_world(rows=20, behaviour=Behaviour(older_delta_dies=False))
+    other = _elsewhere(world)
+    load(world.pipeline())
+    load(other.pipeline())
+    world.tenant.churn(5, seed=1)
+    assert run_until("extract commit", "after", other)
+    world.tenant.churn(5, seed=2)
+    assert run_until("staging load's completion", "after", world)
+    assert run_until("staging load's completion", "after", other)
+    load(world.pipeline())
+    assert "another run has used the staging tables" in caplog.text
+    load(other.pipeline())
     world.check()
 
 
