@@ -10,6 +10,9 @@ from typing import Any, NoReturn, TypeAlias
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 """Where a command adds its parser."""
 
+Arguments: TypeAlias = "argparse._ArgumentGroup"
+"""Where an option is added."""
+
 PIPELINE = "protime"
 DATASET = "protime_data"
 
@@ -68,16 +71,26 @@ def collection(text: str) -> str:
 def add_pipeline(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say which pipeline, and which warehouse."""
     group = parser.add_argument_group("pipeline")
-    group.add_argument(
-        "--pipeline",
-        default=PIPELINE,
-        metavar="NAME",
-        help=f"dlt's pipeline; its settings may have sections of their own. Default: {PIPELINE}",
-    )
+    add_pipeline_name(group)
     group.add_argument(
         "--destination",
         metavar="NAME",
         help="duckdb, postgres or bigquery; by default, what dlt's setting `destination_type`"
         " names, or duckdb",
     )
+    add_dataset(group)
+
+
+def add_pipeline_name(group: Arguments) -> None:
+    """Adds the option that names the pipeline."""
+    group.add_argument(
+        "--pipeline",
+        default=PIPELINE,
+        metavar="NAME",
+        help=f"dlt's pipeline; its settings may have sections of their own. Default: {PIPELINE}",
+    )
+
+
+def add_dataset(group: Arguments) -> None:
+    """Adds the option that names the dataset."""
     group.add_argument("--dataset", default=DATASET, metavar="NAME", help=f"Default: {DATASET}")
