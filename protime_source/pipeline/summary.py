@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
@@ -36,6 +37,15 @@ class TableSummary:
     live_rows: int
     bookmark: Bookmark | None
 
+    def as_json(self) -> dict[str, Any]:
+        """Returns it for `json.dumps`, with keys that stay as they are."""
+        expires = self.bookmark.expires if self.bookmark else None
+        return {
+            **{name: self.counts[name] for name in ("requests", *_COLUMNS)},
+            "live_rows": self.live_rows,
+            "delta_expires_at": expires.isoformat(timespec="seconds") if expires else None,
+        }
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -64,6 +74,16 @@ class Summary:
             numbers = [*(table.counts[count] for count in _COLUMNS), table.live_rows]
             rows.append([name, *(f"{number:,}" for number in numbers)])
         return f"{text_table(rows)}\n{self._footer()}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns it for `json.dumps`, with keys that stay as they are."""
+        return {
+            "place": self.place,
+            "seconds": round(self.seconds, 1),
+            "pending_packages": self.pending,
+            "tables": {name: table.as_json() for name, table in self.tables.items()},
+            "not_loaded": [*self.guarded, *self.refusals],
+        }
 
     @property
     def problem(self) -> str:

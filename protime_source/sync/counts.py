@@ -48,6 +48,8 @@ class Counts:
         resumed: 1 when a full load was resumed that an earlier package had begun.
         mode: `first load`, `changes`, `full load` or `snapshot`.
         reason: Why a full load, in words.
+        expected_rows: Rows that a full load will probably show: those that were live at its start.
+        continues: Whether the next load package of the run continues it.
         is_read: Whether all that the load package takes of it was read.
     """
 
@@ -64,6 +66,8 @@ class Counts:
     resumed: int = 0
     mode: str = ""
     reason: str = ""
+    expected_rows: int = 0
+    continues: bool = False
     is_read: bool = False
     _started_at: float = field(default_factory=time.monotonic, repr=False)
     _logged_at: float = field(default_factory=time.monotonic, repr=False)
@@ -73,6 +77,11 @@ class Counts:
         """Received, but older than the stored row, repeated, or a delete of an id never stored."""
         announced = self.soft_deleted - self.vanished
         return self.received - self.inserted - self.updated - self.unchanged - announced
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it was read."""
+        return self.is_read and not self.continues
 
     @property
     def rows_per_second(self) -> float:

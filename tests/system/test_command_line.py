@@ -420,7 +420,7 @@ class Terminal(io.StringIO):
 def _long_run(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("protime_source.sync.counts.SECONDS_BETWEEN_LINES", 0)
     with Console(stream) as console:
-        console.expect(2)
+        console.begin(("assignments", "people"))
         counts = Counts("assignments")
         counts.announce()
         counts.add_pages(1, 1000)

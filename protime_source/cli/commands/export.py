@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Writes the export, and returns the exit code."""
     stop_at_once("Nothing was changed.")
 
-    from protime_source.cli.console import Console, write
-    from protime_source.cli.pipeline import selected
+    from protime_source.cli.console import write
+    from protime_source.cli.pipeline import open_console, selected
     from protime_source.configuration import ConfigSections
     from protime_source.errors import SettingsError
     from protime_source.exports.dbt import dbt_sources
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     from protime_source.pipeline.failures import explain
     from protime_source.settings import Settings
 
-    with Console(sys.stderr) as console:
+    with open_console() as console:
         try:
             sections = ConfigSections(pipeline_name=arguments.pipeline)
             settings = Settings.from_config(
@@ -77,6 +77,6 @@ def run(arguments: argparse.Namespace) -> int:
                 ) from error
         except Exception as error:
             failure = explain(error)
-            console.line(f"error: {failure.message}")
+            console.fail(failure.message, failure.exit_code)
             return failure.exit_code
     return 0
