@@ -94,7 +94,7 @@ class Display:
         progress, has_room = self._progress, self._console.width >= COLUMNS_WITH_BAR
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True, overflow="ellipsis")
-        for _ in range(4):
+        for _ in range(5 if has_room else 4):
             table.add_column(justify="right", no_wrap=True)
         for name in names:
             share = progress.share(name)
@@ -102,8 +102,8 @@ class Display:
             table.add_row(
                 f"  {name}",
                 f"{progress.rows(name):,} rows",
-                Text(f"{progress.rows_per_second(name):,.0f} a second", style="dim"),
-                bar if has_room and share is not None else "",
+                Text(progress.rate(name), style="dim"),
+                *([bar if share is not None else ""] if has_room else []),
                 progress.percentage(name),
                 Text(progress.time_left(name), style="dim"),
             )

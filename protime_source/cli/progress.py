@@ -28,13 +28,13 @@ class Progress:
         self.latest = ""
         self._clock = clock
         self._counts: dict[str, Counts] = {}
-        self._first: dict[str, tuple[float, Counts]] = {}
+        self._first: dict[str, Counts] = {}
         self._rows_before: Counter[str] = Counter()
 
     def follow(self, counts: Counts) -> None:
         """Follows a collection's counts from now on; those of its load packages are added up."""
         name = counts.table_name
-        self._first.setdefault(name, (self._clock(), counts))
+        self._first.setdefault(name, counts)
         before = self._counts.get(name)
         if before is not None and before is not counts:
             self._rows_before[name] += before.received
@@ -70,33 +70,47 @@ class Progress:
         return self._rows_before[table_name] + self._counts[table_name].received
 
     def rows_per_second(self, table_name: str) -> float:
-        """Returns the rate of a collection, the time that loading took included."""
-        return self.rows(table_name) / max(self._seconds(table_name), 0.001)
+        """Returns the rate of a collection since its first rows came; 0 until there are more.
+
+        The time before does not count, because a collection waits for its turn then.
+        """
+        came_at, rows = self._first[table_name].first_rows or (self._clock(), 0)
+        return (self.rows(table_name) - rows) / max(self._clock() - came_at, 0.001)
 
     def share(self, table_name: str) -> float | None:
         """Returns which share of a collection was received; `None` when it cannot be known.
 
         A full load that an earlier run began has received rows that this run does not know of.
         """
-        (_, first), rows = self._first[table_name], self.rows(table_name)
-        total = self._counts[table_name].expected_rows
-        return None if first.resumed or not 0 < rows <= total else rows / total
+        rows, total = self.rows(table_name), self._counts[table_name].expected_rows
+        is_partial = self._first[table_name].resumed
+        return None if is_partial or not 0 < rows <= total else rows / total
 
     def seconds_left(self, table_name: str) -> float | None:
         """Returns in how many seconds a collection will be read; `None` when it cannot be known."""
-        share, seconds = self.share(table_name), self._seconds(table_name)
-        if share is None or seconds < SECONDS_BEFORE_ESTIMATE:
+        rate = self.rows_per_second(table_name)
+        came_at, _ = self._first[table_name].first_rows or (self._clock(), 0)
+        is_early = self._clock() - came_at < SECONDS_BEFORE_ESTIMATE
+        if is_early or not rate or self.share(table_name) is None:
             return None
-        return seconds * (1 - share) / share
+        return (self._counts[table_name].expected_rows - self.rows(table_name)) / rate
 
     def line(self, table_name: str) -> str:
         """Returns how far a collection is, as a line of a log."""
         parts = [
             f"{table_name}: {self.rows(table_name):,} rows so far",
-            f"{self.rows_per_second(table_name):,.0f} a second",
-            *filter(None, (self.percentage(table_name), self.time_left(table_name))),
+            self.rate(table_name),
+            self.percentage(table_name),
+            self.time_left(table_name),
         ]
-        return ", ".join(parts) + (f" ({self.of_collections()})" if self.expected > 1 else "")
+        return ", ".join(filter(None, parts)) + (
+            f" ({self.of_collections()})" if self.expected > 1 else ""
+        )
+
+    def rate(self, table_name: str) -> str:
+        """Returns the rate in words, like `250 a second`; empty until there is one."""
+        rate = self.rows_per_second(table_name)
+        return f"{rate:,.0f} a second" if rate >= 1 else ""
 
     def percentage(self, table_name: str) -> str:
         """Returns the share in words, like `45 %`; empty when it cannot be known."""
@@ -116,6 +130,3 @@ class Progress:
         """Returns how many collections were read, like `7 of 31 collections read`."""
         noun = "collection" if self.expected == 1 else "collections"
         return f"{self.collections_read} of {self.expected} {noun} read"
-
-    def _seconds(self, table_name: str) -> float:
-        return self._clock() - self._first[table_name][0]

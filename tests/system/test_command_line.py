@@ -432,7 +432,7 @@ def _long_run(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_progress_goes_line_by_line_into_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _long_run(io.StringIO(), monkeypatch).splitlines() == [
-        "assignments: 1,000 rows so far, N a second (0 of 2 collections read)",
+        "assignments: 1,000 rows so far (0 of 2 collections read)",
         "assignments: 1,500 rows so far, N a second (0 of 2 collections read)",
         "warning: look out",
         "done",

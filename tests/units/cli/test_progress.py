@@ -30,7 +30,7 @@ def progress(clock: Clock) -> Progress:
 
 def read(rows: int, of: int = 0, **more: bool | int) -> Counts:
     """The counts of a load package that has received some rows."""
-    counts = Counts("people", received=rows, expected_rows=of)
+    counts = Counts("people", received=rows, expected_rows=of, first_rows=(0, 0))
     for name, value in more.items():
         setattr(counts, name, value)
     return counts
@@ -55,6 +55,17 @@ def test_the_time_left_is_in_words_once_there_is_a_rate(
     progress.follow(read(50, of=100))
     clock.now = seconds
     assert progress.time_left("people") == words
+
+
+def test_what_came_first_and_the_wait_before_it_do_not_count(
+    progress: Progress, clock: Clock
+) -> None:
+    counts = Counts("people", received=1_000, expected_rows=2_000, first_rows=(100, 1_000))
+    progress.follow(counts)
+    clock.now = 110
+    assert progress.line("people") == "people: 1,000 rows so far, 50 %"
+    counts.received = 1_500
+    assert progress.line("people") == "people: 1,500 rows so far, 50 a second, 75 %, 10 s left"
 
 
 @pytest.mark.parametrize(
