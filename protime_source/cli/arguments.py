@@ -7,6 +7,8 @@ import sys
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeAlias
 
+from protime_source.pipeline.text import wrap
+
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 """Where a command adds its parser."""
 
@@ -26,7 +28,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Says what is wrong with the arguments, and ends with the exit code of a setting."""
         self.print_usage(sys.stderr)
-        self.exit(2, f"error: {message}\n")
+        text = f"error: {message}"
+        self.exit(2, "\n".join(wrap(text, "") if sys.stderr.isatty() else [text]) + "\n")
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

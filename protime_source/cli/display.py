@@ -27,8 +27,9 @@ _STYLES = {"error:": "bold red", "warning:": "yellow"}
 """The style of a line's first word."""
 
 _RESULT_STYLES = {
-    r"^  +[^\d\n]+\S  +[^\d\n]+$": "bold",  # the titles of a table
-    r"(?<=  )0(?=\s|$)": "dim",
+    r"^(started UTC)?  +[^\d\n]+\S  +[^\d\n]+$": "bold",  # the titles of a table
+    r"(?<=  )(failed|refused)(?=  |$)": "red",
+    r"(?<=  )0(?=  |$)": "dim",
     r"^ok(?=  )": "green",
     r"^warning(?=  )": "yellow",
     r"^problem(?=  )": "bold red",
@@ -69,7 +70,7 @@ class Display:
         """Shows one line that stays."""
         first, blank, rest = text.partition(" ")
         styled = Text.assemble((first, _STYLES.get(first, "")), blank, rest)
-        self._console.print(styled, soft_wrap=True)
+        self._console.print(styled)
 
     def _render(self) -> Group:
         progress, active = self._progress, self._progress.in_progress

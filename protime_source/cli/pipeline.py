@@ -141,7 +141,7 @@ def _pipelines_dir(pipeline_name: str) -> str:
 def _consequence(failure: Failure, pipeline: dlt.Pipeline | None, *, full_resync: bool) -> str:
     """What the failure means for the data."""
     untouched = (SettingsError.exit_code, AlreadyRunningError.exit_code)
-    if failure.exit_code in untouched:
+    if failure.exit_code in untouched or "Nothing was read or changed." in failure.message:
         return ""
     if pipeline is None:
         return "Nothing was changed."

@@ -7,11 +7,16 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
+from protime_source.pipeline.text import wrap
+
 _CLEAR_LINE_SHOW_CURSOR = "\r\x1b[K\x1b[?25h"
 
 
 def _for_people(message: str, exit_code: int) -> str:
-    return f"{_CLEAR_LINE_SHOW_CURSOR if os.isatty(2) else ''}\nerror: {message}\n"
+    text = f"error: {message}"
+    if os.isatty(2):
+        text = _CLEAR_LINE_SHOW_CURSOR + "\n".join(wrap(text, ""))
+    return f"\n{text}\n"
 
 
 _report: Callable[[str, int], str] = _for_people

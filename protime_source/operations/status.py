@@ -164,7 +164,7 @@ class Status:
         return "\n".join(lines)
 
     def _table(self) -> list[str]:
-        rows = [["", "live rows", "deleted", "last success UTC", "outcome", "hours left"]]
+        rows = [["", "live rows", "deleted", "last success UTC", "outcome", "h left"]]
         for each in self.collections:
             counts = (each.live_rows, each.deleted_rows)
             rows.append(
@@ -179,7 +179,7 @@ class Status:
         return text_table(rows)
 
     def _past_runs(self) -> list[str]:
-        titles = ("seconds", "collections", "outcome", "received", "inserted", "updated", "deleted")
+        titles = ("secs", "loaded", "outcome", "received", "inserted", "updated", "deleted")
         rows = [["started UTC", *titles]]
         for run in self.runs:
             seconds = (run.ended_at - run.started_at).total_seconds() if run.ended_at else None
