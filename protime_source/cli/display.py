@@ -51,7 +51,7 @@ class Display:
         self._spinner = Spinner("dots")
         self._live = Live(
             console=self._console,
-            get_renderable=self._render,
+            get_renderable=self.render,
             refresh_per_second=4,
             transient=True,
             redirect_stdout=False,
@@ -72,7 +72,8 @@ class Display:
         styled = Text.assemble((first, _STYLES.get(first, "")), blank, rest)
         self._console.print(styled)
 
-    def _render(self) -> Group:
+    def render(self) -> Group:
+        """Returns what is shown at this moment."""
         progress, active = self._progress, self._progress.in_progress
         latest = progress.latest
         head = f"{progress.of_collections()}, {progress.all_rows:,} rows"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from io import StringIO
 
+import pytest
+from rich.console import Console as RichConsole
+
+from protime_source.cli.display import Display
 from protime_source.cli.progress import Progress
 from protime_source.sync.counts import Counts
 
@@ -96,3 +100,29 @@ def test_the_parts_of_a_full_load_are_one_collection(progress: Progress, clock: 
     second.is_read = True
     assert progress.in_progress == []
     assert progress.of_collections() == "1 of 1 collection read"
+
+
+@pytest.mark.parametrize(("columns", "has_bar"), [(80, False), (100, True)])
+def test_a_terminal_shows_a_line_per_collection_that_fits(
+    monkeypatch: pytest.MonkeyPatch, columns: int, has_bar: bool
+) -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    names = ("work_location_histories", "assignments", "people", "jobs")
+    progress.expected = len(names)
+    for name in names[:3]:
+        rows, total = (500_000, 1_000_000) if name != "people" else (7, 0)
+        progress.follow(Counts(name, received=rows, expected_rows=total, first_rows=(0, 0)))
+    progress.follow(Counts(names[3]))
+    clock.now = 50
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = StringIO()
+    RichConsole(file=stream).print(Display(stream, progress).render())
+    head, *lines, last = stream.getvalue().splitlines()
+    assert head.endswith("0 of 4 collections read, 1,000,007 rows")
+    assert [line.split()[0] for line in lines] == list(names[:3])
+    assert all("500,000 rows  10,000 a second" in line for line in lines[:2])
+    assert all(line.rstrip().endswith("50 %  50 s left") for line in lines[:2])
+    assert [("━" in line) for line in lines] == [has_bar, has_bar, False]
+    assert last.strip() == "1 not shown, or waiting"
+    assert max(map(len, (head, *lines))) <= columns
