@@ -65,3 +65,8 @@ def reason(run: subprocess.CompletedProcess[str]) -> str:
     assert "Traceback" not in run.stderr + run.stdout
     assert "demo-secret" not in run.stderr + run.stdout
     return lines[0]
+
+
+def fits(text: str) -> bool:
+    """Whether a report fits into 100 columns; a path is never broken."""
+    return all(len(line) <= 100 or " " not in line.strip() for line in text.splitlines())

@@ -51,7 +51,7 @@ def pytest_collection_finish() -> None:
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No configuration of the machine's, no waiting, no telemetry."""
     for name in list(os.environ):
-        if name.startswith(("SOURCES__", "DESTINATION", "RUNTIME__")):
+        if name.startswith(("SOURCES__", "DESTINATION", "RUNTIME__", "COLUMNS")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
     monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")

@@ -107,6 +107,7 @@ class RetryPolicy:
                     seconds,
                     attempt,
                     self._max_attempts - 1,
+                    extra={"event": "retry", "attempt": attempt, "seconds": round(seconds)},
                 )
             time.sleep(delay)
 

@@ -7,16 +7,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from protime_source.catalogue import COLLECTIONS
-from protime_source.catalogue.model import NOT_NULL, ArrayView, Collection, Column
+from protime_source.catalogue.markdown import section, table
 
 
 def collections_table() -> str:
     """Returns all collections as a Markdown table, one line each."""
-    return _table(
+    return table(
         ("collection", "table", "scope", "loaded by", "date filter"),
         (
             (
@@ -37,66 +37,19 @@ def sensitive_columns_table() -> str:
         each.table: [f"`{each.table}.{c.name}`" for c in each.columns if c.sensitive]
         for each in COLLECTIONS.values()
     }
-    return _table(
+    return table(
         ("table", "sensitive columns"),
-        ((f"`{table}`", ", ".join(names)) for table, names in sensitive.items() if names),
+        ((f"`{name}`", ", ".join(columns)) for name, columns in sensitive.items() if columns),
     )
 
 
 def data_model() -> str:
     """Returns a Markdown section for each collection: its columns, and those of its views."""
-    return "\n".join(map(_section, COLLECTIONS.values()))
-
-
-def _section(collection: Collection) -> str:
-    lines = [
-        f"### {collection.table}",
-        "",
-        f"Protime's [{collection.name}]({collection.documentation}).",
-        "",
-        _table(
-            ("column", "type", "meaning", "refers to"),
-            (_column_cells(column, collection) for column in collection.columns),
-        ),
-    ]
-    lines += [_view_section(collection, view) for view in collection.views]
-    return "\n".join(lines)
-
-
-def _column_cells(column: Column, collection: Collection) -> tuple[str, ...]:
-    is_required = column.name in NOT_NULL
-    sensitive = " *Sensitive.*" if column.sensitive else ""
-    return (
-        f"`{column.name}`",
-        f"{column.type}, not null" if is_required else column.type,
-        f"{column.description}{sensitive}",
-        _reference(column.refers),
-    )
-
-
-def _view_section(collection: Collection, view: ArrayView) -> str:
-    rows = (
-        (f"`{column.name}`", column.type, column.description, _reference(column.refers))
-        for column in collection.view_columns(view)
-    )
-    intro = f"The view `{collection.view_name(view)}` has one row per entry of `{view.column}`:"
-    return f"{intro}\n\n{_table(('column', 'type', 'meaning', 'refers to'), rows)}"
-
-
-def _reference(name: str) -> str:
-    """Returns the key that a column refers to; Protime has collections that are not loaded."""
-    table = name.replace("-", "_")
-    return f"[`{table}.id`](#{table})" if table in COLLECTIONS else name
+    return "\n".join(section(each, COLLECTIONS) for each in COLLECTIONS.values())
 
 
 def _short(scope: str) -> str:
     return scope.removeprefix("connector-protimeapi-")
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    titles = tuple(head)
-    lines = [titles, ("---",) * len(titles), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 GENERATED: dict[str, Callable[[], str]] = {

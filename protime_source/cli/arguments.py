@@ -7,8 +7,13 @@ import sys
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeAlias
 
+from protime_source.pipeline.text import wrap
+
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 """Where a command adds its parser."""
+
+Arguments: TypeAlias = "argparse._ArgumentGroup"
+"""Where an option is added."""
 
 PIPELINE = "protime"
 DATASET = "protime_data"
@@ -23,7 +28,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Says what is wrong with the arguments, and ends with the exit code of a setting."""
         self.print_usage(sys.stderr)
-        self.exit(2, f"error: {message}\n")
+        text = f"error: {message}"
+        self.exit(2, "\n".join(wrap(text, "") if sys.stderr.isatty() else [text]) + "\n")
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
@@ -68,16 +74,26 @@ def collection(text: str) -> str:
 def add_pipeline(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say which pipeline, and which warehouse."""
     group = parser.add_argument_group("pipeline")
-    group.add_argument(
-        "--pipeline",
-        default=PIPELINE,
-        metavar="NAME",
-        help=f"dlt's pipeline; its settings may have sections of their own. Default: {PIPELINE}",
-    )
+    add_pipeline_name(group)
     group.add_argument(
         "--destination",
         metavar="NAME",
         help="duckdb, postgres or bigquery; by default, what dlt's setting `destination_type`"
         " names, or duckdb",
     )
+    add_dataset(group)
+
+
+def add_pipeline_name(group: Arguments) -> None:
+    """Adds the option that names the pipeline."""
+    group.add_argument(
+        "--pipeline",
+        default=PIPELINE,
+        metavar="NAME",
+        help=f"dlt's pipeline; its settings may have sections of their own. Default: {PIPELINE}",
+    )
+
+
+def add_dataset(group: Arguments) -> None:
+    """Adds the option that names the dataset."""
     group.add_argument("--dataset", default=DATASET, metavar="NAME", help=f"Default: {DATASET}")

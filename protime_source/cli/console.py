@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import dlt
 
@@ -16,8 +17,8 @@ from protime_source.sync.counts import progress
 if TYPE_CHECKING:
     from protime_source.cli.display import Display
 
-_PACKAGE = logging.getLogger("protime_source")
-_DLT = logging.getLogger("dlt")
+PACKAGE = logging.getLogger("protime_source")
+DLT = logging.getLogger("dlt")
 
 
 def write(stream: TextIO | None, text: str) -> None:
@@ -58,35 +59,36 @@ class Console(logging.Handler):
 
     Args:
         stream: Usually standard error.
+        in_place: Whether a terminal shows progress in place.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, *, in_place: bool = True) -> None:
         super().__init__(logging.DEBUG)
         self._stream = stream
         self._progress = Progress()
         self._display: Display | None = None
-        if stream is not None and is_terminal(stream):
+        if in_place and stream is not None and is_terminal(stream):
             from protime_source.cli.display import Display
 
             self._display = Display(stream, self._progress)
 
     def __enter__(self) -> Self:
-        _DLT.addFilter(self._of_dlt)
-        _PACKAGE.addHandler(self)
-        _PACKAGE.setLevel(logging.INFO)
+        DLT.addFilter(self._of_dlt)
+        PACKAGE.addHandler(self)
+        PACKAGE.setLevel(logging.INFO)
         progress.setLevel(logging.DEBUG)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop()
-        _DLT.removeFilter(self._of_dlt)
-        _PACKAGE.removeHandler(self)
-        _PACKAGE.setLevel(logging.NOTSET)
+        DLT.removeFilter(self._of_dlt)
+        PACKAGE.removeHandler(self)
+        PACKAGE.setLevel(logging.NOTSET)
         progress.setLevel(logging.NOTSET)
 
-    def expect(self, collections: int) -> None:
-        """Says how many collections will be read, so that progress can be told."""
-        self._progress.expected = collections
+    def begin(self, collections: tuple[str, ...], **_: str) -> None:
+        """Says which collections will be read, so that progress can be told."""
+        self._progress.expected = len(collections)
         if self._display is not None:
             self._display.start()
 
@@ -107,8 +109,11 @@ class Console(logging.Handler):
         elif self._display is not None and record.name == progress.name:
             self._progress.latest = "" if counts is not None else text
         else:
-            is_share_known = counts is not None and self._progress.expected > 1
-            self.line(f"{text} ({self._progress.share()})" if is_share_known else text)
+            self.line(text if counts is None else self._progress.line(counts.table_name))
+
+    def fail(self, message: str, exit_code: int) -> None:
+        """Says in one line why the command fails."""
+        self.line(f"error: {message}")
 
     def line(self, text: str) -> None:
         """Shows one line that stays."""
@@ -117,8 +122,13 @@ class Console(logging.Handler):
         else:
             write(self._stream, f"{text}\n")
 
-    def show(self, text: str) -> None:
-        """Shows a result on standard output: a table, and sentences about it."""
+    def show(self, text: str, fields: Mapping[str, Any] | None = None) -> None:
+        """Shows a result on standard output: a table, and sentences about it.
+
+        Args:
+            text: The result.
+            fields: The same for a log, when it says what a run did.
+        """
         self._stop()
         if sys.stdout is not None and is_terminal(sys.stdout):
             from protime_source.cli.display import show_result

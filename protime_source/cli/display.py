@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from typing import TextIO, cast
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -18,12 +20,16 @@ from protime_source.cli.progress import Progress
 LINES_BESIDE = 5
 """Lines of a terminal that are left to other things than collections in progress."""
 
+COLUMNS_WITH_BAR, BAR_COLUMNS = 96, 16
+"""Columns of a terminal that has room for bars, and of a bar."""
+
 _STYLES = {"error:": "bold red", "warning:": "yellow"}
 """The style of a line's first word."""
 
 _RESULT_STYLES = {
-    r"^  +[^\d\n]+\S  +[^\d\n]+$": "bold",  # the titles of a table
-    r"(?<=  )0(?=\s|$)": "dim",
+    r"^(started UTC)?  +[^\d\n]+\S  +[^\d\n]+$": "bold",  # the titles of a table
+    r"(?<=  )(failed|refused)(?=  |$)": "red",
+    r"(?<=  )0(?=  |$)": "dim",
     r"^ok(?=  )": "green",
     r"^warning(?=  )": "yellow",
     r"^problem(?=  )": "bold red",
@@ -45,7 +51,7 @@ class Display:
         self._spinner = Spinner("dots")
         self._live = Live(
             console=self._console,
-            get_renderable=self._render,
+            get_renderable=self.render,
             refresh_per_second=4,
             transient=True,
             redirect_stdout=False,
@@ -64,34 +70,46 @@ class Display:
         """Shows one line that stays."""
         first, blank, rest = text.partition(" ")
         styled = Text.assemble((first, _STYLES.get(first, "")), blank, rest)
-        self._console.print(styled, soft_wrap=True)
+        self._console.print(styled)
 
-    def _render(self) -> Group:
+    def render(self) -> Group:
+        """Returns what is shown at this moment."""
         progress, active = self._progress, self._progress.in_progress
         latest = progress.latest
-        head = f"{progress.share()}, {progress.all_rows:,} rows"
+        head = f"{progress.of_collections()}, {progress.all_rows:,} rows"
         if not progress.has_begun:
             head, latest = latest or "connecting", ""
-        elif not active:
+        elif not progress.is_reading:
             head += "; loading into the destination"
         self._spinner.update(text=Text(head))
-        collections = Table.grid(padding=(0, 2, 0, 0))
-        for justify in ("left", "right", "right"):
-            collections.add_column(justify=justify, no_wrap=True)
-        shown = [counts for counts in active if counts.received]
+        shown = [name for name in active if progress.rows(name)]
         shown = shown[: max(1, self._console.height - LINES_BESIDE)]
-        for counts in shown:
-            collections.add_row(
-                f"  {counts.table_name}",
-                f"{progress.rows(counts.table_name):,} rows",
-                Text(f"{counts.rows_per_second:,.0f} a second", style="dim"),
-            )
         lines = []
         if waiting := len(active) - len(shown):
             lines.append(Text(f"  {waiting:,} not shown, or waiting", style="dim"))
         if latest:
             lines.append(Text(f"  {latest}", style="dim", overflow="ellipsis", no_wrap=True))
-        return Group(self._spinner, collections, *lines)
+        return Group(self._spinner, self._collections(shown), *lines)
+
+    def _collections(self, names: Sequence[str]) -> Table:
+        """A line for each collection, with a bar where its share is known and there is room."""
+        progress, has_room = self._progress, self._console.width >= COLUMNS_WITH_BAR
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        for _ in range(5 if has_room else 4):
+            table.add_column(justify="right", no_wrap=True)
+        for name in names:
+            share = progress.share(name)
+            bar = ProgressBar(1, share or 0, BAR_COLUMNS, style="dim", complete_style="cyan")
+            table.add_row(
+                f"  {name}",
+                f"{progress.rows(name):,} rows",
+                Text(progress.rate(name), style="dim"),
+                *([bar if share is not None else ""] if has_room else []),
+                progress.percentage(name),
+                Text(progress.time_left(name), style="dim"),
+            )
+        return table
 
 
 def show_result(stream: TextIO, text: str) -> None:

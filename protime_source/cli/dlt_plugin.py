@@ -27,6 +27,10 @@ class ProtimeCommand(SupportsCliCommand):
 
     def execute(self, args: argparse.Namespace) -> None:
         """Runs the command, and ends with its exit code."""
+        from dlt._workspace.cli import echo
+
+        # dlt takes `--yes` out of the arguments, wherever it stands, and remembers it here.
+        args.yes = echo.ALWAYS_CONFIRM
         sys.exit(args.run(args))
 
 

@@ -19,6 +19,7 @@ from dlt.pipeline.configuration import PipelineConfiguration
 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.cli.console import Console
+from protime_source.cli.json_log import JsonConsole, is_wanted
 from protime_source.configuration import ConfigSections
 from protime_source.errors import (
     AlreadyRunningError,
@@ -30,7 +31,7 @@ from protime_source.pipeline.failures import Failure, explain
 from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.load import read_bookmark
 from protime_source.pipeline.lock import one_run
-from protime_source.settings import Settings
+from protime_source.settings import Settings, __version__
 
 PARTLY_LOADED = (RefusedCollectionsError, VanishedRowsError)
 """Errors of a run that loaded all other collections."""
@@ -39,6 +40,11 @@ PARTLY_LOADED = (RefusedCollectionsError, VanishedRowsError)
 def selected(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns the collections that a person named, as a setting; nothing if none was named."""
     return {"collections": arguments.collections} if arguments.collections else {}
+
+
+def open_console() -> Console:
+    """Returns what shows a command's work: to people, or to a collector of logs."""
+    return JsonConsole(sys.stderr) if is_wanted() else Console(sys.stderr)
 
 
 def with_pipeline(
@@ -60,14 +66,19 @@ def with_pipeline(
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 70 MB that it does not use
     gc.freeze()  # what is imported stays: looking through it took a tenth of a first load
     name = arguments.pipeline
-    with Console(sys.stderr) as console:
+    with open_console() as console:
         pipeline = None
         try:
             # Checked before dlt makes a folder: where the first run starts decides where the
             # warehouse lies, so a run that cannot begin must leave nothing.
             sections = ConfigSections(pipeline_name=name)
             settings = Settings.from_config(sections=sections, **selected(arguments))
-            console.expect(len(settings.collections))
+            console.begin(
+                settings.collections,
+                pipeline=name,
+                dataset=arguments.dataset,
+                package_version=__version__,
+            )
             folder = _pipelines_dir(name)
             # Locked before dlt makes the pipeline: it empties a working folder without state, and
             # a folder that another run has just begun to use has none.
@@ -80,7 +91,7 @@ def with_pipeline(
             consequence = ""
             if not isinstance(error, PARTLY_LOADED):
                 consequence = _consequence(failure, pipeline, full_resync=full_resync)
-            console.line(f"error: {failure.message} {consequence}".strip())
+            console.fail(f"{failure.message} {consequence}".strip(), failure.exit_code)
             return failure.exit_code
 
 
@@ -100,7 +111,7 @@ def with_warehouse(
         The exit code: that of the look, or of what failed.
     """
     name = arguments.pipeline
-    with Console(sys.stderr) as console, TemporaryDirectory() as nowhere:
+    with open_console() as console, TemporaryDirectory() as nowhere:
         try:
             folder = _pipelines_dir(name)
             if not os.path.isdir(os.path.join(folder, name)):
@@ -108,7 +119,7 @@ def with_warehouse(
             return look(_pipeline(arguments, folder), console)
         except (Exception, KeyboardInterrupt) as error:
             failure = explain(error)
-            console.line(f"error: {failure.message}")
+            console.fail(failure.message, failure.exit_code)
             return failure.exit_code
 
 
@@ -130,7 +141,7 @@ def _pipelines_dir(pipeline_name: str) -> str:
 def _consequence(failure: Failure, pipeline: dlt.Pipeline | None, *, full_resync: bool) -> str:
     """What the failure means for the data."""
     untouched = (SettingsError.exit_code, AlreadyRunningError.exit_code)
-    if failure.exit_code in untouched:
+    if failure.exit_code in untouched or "Nothing was read or changed." in failure.message:
         return ""
     if pipeline is None:
         return "Nothing was changed."

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 
-_CLEAR_LINE_SHOW_CURSOR = b"\r\x1b[K\x1b[?25h"
+from protime_source.pipeline.text import wrap
+
+_CLEAR_LINE_SHOW_CURSOR = "\r\x1b[K\x1b[?25h"
+
+
+def _for_people(message: str, exit_code: int) -> str:
+    text = f"error: {message}"
+    if os.isatty(2):
+        text = _CLEAR_LINE_SHOW_CURSOR + "\n".join(wrap(text, ""))
+    return f"\n{text}\n"
+
+
+_report: Callable[[str, int], str] = _for_people
+
+
+def report_with(report: Callable[[str, int], str] | None) -> None:
+    """Sets what makes a message and an exit code the text to write; `None` for people again."""
+    global _report
+    _report = report or _for_people
 
 
 def stop_at_once(consequence: str) -> None:
@@ -19,9 +38,8 @@ def stop_at_once(consequence: str) -> None:
     """
 
     def stop(number: int, _: FrameType | None) -> None:
-        if os.isatty(2):
-            os.write(2, _CLEAR_LINE_SHOW_CURSOR)
-        os.write(2, f"\nerror: Stopped on request. {consequence}\n".encode())
+        text = _report(f"Stopped on request. {consequence}", 128 + number)
+        os.write(2, text.encode())
         os._exit(128 + number)
 
     signal.signal(signal.SIGINT, stop)

@@ -15,12 +15,13 @@ from protime_source.catalogue import COLLECTIONS
 from protime_source.configuration import SECRETS, ConfigSections, find_typos
 from protime_source.errors import ApiError, SettingsError, WarehouseError
 from protime_source.operations.access import AccessCheck
-from protime_source.operations.lines import CheckLine, wrap
+from protime_source.operations.lines import CheckLine
 from protime_source.pipeline import guards
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.hooks import NAME
 from protime_source.pipeline.packages import committed_state
 from protime_source.pipeline.recovery import other_states, resource_states
+from protime_source.pipeline.text import wrap
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
 from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
@@ -54,7 +55,7 @@ class Check:
         return next((code for code in _ORDER if code in codes), max(codes, default=0))
 
     def __str__(self) -> str:
-        """Returns a line for each thing, in 100 columns."""
+        """Returns a line for each thing."""
         width = max((len(line.name) for line in self.lines), default=0)
         lines = []
         for line in self.lines:

@@ -1,23 +1,10 @@
-"""Text for a terminal or a log of 100 columns."""
+"""What the reports have in common."""
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-
-COLUMNS = 100
-
-
-def wrap(text: str, indent: str = "  ") -> list[str]:
-    """Returns the lines of a text, none longer than 100 columns.
-
-    Args:
-        text: The text.
-        indent: What the lines after the first begin with.
-    """
-    return textwrap.wrap(text, COLUMNS, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def minute(moment: datetime | None) -> str:

@@ -16,12 +16,12 @@ from dlt.pipeline.helpers import pipeline_drop
 from protime_source.api.redaction import redacted_errors
 from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import SettingsError
-from protime_source.operations.lines import wrap
 from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.hooks import NAME, register
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
 from protime_source.pipeline.packages import committed_state, discard, pending_packages
 from protime_source.pipeline.recovery import load_pending, other_states, resource_states
+from protime_source.pipeline.text import wrap
 from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import invalid_setting
 from protime_source.sync.bookmark import Bookmark
@@ -57,7 +57,7 @@ class Reset:
     place: str
 
     def __str__(self) -> str:
-        """Returns what was dropped, in 100 columns."""
+        """Returns what was dropped."""
         parts = {
             "tables dropped": self.tables,
             "views dropped": self.views,

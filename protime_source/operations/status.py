@@ -13,10 +13,11 @@ import pendulum
 from protime_source.api.redaction import redacted_errors
 from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import UnhealthyError
-from protime_source.operations.lines import minute, wrap
+from protime_source.operations.lines import minute
 from protime_source.pipeline.hooks import NAME
 from protime_source.pipeline.packages import committed_state
 from protime_source.pipeline.recovery import other_states, resource_states
+from protime_source.pipeline.text import text_table, wrap
 from protime_source.settings import invalid_setting
 from protime_source.sync.bookmark import Bookmark
 from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
@@ -42,7 +43,7 @@ class CollectionStatus:
         last_error: Why that run failed.
         delta_expires_at: When the delta expires unless a run uses it before (UTC).
         hours_left: Hours until then, negative after it; `None` without a delta.
-        problem: Why it is unhealthy and what to do; empty when it is healthy.
+        problem: Why it is unhealthy and what to do, without its name; empty when it is healthy.
     """
 
     collection: str
@@ -111,7 +112,11 @@ class Status:
         """Why it is unhealthy, and what to do."""
         if not self.collections:
             return ("Nothing has been loaded yet. Run the pipeline.",)
-        return tuple(each.problem for each in self.collections if each.problem)
+        names: dict[str, list[str]] = {}
+        for each in self.collections:
+            if each.problem:
+                names.setdefault(each.problem, []).append(each.table_name)
+        return tuple(f"{', '.join(tables)}: {problem}" for problem, tables in names.items())
 
     @property
     def healthy(self) -> bool:
@@ -143,7 +148,7 @@ class Status:
         }
 
     def __str__(self) -> str:
-        """Returns tables to read at a glance, and what to do, in 100 columns."""
+        """Returns tables to read at a glance, and what to do."""
         lines = [*wrap(f"{self.place[:1].upper()}{self.place[1:]}.")]
         if self.collections:
             lines += ["", *self._table()]
@@ -158,39 +163,36 @@ class Status:
             lines += wrap(problem)
         return "\n".join(lines)
 
-    def _table(self) -> Iterator[str]:
-        width = max(len(each.table_name) for each in self.collections)
-        yield (
-            f"{'':<{width}}  {'live rows':>13}  {'deleted':>11}  {'last success UTC':<16}"
-            f"  {'outcome':<9}  hours left"
-        )
+    def _table(self) -> list[str]:
+        rows = [["", "live rows", "deleted", "last success UTC", "outcome", "h left"]]
         for each in self.collections:
-            live, deleted = (
-                "" if count is None else f"{count:,}"
-                for count in (each.live_rows, each.deleted_rows)
+            counts = (each.live_rows, each.deleted_rows)
+            rows.append(
+                [
+                    each.table_name,
+                    *("" if count is None else f"{count:,}" for count in counts),
+                    minute(each.last_success_at),
+                    each.last_outcome or "never",
+                    "" if each.hours_left is None else f"{each.hours_left:.1f}",
+                ]
             )
-            hours = "" if each.hours_left is None else f"{each.hours_left:.1f}"
-            yield (
-                f"{each.table_name:<{width}}  {live:>13}  {deleted:>11}"
-                f"  {minute(each.last_success_at):<16}  {each.last_outcome or 'never':<9}"
-                f"  {hours:>10}".rstrip()
-            )
+        return text_table(rows)
 
-    def _past_runs(self) -> Iterator[str]:
-        yield (
-            f"{'started UTC':<16}  {'seconds':>9}  {'collections':>11}  {'outcome':<9}"
-            f"  {'received':>11}  {'inserted':>9}  {'updated':>9}  {'deleted':>7}"
-        )
+    def _past_runs(self) -> list[str]:
+        titles = ("secs", "loaded", "outcome", "received", "inserted", "updated", "deleted")
+        rows = [["started UTC", *titles]]
         for run in self.runs:
-            seconds = (
-                f"{(run.ended_at - run.started_at).total_seconds():,.1f}" if run.ended_at else ""
+            seconds = (run.ended_at - run.started_at).total_seconds() if run.ended_at else None
+            rows.append(
+                [
+                    minute(run.started_at),
+                    "" if seconds is None else f"{seconds:,.1f}",
+                    f"{run.succeeded} of {run.collections}",
+                    run.outcome,
+                    *(f"{count:,}" for count in run.counts.values()),
+                ]
             )
-            share = f"{run.succeeded} of {run.collections}"
-            received, inserted, updated, deleted = run.counts.values()
-            yield (
-                f"{minute(run.started_at):<16}  {seconds:>9}  {share:>11}  {run.outcome:<9}"
-                f"  {received:>11,}  {inserted:>9,}  {updated:>9,}  {deleted:>7,}"
-            )
+        return text_table(rows)
 
 
 def status(
@@ -280,9 +282,9 @@ class _Reader:
                 hours_left=hours,
                 problem=" ".join(
                     [
-                        *_problem_of_run(name, outcome, error, success),
-                        *_problem_of_delta(name, hours, min_hours_left),
-                        *_problem_of_age(name, success, max_age, now),
+                        *_problem_of_run(outcome, error, success),
+                        *_problem_of_delta(hours, min_hours_left),
+                        *_problem_of_age(success, max_age, now),
                     ]
                 ),
             )
@@ -332,26 +334,28 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 def _problem_of_run(
-    name: str, outcome: str | None, error: str | None, success: datetime | None
+    outcome: str | None, error: str | None, success: datetime | None
 ) -> Iterable[str]:
     if outcome in ("failed", "refused"):
-        since = "It has never succeeded." if success is None else f"Last success {minute(success)}."
+        since = (
+            "No run has succeeded yet." if success is None else f"Last success {minute(success)}."
+        )
         verb = "failed" if outcome == "failed" else "was refused"
-        yield f"{name}: its last run {verb}: {error or 'the log says why.'} {since}"
+        yield f"the last run {verb}: {error or 'the log says why.'} {since}"
     elif success is None:
-        yield f"{name}: no run of it has succeeded yet. Run the pipeline to its end."
+        yield "no run has succeeded yet. Run the pipeline to its end."
 
 
-def _problem_of_delta(name: str, hours: float | None, wanted: float) -> Iterable[str]:
+def _problem_of_delta(hours: float | None, wanted: float) -> Iterable[str]:
     if hours is not None and hours < wanted:
         left = f"expires in {hours} hours" if hours > 0 else f"expired {-hours} hours ago"
         then = "before; else the next run loads" if hours > 0 else "now: it loads"
-        yield f"{name}: its delta {left}. Run the pipeline {then} everything again."
+        yield f"the delta {left}. Run the pipeline {then} everything again."
 
 
 def _problem_of_age(
-    name: str, success: datetime | None, max_age: timedelta | None, now: datetime
+    success: datetime | None, max_age: timedelta | None, now: datetime
 ) -> Iterable[str]:
     if success is not None and max_age is not None and now - success > max_age:
         hours = (now - success).total_seconds() / 3600
-        yield f"{name}: its last success was {hours:.1f} hours ago. Check the schedule."
+        yield f"the last success was {hours:.1f} hours ago. Check the schedule."

@@ -62,12 +62,32 @@ def describe_tables(schema: Schema, *, history: bool) -> None:
         table: Any = schema.tables[collection.table]
         loaded = [column for column in collection.columns if column.name in table["columns"]]
         table["description"] = collection.description
-        table["references"] = [*_references(loaded, table_names)]
+        table["references"] = [*_storable(references(loaded, table_names))]
         _add_views(schema, collection, table_names)
         if history:
             _add_history(schema, collection.table)
     columns = (_column(name, kind, text) for name, (kind, text) in ledger.COLUMNS.items())
     _add_readable(schema, ledger.TABLE, ledger.TABLE, "One row per run and collection.", columns)
+
+
+def references(columns: Iterable[Column], tables: Names[str]) -> Iterator[TTableReferenceInline]:
+    """Yields a reference for each column that holds ids of a table.
+
+    Args:
+        columns: The columns.
+        tables: The tables that there are.
+    """
+    for column in columns:
+        table_name = column.refers.replace("-", "_")
+        if table_name in tables:
+            yield {
+                "columns": [column.name],
+                "referenced_table": table_name,
+                "referenced_columns": ["id"],
+                # To zero or one: the column may be empty.
+                "cardinality": "many_to_zero",
+                "label": column.name,
+            }
 
 
 def comments_of(schema: Schema, resources: Names[str]) -> dict[tuple[str, str], str]:
@@ -88,21 +108,15 @@ def comments_of(schema: Schema, resources: Names[str]) -> dict[tuple[str, str], 
     }
 
 
-def _references(columns: Iterable[Column], tables: Names[str]) -> Iterator[TTableReferenceInline]:
-    """The columns that hold ids of a table; the first one for each, since dlt keeps only one."""
+def _storable(
+    references: Iterable[TTableReferenceInline],
+) -> Iterator[TTableReferenceInline]:
+    """The first reference to each table, because dlt keeps only one."""
     taken = set()
-    for column in columns:
-        table_name = column.refers.replace("-", "_")
-        if table_name in tables and table_name not in taken:
-            taken.add(table_name)
-            yield {
-                "columns": [column.name],
-                "referenced_table": table_name,
-                "referenced_columns": ["id"],
-                # To zero or one: the column may be empty.
-                "cardinality": "many_to_zero",
-                "label": column.name,
-            }
+    for reference in references:
+        if reference["referenced_table"] not in taken:
+            taken.add(reference["referenced_table"])
+            yield reference
 
 
 def _add_views(schema: Schema, collection: Collection, tables: Names[str]) -> None:
@@ -111,7 +125,7 @@ def _add_views(schema: Schema, collection: Collection, tables: Names[str]) -> No
         hints = (_column(column.name, column.type, column.description) for column in columns)
         name, text = collection.view_name(view), collection.view_description(view)
         _add_readable(schema, name, collection.table, text, hints)
-        schema.tables[name]["references"] = [*_references(columns, tables)]
+        schema.tables[name]["references"] = [*_storable(references(columns, tables))]
 
 
 def _add_history(schema: Schema, table_name: str) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
 from protime_source.errors import ApiError, NotFoundError, VanishedRowsError
+from protime_source.pipeline.text import text_table, wrap
 from protime_source.sync.bookmark import Bookmark
 
 _COLUMNS = {
@@ -35,6 +37,15 @@ class TableSummary:
     counts: Counter[str]
     live_rows: int
     bookmark: Bookmark | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns it for `json.dumps`, with keys that stay as they are."""
+        expires = self.bookmark.expires if self.bookmark else None
+        return {
+            **{name: self.counts[name] for name in ("requests", *_COLUMNS)},
+            "live_rows": self.live_rows,
+            "delta_expires_at": expires.isoformat(timespec="seconds") if expires else None,
+        }
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,17 @@ class Summary:
         for name, table in self.tables.items():
             numbers = [*(table.counts[count] for count in _COLUMNS), table.live_rows]
             rows.append([name, *(f"{number:,}" for number in numbers)])
-        return f"{text_table(rows)}\n{self._footer()}"
+        return "\n".join([*text_table(rows), *self._footer()])
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns it for `json.dumps`, with keys that stay as they are."""
+        return {
+            "place": self.place,
+            "seconds": round(self.seconds, 1),
+            "pending_packages": self.pending,
+            "tables": {name: table.as_json() for name, table in self.tables.items()},
+            "not_loaded": [*self.guarded, *self.refusals],
+        }
 
     @property
     def problem(self) -> str:
@@ -98,14 +119,14 @@ class Summary:
                 f" {_setting_of_path(tables)}, or leave them out of the setting collections."
             )
 
-    def _footer(self) -> str:
+    def _footer(self) -> Iterator[str]:
         requests = sum(table.counts["requests"] for table in self.tables.values())
         noun = "request" if requests == 1 else "requests"
         first = " What an earlier run had left was loaded first." if self.pending else ""
-        return (
-            f"{requests:,} {noun} in {self.seconds:.1f} s.{first}{self._refused_records()}\n"
-            f"Loaded into {self.place}.{self._expiry()}"
-        )
+        refused = self._refused_records()
+        yield from wrap(f"{requests:,} {noun} in {self.seconds:.1f} s.{first}{refused}")
+        yield from wrap(f"Loaded into {self.place}.")
+        yield from wrap(self._expiry())
 
     def _refused_records(self) -> str:
         refused = sum(table.counts["refused_records"] for table in self.tables.values())
@@ -117,20 +138,7 @@ class Summary:
         if not expiries:
             return ""
         until = f"{min(expiries):%Y-%m-%d %H:%M} UTC"
-        return f"\nThe delta expires {until}, unless a run uses it before."
-
-
-def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """Returns rows as text: the first column to the left, the others to the right.
-
-    The columns are as narrow as they can be: all counts of all collections fit into 100 columns.
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = (f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True))
-        lines.append("  ".join((f"{first:<{widths[0]}}", *cells)))
-    return "\n".join(lines)
+        return f"The delta expires {until}, unless a run uses it before."
 
 
 def refusal_message(collection: Collection, refusal: ApiError) -> str:

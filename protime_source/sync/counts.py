@@ -48,7 +48,10 @@ class Counts:
         resumed: 1 when a full load was resumed that an earlier package had begun.
         mode: `first load`, `changes`, `full load` or `snapshot`.
         reason: Why a full load, in words.
+        expected_rows: Rows that a full load will probably show: those that were live at its start.
+        continues: Whether the next load package of the run continues it.
         is_read: Whether all that the load package takes of it was read.
+        first_rows: When the first rows came (`time.monotonic`), and how many.
     """
 
     table_name: str
@@ -64,8 +67,10 @@ class Counts:
     resumed: int = 0
     mode: str = ""
     reason: str = ""
+    expected_rows: int = 0
+    continues: bool = False
     is_read: bool = False
-    _started_at: float = field(default_factory=time.monotonic, repr=False)
+    first_rows: tuple[float, int] | None = field(default=None, repr=False)
     _logged_at: float = field(default_factory=time.monotonic, repr=False)
 
     @property
@@ -75,9 +80,9 @@ class Counts:
         return self.received - self.inserted - self.updated - self.unchanged - announced
 
     @property
-    def rows_per_second(self) -> float:
-        """Records and events received per second, waits included."""
-        return self.received / max(time.monotonic() - self._started_at, 0.001)
+    def is_complete(self) -> bool:
+        """Whether all of it was read."""
+        return self.is_read and not self.continues
 
     def announce(self) -> None:
         """Logs that the collection is being read from now on."""
@@ -91,15 +96,12 @@ class Counts:
         """Counts pages, and logs every few seconds how far the run is."""
         self.pages += pages
         self.received += records
-        if time.monotonic() - self._logged_at >= SECONDS_BETWEEN_LINES:
-            self._logged_at = time.monotonic()
-            progress.info(
-                "%s: %s rows so far, %s a second",
-                self.table_name,
-                f"{self.received:,}",
-                f"{self.rows_per_second:,.0f}",
-                extra={"counts": self},
-            )
+        now = time.monotonic()
+        self.first_rows = self.first_rows or (now, records)
+        if now - self._logged_at >= SECONDS_BETWEEN_LINES:
+            self._logged_at = now
+            text = f"{self.received:,}"
+            progress.info("%s: %s rows so far", self.table_name, text, extra={"counts": self})
 
     def metrics(self) -> dict[str, int]:
         """Returns the counts by name, for dlt's trace."""

@@ -160,8 +160,13 @@ class CollectionSync:
         """A full load, from its start or resumed, up to the run's limits."""
         context = self.context
         self.ignore_live_rows_before = context.clock.after(bookmark.full_load_start)
+        context.counts.expected_rows = bookmark.live_rows_at_start
         full_load = FullLoad(context, bookmark, self.ignore_live_rows_before)
         yield from full_load.batches()
+        # What a full load in parts showed first may have changed since: the delta follows.
+        context.counts.continues = full_load.bookmark.full_load_in_progress or bool(
+            context.counts.resumed
+        )
         self._write(full_load.bookmark)
 
     def _compare_snapshot(self) -> Iterator[pa.Table | None]:
@@ -225,7 +230,17 @@ class CollectionSync:
                 )
         started_at = context.clock.after(context.stored.last_synced_at()).isoformat()
         window = f" from {start} on" if start else ""
-        progress.info("%s: a full load%s: %s", self._table_name, window, context.counts.reason)
+        progress.info(
+            "%s: a full load%s: %s",
+            self._table_name,
+            window,
+            context.counts.reason,
+            extra={
+                "event": "full load",
+                "table_name": self._table_name,
+                "reason": context.counts.reason,
+            },
+        )
         live_rows = context.stored.count_live_rows(context.collection.date_column, start)
         return Bookmark(
             self._scope(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from protime_source.errors import ApiError, DifferencesError, RefusedCollectionsError
+from protime_source.pipeline.text import text_table, wrap
 from protime_source.verification.compare import Differences
 
 EXAMPLES = 10
@@ -117,17 +118,18 @@ class VerifyReport:
 
     def __str__(self) -> str:
         """Returns a table to read at a glance, and the ids of what differs."""
-        titles = ("compared", *KINDS)
-        width = max(map(len, self.tables), default=0)
-        lines = ["  ".join([" " * width, *(f"{title:>9}" for title in titles)])]
+        rows = [["", "compared", *KINDS]]
         for name, table in self.tables.items():
-            if table.not_compared:
-                lines.append(f"{name:<{width}}  not compared")
-                continue
             counts = [table.compared, *(found.count for found in table.found.values())]
-            lines.append("  ".join([f"{name:<{width}}", *(f"{count:>9,}" for count in counts)]))
+            numbers = [f"{count:,}" for count in counts]
+            if table.not_compared:
+                numbers = ["not compared"] + [""] * len(KINDS)
+            rows.append([name, *numbers])
+        lines = text_table(rows)
         details = [line for name, table in self.tables.items() for line in _details(name, table)]
-        return "\n".join([*lines, *details, self._footer()])
+        return "\n".join(
+            [*lines, *(each for line in details for each in wrap(line)), *wrap(self._footer())]
+        )
 
     def _footer(self) -> str:
         what = "every documented field" if self.deep else "ids and versions"

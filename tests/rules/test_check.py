@@ -12,6 +12,7 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 
 from protime_source import Check, check, load
 from protime_source.demo import Behaviour, Fault
+from tests.command import fits
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
 from tests.world import World
@@ -32,7 +33,7 @@ def checked(world: World, pipeline: dlt.Pipeline | None = None, **settings: Any)
     assert files(world) == before
     assert not any("delta" in each.path + each.query for each in world.tenant.requests)
     text = str(found)
-    assert max(map(len, text.splitlines())) <= 100
+    assert fits(text)
     assert "demo-secret" not in text
     return found
 

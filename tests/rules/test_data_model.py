@@ -9,11 +9,12 @@ from typing import Any
 
 import dlt
 import pytest
+import yaml
 from dlt.pipeline.helpers import pipeline_drop
 
 from protime_source import protime
 from protime_source.catalogue import COLLECTIONS
-from tests.command import environment
+from tests.command import environment, run_here
 from tests.engines import every_engine
 from tests.world import World
 
@@ -128,3 +129,20 @@ def test_dlt_neither_creates_nor_drops_what_it_only_reads(world: World, mode: An
     world.check()
     world.check_levels()
     assert versions < len(world.pipeline().dataset()["assignments__history"].fetchall())
+
+
+def test_the_exported_model_is_that_of_the_warehouse(world: World) -> None:
+    loading = run_here(world, SOURCES__PROTIME__HISTORY="true")
+    assert loading.returncode == 0
+    text = run_here(world, "dbt-sources", command="export", SOURCES__PROTIME__HISTORY="true").stdout
+    [source] = yaml.safe_load(text)["sources"]
+    for table in source["tables"]:
+        place = f"{source['schema']}.{table['name']}"
+        names = [row[0] for row in world.query(f"DESCRIBE {place}")]
+        assert sorted(names) == sorted(column["name"] for column in table["columns"]), place
+    [query] = [t["config"]["loaded_at_query"] for t in source["tables"] if "config" in t]
+    query = query.replace("{{ this.include(identifier=false) }}", source["schema"])
+    ended = world.query(f"SELECT MAX(ended_at) FROM {source['schema']}.sync_runs")
+    assert world.query(query) == ended != [(None,)]
+    world.query(f"UPDATE {source['schema']}.sync_runs SET outcome = 'failed'")
+    assert world.query(query) == [(None,)]

@@ -22,6 +22,7 @@ from protime_source.demo import Fault
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import read_bookmark
 from protime_source.pipeline.lock import one_run
+from tests.command import fits
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
 from tests.world import World
@@ -34,7 +35,7 @@ def forget(world: World, *collections: str, pipeline: str = "protime", **options
     world.tenant.requests.clear()
     found = reset(world.pipeline(pipeline), *collections, **options)
     assert world.tenant.requests == []
-    assert max(map(len, str(found).splitlines())) <= 100
+    assert fits(str(found))
     return found
 
 

@@ -19,6 +19,7 @@ from protime_source import (
     status,
 )
 from protime_source.demo import Behaviour, Fault
+from tests.command import fits
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
 from tests.world import World
@@ -39,7 +40,7 @@ KEYS = [
 def shown(found: Status) -> str:
     """As printed; no line is longer than a terminal is wide."""
     text = str(found)
-    assert max(map(len, text.splitlines())) <= 100
+    assert fits(text)
     return text
 
 
@@ -93,7 +94,7 @@ def test_a_failed_run_makes_it_unhealthy_until_the_next_success(world: World) ->
     assert (collection.last_outcome, collection.live_rows) == ("failed", 300)
     assert "418" in (collection.last_error or "")
     assert collection.last_success_at is not None
-    with pytest.raises(UnhealthyError, match="its last run failed") as caught:
+    with pytest.raises(UnhealthyError, match="the last run failed") as caught:
         found.raise_if_unhealthy()
     assert caught.value.exit_code == found.exit_code == 7
     assert "Last success" in shown(found)
@@ -117,7 +118,7 @@ def test_a_refused_collection_is_shown_although_it_has_no_table(make_world: Worl
         None,
     )
     assert not found.healthy
-    assert "people: its last run was refused" in shown(found)
+    assert "people: the last run was refused" in shown(found)
 
 
 def test_a_delta_that_expires_too_soon_makes_it_unhealthy(world: World) -> None:
@@ -125,7 +126,7 @@ def test_a_delta_that_expires_too_soon_makes_it_unhealthy(world: World) -> None:
     assert status(world.pipeline(), min_hours_left=71).healthy
     found = status(world.pipeline(), min_hours_left=72.5)
     assert found.exit_code == 7
-    assert "its delta expires in" in shown(found)
+    assert "the delta expires in" in shown(found)
 
 
 def test_a_success_that_is_too_old_makes_it_unhealthy(world: World) -> None:
@@ -135,7 +136,7 @@ def test_a_success_that_is_too_old_makes_it_unhealthy(world: World) -> None:
     assert status(world.pipeline(), max_age_hours=31).healthy
     found = status(world.pipeline(), max_age_hours=26)
     assert found.exit_code == 7
-    assert "its last success was 30.0 hours ago" in shown(found)
+    assert "the last success was 30.0 hours ago" in shown(found)
 
 
 def test_a_run_that_is_at_work_hides_no_failure_before_it(world: World) -> None:

@@ -113,6 +113,24 @@ def test_verify_says_why_it_could_not_compare(world: World) -> None:
     assert "Nothing was changed" in reason(failed)
 
 
+def test_status_ends_with_7_where_nothing_is_loaded(world: World) -> None:
+    now = run_here(world, command="status")
+    assert (now.returncode, now.stderr) == (7, "")
+    assert "Nothing has been loaded yet. Run the pipeline." in now.stdout
+
+
+def test_whatever_else_fails_a_run_ends_it_with_1(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("of demo-secret by nothing")
+
+    monkeypatch.setattr("protime_source.pipeline.load._load", broken)
+    failed = run_here(world)
+    assert failed.returncode == 1
+    assert reason(failed).startswith("error: ZeroDivisionError: of *** by nothing. Nothing was")
+
+
 @pytest.mark.parametrize("name", ["tenant", "client_id", "client_secret"])
 def test_a_missing_setting_is_named_with_its_place(world: World, name: str) -> None:
     variable = f"SOURCES__PROTIME__{name.upper()}"
@@ -420,7 +438,7 @@ class Terminal(io.StringIO):
 def _long_run(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("protime_source.sync.counts.SECONDS_BETWEEN_LINES", 0)
     with Console(stream) as console:
-        console.expect(2)
+        console.begin(("assignments", "people"))
         counts = Counts("assignments")
         counts.announce()
         counts.add_pages(1, 1000)
@@ -432,7 +450,7 @@ def _long_run(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_progress_goes_line_by_line_into_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _long_run(io.StringIO(), monkeypatch).splitlines() == [
-        "assignments: 1,000 rows so far, N a second (0 of 2 collections read)",
+        "assignments: 1,000 rows so far (0 of 2 collections read)",
         "assignments: 1,500 rows so far, N a second (0 of 2 collections read)",
         "warning: look out",
         "done",

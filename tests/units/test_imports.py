@@ -24,6 +24,7 @@ LAYERS = (
     "pipeline",
     "verification",
     "operations",
+    "exports",
     "demo",
     "cli",
 )

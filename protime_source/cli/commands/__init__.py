@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from protime_source.cli.commands import check, demo, reset, run, status, verify
+from protime_source.cli.commands import check, demo, export, reset, run, status, verify
 
-COMMANDS: tuple[ModuleType, ...] = (run, check, status, verify, reset, demo)
+COMMANDS: tuple[ModuleType, ...] = (run, check, status, verify, reset, export, demo)
 """In the order of the help."""

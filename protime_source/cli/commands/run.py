@@ -50,9 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
             summary = load(pipeline, full_resync=full_resync, **selected(arguments))
         except PARTLY_LOADED as error:
             if isinstance(error.summary, Summary) and error.summary.tables:
-                console.show(str(error.summary))
+                console.show(str(error.summary), error.summary.as_json())
             raise
-        console.show(str(summary))
+        console.show(str(summary), summary.as_json())
         return 0
 
     return with_pipeline(arguments, load_and_show, full_resync=arguments.full_resync)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from protime_source.cli.commands import COMMANDS
+from protime_source.cli.dlt_plugin import ProtimeCommand
 from protime_source.cli.main import main
 from tests.command import COMMAND, SCRIPT
 from tests.pages import DOCS, ROOT, names_in, section, table_rows
@@ -128,6 +130,24 @@ def test_dlt_has_the_command_too(installed: str) -> None:
     failed = python(DLT, "protime", "run", SOURCES__PROTIME__TENANT="", PYTHONPATH=installed)
     assert failed.returncode == 2
     assert failed.stderr.startswith("error: The setting")
+
+
+def test_dlt_takes_yes_for_an_answer_too(installed: str, tmp_path: Path) -> None:
+    database = str(tmp_path / "none.duckdb")
+    more = {"DESTINATION__DUCKDB__CREDENTIALS": database, "PYTHONPATH": installed}
+    done = python(DLT, "protime", "reset", "people", "--yes", **more)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Type yes:" not in done.stdout
+
+
+def test_without_yes_dlt_asks() -> None:
+    parser = argparse.ArgumentParser()
+    ProtimeCommand().configure_parser(parser)
+    parsed = parser.parse_args(["reset", "people"])
+    parsed.run = lambda arguments: arguments.yes
+    with pytest.raises(SystemExit) as caught:
+        ProtimeCommand().execute(parsed)
+    assert caught.value.code is False
 
 
 def test_dlt_itself_imports_only_the_plugin(installed: str) -> None:

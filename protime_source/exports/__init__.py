@@ -1,0 +1,1 @@
+"""The data model for other tools: dbt's sources, an ER diagram, a data dictionary."""
