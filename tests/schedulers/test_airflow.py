@@ -60,6 +60,6 @@ def test_each_run_brings_what_has_changed_and_a_refused_collection_fails(
         ("assignments", "changes", "succeeded", 0),
         ("people", "changes", "succeeded", 0),
         ("assignments", "changes", "succeeded", 1),
-        ("people", None, "refused", 0),
+        ("people", "changes", "refused", 0),
     ]
     scheduled.check()
