@@ -42,9 +42,7 @@ def public_api() -> str:
         ),
         "Ledger": (f"{name} {kind}" for name, (kind, _) in ledger.COLUMNS.items()),
     }
-    return "\n".join(
-        f"# {title}\n" + "".join(f"{x}\n" for x in part) for title, part in parts.items()
-    )
+    return "\n\n".join("\n".join((f"# {title}", *lines)) for title, lines in parts.items()) + "\n"
 
 
 def _python() -> Iterator[str]:

@@ -24,8 +24,6 @@ WORKFLOWS = [
     [
         ("github-workflows", WORKFLOWS),
         ("github-issue-forms", sorted(FORMS.glob("w*.yml"))),
-        ("github-issue-config", [FORMS / "config.yml"]),
-        ("dependabot", [GITHUB / "dependabot.yml"]),
     ],
 )
 def test_the_files_have_githubs_schemas(schema: str, files: list[Path]) -> None:
