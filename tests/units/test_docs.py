@@ -151,6 +151,13 @@ def test_every_open_question_names_a_switch_of_the_demo_tenant() -> None:
         assert named <= switches, shown_by
 
 
+def test_the_readme_installs_from_a_clone_until_there_is_a_release() -> None:
+    is_released = "unreleased" not in text_of(ROOT / "CHANGELOG.md")
+    notice = f"Until {__version__} is released"
+    assert (notice in text_of(README)) != is_released
+    assert is_released or f"dlt_source_protime-{__version__}-py3-none-any.whl" in text_of(README)
+
+
 def test_the_changelog_begins_with_this_version() -> None:
     first = re.findall(r"^## (\S+)", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)[0]
     assert first == __version__
