@@ -314,9 +314,9 @@ def dialect_of(pipeline: dlt.Pipeline) -> Dialect:
     """
     if pipeline.destination is None:
         raise SettingsError(
-            f"The pipeline {pipeline.pipeline_name} has no destination. Nothing was changed. Name it"
-            ' in dlt.pipeline(..., destination="duckdb"), or in the setting destination_type, in the'
-            " environment DESTINATION_TYPE."
+            f"The pipeline {pipeline.pipeline_name} has no destination. Nothing was changed. Name"
+            ' one in dlt.pipeline(..., destination="duckdb"), or in the setting destination_type,'
+            " in the environment DESTINATION_TYPE."
         )
     supported = dialects()
     kind = str(pipeline.destination.destination_type).rpartition(".")[2]
