@@ -48,6 +48,7 @@ def test_crons_lines_load_and_watch_and_mail_nothing_when_all_is_well(
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
+    assert "Nothing has been loaded yet." in mailed(watch)
     assert mailed(load).startswith("assignments: a full load from ")
     assert mailed(load) == ""
     shutil.rmtree(folder / "x")
