@@ -21,8 +21,10 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour
 from protime_source.demo.access import Access
+from protime_source.pipeline.recovery import load_pending
 from tests.command import run_here
 from tests.conftest import WorldFactory
+from tests.ledger import outcomes
 from tests.pages import DOCS, section
 from tests.world import World
 
@@ -99,24 +101,38 @@ def test_a_rotated_secret_continues_the_delta(
     new = {"CLIENT_ID": "new-id", "CLIENT_SECRET": "new-secret"}
     settings = {f"SOURCES__PROTIME__{key}": value for key, value in new.items()}
     assert run_commands(world, "Rotating a secret", **settings) == [0, 0]
-    modes = "SELECT mode FROM protime_data.sync_runs ORDER BY started_at"
-    assert world.query(modes)[-1] == ("changes",)
+    assert [mode for _, mode, *_ in outcomes(world)][-1] == "changes"
 
 
 def test_resetting_loads_anew(world: World) -> None:
     world.run(collections=["people", "assignments"])
     assert run_commands(world, "Resetting") == [0, 0, 0]
-    modes = "SELECT table_name, mode FROM protime_data.sync_runs ORDER BY started_at, table_name"
-    assert world.query(modes) == [
+    assert [(table, mode) for table, mode, *_ in outcomes(world)] == [
         ("assignments", "first load"),
         ("people", "first load"),
         ("assignments", "full load"),
     ]
 
 
-def test_an_upgrade_is_checked_before_the_schedule_takes_over(world: World) -> None:
+def test_an_upgrade_continues_the_delta(world: World) -> None:
     world.run()
     assert run_commands(world, "Upgrading") == [0, 0, 0]
+    assert [mode for _, mode, *_ in outcomes(world)] == ["first load", "changes"]
+
+
+def test_a_bookmark_of_another_version_leads_to_a_full_load_that_keeps_all_rows(
+    world: World,
+) -> None:
+    world.run()
+    world.tenant.delete(min(world.tenant.records))
+    world.run()
+    rows, pipeline = world.rows(), world.pipeline()
+    with pipeline.managed_state(extract_state=True) as state:
+        del state["sources"]["protime"]["resources"]["assignments"]["bookmark"]["scope"]
+    load_pending(pipeline, 0)
+    assert run_commands(world, "Upgrading") == [0, 0, 0]
+    assert [mode for _, mode, *_ in outcomes(world)] == ["first load", "changes", "full load"]
+    assert world.rows() == rows
 
 
 class Slack(BaseHTTPRequestHandler):
