@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
+from protime_source import __version__
 from tests.ledger import outcomes
 from tests.pages import ROOT
 from tests.world import World
@@ -83,3 +85,19 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     units = [*map(str, tmp_path.glob("protime.*"))]
     verified = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True)
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+
+
+def test_the_container_and_the_cronjob_fit_each_other() -> None:
+    dockerfile = (SCHEDULES / "Dockerfile").read_text()
+    [user] = re.findall(r"^USER (\d+)$", dockerfile, re.MULTILINE)
+    assert re.search(r'^ENTRYPOINT \["protime"\]$', dockerfile, re.MULTILINE)
+    job = yaml.safe_load((SCHEDULES / "kubernetes_cronjob.yaml").read_text())
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert pod["securityContext"]["runAsUser"] == int(user) > 0
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    [scratch] = [volume["mountPath"] for volume in container["volumeMounts"]]
+    assert f"WORKDIR {scratch}\n" in dockerfile
+    assert f"DLT_DATA_DIR={scratch}/" in dockerfile
+    assert f"]=={__version__})" in dockerfile
+    assert container["image"].endswith(f":{__version__}")
