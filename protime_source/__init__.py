@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from protime_source.operations.status import Status, status
     from protime_source.pipeline.load import load
     from protime_source.pipeline.source import protime
+    from protime_source.pipeline.summary import Summary
     from protime_source.settings import Settings, __version__
     from protime_source.verification.report import VerifyReport
     from protime_source.verification.run import verify
@@ -52,6 +53,7 @@ _HOMES = {
     "Reset": "operations.reset",
     "Settings": "settings",
     "Status": "operations.status",
+    "Summary": "pipeline.summary",
     "VerifyReport": "verification.report",
     "__version__": "settings",
     "check": "operations.check",
@@ -102,6 +104,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Status",
+    "Summary",
     "TokenUnavailableError",
     "TooLargeError",
     "UnauthorizedError",

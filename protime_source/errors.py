@@ -30,7 +30,7 @@ ProtimeError
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ProtimeError(Exception):
@@ -69,7 +69,7 @@ class VanishedRowsError(ProtimeError):
 
     exit_code = 5
 
-    def __init__(self, message: str, table_name: str = "", summary: object | None = None) -> None:
+    def __init__(self, message: str, table_name: str = "", summary: Any = None) -> None:
         super().__init__(message)
         self.table_name = table_name
         self.summary = summary
@@ -90,7 +90,7 @@ class UnhealthyError(ProtimeError):
 
     exit_code = 7
 
-    def __init__(self, message: str, status: object | None = None) -> None:
+    def __init__(self, message: str, status: Any = None) -> None:
         super().__init__(message)
         self.status = status
 
@@ -104,7 +104,7 @@ class DifferencesError(ProtimeError):
 
     exit_code = 8
 
-    def __init__(self, message: str, report: object | None = None) -> None:
+    def __init__(self, message: str, report: Any = None) -> None:
         super().__init__(message)
         self.report = report
 
@@ -131,9 +131,7 @@ class RefusedCollectionsError(ApiError):
         summary: From `load`: the `Summary` of the run, which loaded all others.
     """
 
-    def __init__(
-        self, message: str, tables: Sequence[str] = (), summary: object | None = None
-    ) -> None:
+    def __init__(self, message: str, tables: Sequence[str] = (), summary: Any = None) -> None:
         super().__init__(message)
         self.tables = tuple(tables)
         self.summary = summary

@@ -18,7 +18,7 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.catalogue.model import ArrayView, ColumnType
-from protime_source.errors import WarehouseError
+from protime_source.errors import SettingsError, WarehouseError
 from protime_source.warehouse.sessions import Sessions
 
 ROW_KEY = ("id", "change_version", "is_deleted", "synced_at")
@@ -309,8 +309,15 @@ def dialect_of(pipeline: dlt.Pipeline) -> Dialect:
     """Returns the dialect of a pipeline's destination.
 
     Raises:
+        SettingsError: When it has none.
         WarehouseError: When it is not supported, or lacks a package.
     """
+    if pipeline.destination is None:
+        raise SettingsError(
+            f"The pipeline {pipeline.pipeline_name} has no destination. Nothing was changed. Name"
+            ' one in dlt.pipeline(..., destination="duckdb"), or in the setting destination_type,'
+            " in the environment DESTINATION_TYPE."
+        )
     supported = dialects()
     kind = str(pipeline.destination.destination_type).rpartition(".")[2]
     if kind not in supported:

@@ -10,8 +10,8 @@ import duckdb
 import pytest
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
-from protime_source import protime
-from protime_source.errors import WarehouseError
+from protime_source import protime, reset, status, verify
+from protime_source.errors import SettingsError, WarehouseError
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from tests.engines import PostgresEngine
@@ -145,3 +145,20 @@ def into_duckdb(world: World, credentials: Any) -> dlt.Pipeline:
         dataset_name=world.dataset,
         pipelines_dir=str(world.folder / "pipelines"),
     )
+
+
+OTHER_WAYS: dict[str, Way] = {
+    "reset": lambda pipeline: reset(pipeline, "people"),
+    "status": status,
+    "verify": verify,
+}
+
+
+@pytest.mark.parametrize("way", [*WAYS.values(), *OTHER_WAYS.values()], ids=[*WAYS, *OTHER_WAYS])
+def test_a_pipeline_without_a_destination(world: World, way: Way) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - dlt wraps what a resource raises
+        way(dlt.pipeline("protime", dataset_name="protime_data"))
+    failure = explain(caught.value)
+    assert "has no destination" in failure.message
+    assert failure.exit_code == SettingsError.exit_code
+    assert world.tenant.requests == []

@@ -1,0 +1,1 @@
+"""The schedulers themselves: `uv run --group schedulers pytest tests/schedulers`."""

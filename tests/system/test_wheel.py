@@ -1,0 +1,48 @@
+"""The wheel is all that a user needs: built, installed alone, and run outside of the clone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from protime_source import __version__
+from tests.pages import ROOT
+from tests.world import World
+
+UV = shutil.which("uv")
+
+
+@pytest.mark.skipif(UV is None, reason="needs uv")
+def test_the_wheel_runs_outside_of_the_clone(world: World, tmp_path: Path) -> None:
+    """One test for all commands, because building and installing takes most of the time."""
+    ours = ("PYTHON", "VIRTUAL_ENV", "UV_PROJECT", "COV_")
+    environment = {n: value for n, value in os.environ.items() if not n.startswith(ours)}
+
+    def run(*command: str | Path) -> str:
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    python = tmp_path / "installed" / "bin" / "python"
+    protime = python.with_name("protime")
+    run(str(UV), "build", "--quiet", "--wheel", "--out-dir", tmp_path, ROOT)
+    [wheel] = tmp_path.glob("*.whl")
+    assert wheel.name == f"dlt_source_protime-{__version__}-py3-none-any.whl"
+    run(str(UV), "venv", "--quiet", "--python", sys.executable, python.parent.parent)
+    run(str(UV), "pip", "install", "--quiet", "--python", python, wheel)
+    where = "import protime_source; print(protime_source.__file__)"
+    assert run(python, "-c", where).startswith(str(tmp_path))
+    assert run(protime, "--help").startswith("Usage: protime")
+    assert "No problem." in run(protime, "check")
+    assert "Loaded into" in run(protime, "run")
+    world.database = tmp_path / "protime.duckdb"
+    world.check()
+    assert "assignments" in run(protime, "status")
+    assert "The table equals the tenant" in run(protime, "demo")
