@@ -12,7 +12,6 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import protime
-from protime_source.pipeline.load import load
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines
 from tests.world import World
@@ -30,7 +29,7 @@ def _run(world: World) -> None:
 
 
 def _load(world: World) -> None:
-    load(world.pipeline())
+    world.load()
 
 
 both_ways = pytest.mark.parametrize("run", [_run, _load])
@@ -160,13 +159,13 @@ def test_a_package_that_the_destination_refuses_is_thrown_away_and_asked_for_aga
     world.run()
     let_in = _refused_by_the_table(world)
     with pytest.raises(PipelineStepFailed):
-        load(world.pipeline())
+        world.load()
     assert "is thrown away" not in caplog.text
     with pytest.raises(PipelineStepFailed):
-        load(world.pipeline())
+        world.load()
     assert "the destination refused it twice" in caplog.text
     let_in()
-    load(world.pipeline())
+    world.load()
     world.check()
 
 
@@ -194,8 +193,8 @@ def test_a_staging_table_that_somebody_dropped_is_created_again(world: World) ->
         world.tenant.churn(5, seed=seed)
     world.query(f"DROP TABLE {world.dataset}_staging.assignments")
     with pytest.raises(PipelineStepFailed):
-        load(world.pipeline())
-    load(world.pipeline())
+        world.load()
+    world.load()
     world.check()
 
 
@@ -211,5 +210,5 @@ def test_a_package_that_dlt_cannot_load_does_not_block_a_run(
     state = json.loads((folder / "state.json").read_text())
     state["default_schema_name"] = None
     (folder / "state.json").write_text(json.dumps(state))
-    load(world.pipeline())
+    world.load()
     world.check()

@@ -13,7 +13,6 @@ from dlt.pipeline.helpers import pipeline_drop
 
 from protime_source import WarehouseError, protime
 from protime_source.pipeline.failures import explain
-from protime_source.pipeline.load import load
 from tests.command import environment
 from tests.engines import ENGINES, every_engine, sql_engines
 from tests.world import World
@@ -78,7 +77,7 @@ def test_a_refresh_names_the_view_of_somebody_else_that_blocks_it(world: World) 
     assert world.query(f"SELECT COUNT(*) FROM {world.dataset}.assignments__activity_levels")[0][0]
     assert len(world.query("SELECT * FROM theirs")) == len(before)
     world.query("DROP VIEW theirs")
-    load(world.pipeline())
+    world.load()
     world.check()
     world.check_levels()
 
