@@ -14,7 +14,7 @@ from protime_source import UnavailableError, VanishedRowsError
 from protime_source.demo import Behaviour, Fault
 from protime_source.pipeline.failures import explain
 from tests.conftest import WorldFactory
-from tests.engines import every_engine
+from tests.engines import sql_engines
 from tests.world import World
 
 MIDDLE = f"{date.today().year}-02-01"
@@ -100,7 +100,7 @@ def test_rows_of_a_clock_that_was_ahead_can_vanish(world: World) -> None:
     world.check()
 
 
-@every_engine
+@sql_engines
 def test_rows_before_the_window_are_left_alone(make_world: WorldFactory) -> None:
     """A row that moved before the window stays, and no full load of the window can show it."""
     world = make_world(behaviour=Behaviour(leaving_window="update"))

@@ -13,7 +13,7 @@ from protime_source.demo import Behaviour, Fault
 from protime_source.errors import ExpiredError
 from protime_source.pipeline.failures import explain
 from tests.conftest import WorldFactory
-from tests.engines import every_engine, sql_engines
+from tests.engines import sql_engines
 from tests.world import Moment, World
 
 TODAY = date.today().isoformat()
@@ -193,7 +193,7 @@ def test_rows_of_an_aborted_full_load_that_are_deleted_meanwhile_do_not_stay(
     world.check()
 
 
-@every_engine
+@sql_engines
 @pytest.mark.usefixtures("every_page_is_a_table")
 def test_an_aborted_full_load_in_large_tables_leaves_nothing(world: World) -> None:
     """Its rows are on their way to the destination when the link dies."""

@@ -64,7 +64,6 @@ def test_a_run_has_one_row_with_the_numbers_of_its_summary(world: World) -> None
     assert {first["load_id"], second["load_id"]} <= set(loads)
 
 
-@every_engine
 def test_dlts_own_run_is_written_too_also_without_changes(world: World) -> None:
     world.run()
     world.run()

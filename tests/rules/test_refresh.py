@@ -14,7 +14,7 @@ from dlt.pipeline.helpers import pipeline_drop
 from protime_source import WarehouseError, protime
 from protime_source.pipeline.failures import explain
 from tests.command import environment
-from tests.engines import ENGINES, every_engine, sql_engines
+from tests.engines import ENGINES, sql_engines
 from tests.world import World
 
 MODES = ("drop_data", "drop_resources", "drop_sources")
@@ -82,7 +82,7 @@ def test_a_refresh_names_the_view_of_somebody_else_that_blocks_it(world: World) 
     world.check_levels()
 
 
-@every_engine
+@sql_engines
 def test_after_a_drop_a_run_loads_table_and_view_again(world: World) -> None:
     world.run()
     pipeline_drop(world.pipeline(), drop_all=True)()

@@ -23,7 +23,7 @@ from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import read_bookmark
 from protime_source.pipeline.lock import one_run
 from tests.conftest import WorldFactory
-from tests.engines import every_engine
+from tests.engines import every_engine, sql_engines
 from tests.world import World
 
 VIEW = "assignments__activity_levels"
@@ -59,7 +59,6 @@ def test_a_collection_is_forgotten_and_loaded_anew(world: World) -> None:
     world.check_tables("people")
 
 
-@every_engine
 def test_it_needs_no_working_folder(world: World) -> None:
     world.run()
     elsewhere = replace(world, folder=world.folder / "elsewhere")
@@ -69,7 +68,7 @@ def test_it_needs_no_working_folder(world: World) -> None:
     world.check()
 
 
-@every_engine
+@sql_engines
 def test_what_another_pipeline_loaded_from_another_tenant_is_cleared(
     world: World, make_world: WorldFactory
 ) -> None:

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from protime_source.demo import Fault
-from tests.engines import Engine, every_engine
+from tests.engines import Engine, every_engine, sql_engines
 from tests.world import Row, World
 
-pytestmark = every_engine
 TODAY = date.today().isoformat()
 LEVEL = {"level": 1, "activityDefinition": {"id": "550e8400-e29b-41d4-a716-446655440000"}}
 TEXTS = [
@@ -55,6 +54,7 @@ def _comments(world: World) -> dict[int, str | None]:
     return {id_: row["comments"] for id_, row in world.rows().items()}
 
 
+@every_engine
 def test_text_survives_a_full_load_and_a_delta(world: World) -> None:
     world.tenant._store.records.clear()
     for number, text in enumerate(TEXTS):
@@ -78,6 +78,7 @@ def test_text_survives_a_full_load_and_a_delta(world: World) -> None:
     assert {number: found[id_] for number, id_ in ids.items()} == dict(enumerate(TEXTS))
 
 
+@every_engine
 def test_numbers_dates_and_levels_survive(world: World) -> None:
     """In a full load, in a delta, and when a deletion reads them back."""
     world.tenant._store.records.clear()
@@ -133,6 +134,7 @@ def _levels(record: dict[str, Any]) -> object:
 VERSIONS = ("'", '"', "{", "{0}}", "\\", "%s", "';--", "𝄞", "~" * 300)
 
 
+@sql_engines
 def test_a_version_that_looks_like_sql_is_a_value(world: World) -> None:
     world.tenant._store.records.clear()
     for id_, version in enumerate(VERSIONS, start=1):
@@ -146,6 +148,7 @@ def test_a_version_that_looks_like_sql_is_a_value(world: World) -> None:
     }
 
 
+@sql_engines
 def test_what_cannot_be_held_stops_nothing(
     world: World, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,6 +186,7 @@ def test_what_cannot_be_held_stops_nothing(
     assert "secret" not in caplog.text
 
 
+@every_engine
 def test_what_cannot_be_held_stops_no_delta(
     world: World, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
