@@ -21,7 +21,7 @@ from protime_source import (
 from protime_source.demo import Behaviour, Fault
 from protime_source.warehouse.ledger import COLUMNS
 from tests.conftest import WorldFactory
-from tests.engines import every_engine
+from tests.engines import sql_engines
 from tests.world import Row, World
 
 COUNTS = ("requests", "received", "inserted", "updated", "soft_deleted", "unchanged", "stale")
@@ -39,7 +39,7 @@ def outcomes(world: World) -> list[tuple[str, str, str | None]]:
     return [(row["table_name"], row["outcome"], row["error"]) for row in entries(world)]
 
 
-@every_engine
+@sql_engines
 def test_a_run_has_one_row_with_the_numbers_of_its_summary(world: World) -> None:
     began = pendulum.now("UTC")
     world.load()

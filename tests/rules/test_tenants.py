@@ -12,7 +12,7 @@ from dlt.pipeline.helpers import pipeline_drop
 from protime_source import WarehouseError, protime
 from protime_source.pipeline.failures import explain
 from tests.conftest import WorldFactory
-from tests.engines import every_engine, sql_engines
+from tests.engines import sql_engines
 from tests.world import World
 
 
@@ -77,7 +77,7 @@ def test_another_tenant_may_replace_the_rows_once_they_are_dropped(
     other.check()
 
 
-@every_engine
+@sql_engines
 def test_another_tenant_is_refused_also_when_another_pipeline_loaded_it(world: World) -> None:
     world.run()
     message = _refused(world, pipeline="beta", tenant="beta")
