@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from protime_source.demo import DemoServer, DemoTenant
+from tests.command import end_started
 from tests.dlt_hints import remember_what_hints_mean
 from tests.engines import (
     BigQueryEngine,
@@ -108,7 +109,10 @@ def make_world(
                 monkeypatch.setenv(name, value)
             return World(tenant, server, tmp_path, engine)
 
-        yield make
+        try:
+            yield make
+        finally:
+            end_started()
 
 
 @pytest.fixture
