@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from unittest import mock
@@ -23,15 +23,27 @@ def environment(world: World, **more: str) -> dict[str, str]:
     return {**os.environ, **world.engine.environment(), **more}
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
 def start(world: World, *arguments: str, **more: str) -> subprocess.Popen[str]:
-    """Starts `protime run`."""
-    return subprocess.Popen(
+    """Starts `protime run`. The process ends with its test, however that ends."""
+    process = subprocess.Popen(
         [*COMMAND, "run", *arguments],
         env=environment(world, **more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    _started.append(process)
+    return process
+
+
+def end_started() -> None:
+    """Ends what a test has started and left, as one does that fails."""
+    while _started:
+        with _started.pop() as process:
+            process.kill()
 
 
 def run(world: World, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -48,6 +60,7 @@ def run_here(
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     out, err = StringIO(), StringIO()
     with (
+        world.engine.kept_open() if command == "run" else nullcontext(),
         mock.patch.dict(os.environ, environment(world, **more)),
         redirect_stdout(out),
         redirect_stderr(err),

@@ -7,15 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dlt.common.configuration.providers import environ
-from dlt.common.configuration.specs import base_configuration
 
 from protime_source.demo import DemoServer, DemoTenant
+from tests.command import end_started
+from tests.dlt_hints import remember_what_hints_mean
 from tests.engines import (
     BigQueryEngine,
     DuckDBEngine,
@@ -31,13 +30,7 @@ from tests.world import World
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# dlt works out what a type hint means whenever it looks for a setting, a tenth of a run.
-for module, name in (
-    (base_configuration, "extract_inner_hint"),
-    (base_configuration, "is_secret_hint"),
-    (environ, "is_secret_hint"),
-):
-    setattr(module, name, cache(getattr(module, name)))
+remember_what_hints_mean()
 
 WorldFactory = Callable[..., World]
 
@@ -116,7 +109,10 @@ def make_world(
                 monkeypatch.setenv(name, value)
             return World(tenant, server, tmp_path, engine)
 
-        yield make
+        try:
+            yield make
+        finally:
+            end_started()
 
 
 @pytest.fixture

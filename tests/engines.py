@@ -6,11 +6,12 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
+from unittest import mock
 
 import dlt
 import duckdb
@@ -57,6 +58,11 @@ class Engine(ABC):
         """The same data for somebody whose look must change nothing, no file either."""
         yield self
 
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Spares a run to open the database again and again, where that takes long."""
+        yield
+
     @abstractmethod
     def ask(self, sql: str) -> Result:
         """Runs a statement with the engine's own client: names of columns, and rows."""
@@ -100,6 +106,23 @@ class DuckDBEngine(Engine):
             for path in self.database.parent.glob(f"{self.database.name}*"):
                 shutil.copy(path, folder)
             yield replace(self, database=Path(folder) / self.database.name)
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """From its first use: a run opens the file 14 times, which is a third of its CPU time.
+
+        That others can open it in between is tried by runs in a process of their own.
+        """
+        connect, kept = duckdb.connect, ExitStack()
+
+        def connect_and_keep(database: Any, **settings: Any) -> duckdb.DuckDBPyConnection:
+            connection = connect(database, **settings)
+            if str(database) == str(self.database) and not settings.get("read_only"):
+                kept.push(connect(database, **settings))
+            return connection
+
+        with kept, mock.patch("duckdb.connect", connect_and_keep):
+            yield
 
     def ask(self, sql: str) -> Result:
         with duckdb.connect(str(self.database)) as connection:

@@ -18,7 +18,8 @@ from protime_source.catalogue import ASSIGNMENTS
 from protime_source.catalogue.model import Collection
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.demo.messages import Request
-from protime_source.pipeline.load import read_bookmark
+from protime_source.pipeline.load import load, read_bookmark
+from protime_source.pipeline.summary import Summary
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
 from tests.engines import DuckDBEngine, Engine
@@ -75,8 +76,14 @@ class World:
     def run(self, **arguments: Any) -> dlt.Pipeline:
         """One `pipeline.run(protime())`."""
         pipeline = self.pipeline()
-        pipeline.run(protime(**arguments))
+        with self.engine.kept_open():
+            pipeline.run(protime(**arguments))
         return pipeline
+
+    def load(self, **arguments: Any) -> Summary:
+        """One `load(pipeline)`."""
+        with self.engine.kept_open():
+            return load(self.pipeline(), **arguments)
 
     def elsewhere(self) -> World:
         """The same tenant with a working folder and a DuckDB file of its own."""

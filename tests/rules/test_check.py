@@ -10,7 +10,7 @@ import pytest
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
-from protime_source import Check, check, load
+from protime_source import Check, check
 from protime_source.demo import Behaviour, Fault
 from tests.command import fits
 from tests.conftest import WorldFactory
@@ -168,7 +168,7 @@ def test_activity_definitions_need_their_setting(world: World) -> None:
 
 
 def test_a_dataset_of_another_tenant(world: World) -> None:
-    load(world.pipeline())
+    world.load()
     found = checked(world, tenant="beta", client_secret="wrong")
     assert found.exit_code == 4, "a run would fail with this one first"
     assert "holds rows of another tenant" in line(found, "destination")[1]

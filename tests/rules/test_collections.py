@@ -41,7 +41,7 @@ def whole(make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def run(world: World, *tables: str, **settings: Any) -> Summary:
-    return load(world.pipeline(), collections=tables or ("all",), **settings)
+    return world.load(collections=tables or ("all",), **settings)
 
 
 def written(table: TableSummary) -> int:

@@ -13,7 +13,6 @@ from protime_source import RefusedCollectionsError, SettingsError, protime
 from protime_source.catalogue import COLLECTIONS
 from protime_source.demo import Behaviour
 from protime_source.demo.behaviour import ALL_SCOPES
-from protime_source.pipeline.load import load
 from tests.command import reason, run
 from tests.world import World, claims
 
@@ -77,7 +76,7 @@ def test_load_loads_the_others_when_a_structure_is_unknown(
     with pytest.raises(
         RefusedCollectionsError, match="Check the setting activity_structures"
     ) as caught:
-        load(world.pipeline(), collections=tables, activity_structures=UNKNOWN_STRUCTURE)
+        world.load(collections=tables, activity_structures=UNKNOWN_STRUCTURE)
     assert caught.value.tables == ("activity_definitions",)
     assert f"Check {UNKNOWN_STRUCTURE} in the setting activity_structures" in caplog.text
     world.check()

@@ -65,6 +65,7 @@ def check(world: World) -> None:
 
 @every_engine
 def test_tables_views_and_columns_have_their_descriptions(world: World) -> None:
+    """Those that are missing or others are written with the next changes."""
     world.run(history=True)
     check(world)
     found = comments(world)
@@ -73,17 +74,12 @@ def test_tables_views_and_columns_have_their_descriptions(world: World) -> None:
     for name in (VIEW, "assignments__history", "assignments__versions", "sync_runs"):
         described = [key for key, text in found.items() if key[0] == name and text]
         assert len(described) == len([key for key in found if key[0] == name])
-
-
-@every_engine
-def test_missing_and_other_comments_are_written_with_the_next_changes(world: World) -> None:
-    world.run()
     change_comments(world, {("assignments", ""): "theirs", (VIEW, ""): "theirs's"})
     change_comments(world, {("assignments", "person_id"): "theirs"})
-    world.run()
+    world.run(history=True)
     assert comments(world)["assignments", ""] == "theirs"
     world.tenant.churn(5)
-    world.run()
+    world.run(history=True)
     check(world)
 
 
@@ -94,7 +90,7 @@ def change_comments(world: World, texts: dict[tuple[str, str], str]) -> None:
         dialect_of(pipeline).write_comments(client, texts)
 
 
-@every_engine
+@sql_engines
 def test_a_table_that_is_loaded_again_is_commented_again(world: World) -> None:
     world.run()
     world.pipeline().run(protime(), refresh="drop_resources")

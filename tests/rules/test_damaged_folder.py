@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from protime_source import protime
-from protime_source.pipeline.load import load
 from tests.command import run_here
 from tests.world import World
 
@@ -98,7 +97,7 @@ def test_load_discards_a_damaged_folder(
     world.run()
     world.tenant.churn(20)
     ALL[case](world, Path(world.pipeline().working_dir))
-    load(world.pipeline())
+    world.load()
     assert "damaged and is discarded" in caplog.text
     world.check()
 

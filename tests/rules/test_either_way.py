@@ -99,22 +99,6 @@ BEHAVIOURS = [
     Behaviour(**{name: CHOICES[name][number] for name, number in each.items()})
     for each in COMBINATIONS
 ]
-ON_BIGQUERY = Behaviour(
-    links_rereadable=False,
-    pages_rereadable=False,
-    events="all",
-    order="shuffled",
-    repeat_events=True,
-    leaving_window="update",
-    delete_version="same",
-    delta_page_size=7,
-    empty_last_page=True,
-    empty_middle_page=True,
-    page_overlap=10,
-    stale_continuation_status=410,
-    extra_fields=VALUES["extra_fields"][0],
-)
-"""What changes the rows that come, and not only the way they come."""
 
 
 def _is_inside(record: Row, behaviour: Behaviour) -> bool:
@@ -173,11 +157,6 @@ def test_any_two_values_of_any_two_switches_are_tried_together() -> None:
 )
 def test_the_table_is_right_with_any_combination(make_world: WorldFactory, number: int) -> None:
     _life(make_world(behaviour=BEHAVIOURS[number], seed=number), seed=number)
-
-
-@pytest.mark.parametrize("engine", ["bigquery"], indirect=True)
-def test_the_table_is_right_on_bigquery(make_world: WorldFactory) -> None:
-    _life(make_world(behaviour=ON_BIGQUERY), seed=1)
 
 
 def test_rows_that_leave_silently_are_found_by_a_full_load(make_world: WorldFactory) -> None:

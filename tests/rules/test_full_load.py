@@ -13,9 +13,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from protime_source import UnavailableError, VanishedRowsError
 from protime_source.demo import Behaviour, Fault
 from protime_source.pipeline.failures import explain
-from protime_source.pipeline.load import load
 from tests.conftest import WorldFactory
-from tests.engines import every_engine
+from tests.engines import sql_engines
 from tests.world import World
 
 MIDDLE = f"{date.today().year}-02-01"
@@ -101,7 +100,7 @@ def test_rows_of_a_clock_that_was_ahead_can_vanish(world: World) -> None:
     world.check()
 
 
-@every_engine
+@sql_engines
 def test_rows_before_the_window_are_left_alone(make_world: WorldFactory) -> None:
     """A row that moved before the window stays, and no full load of the window can show it."""
     world = make_world(behaviour=Behaviour(leaving_window="update"))
@@ -237,16 +236,16 @@ def test_rows_not_shown_by_a_stopped_full_load_are_not_deleted_later(
     world: World, share: float, allowed: float
 ) -> None:
     """The last part alone, with all rows back, would let the guard open: it loads all again."""
-    load(world.pipeline())
+    world.load()
     kept = dict(world.tenant.records)
     for id_ in Random(1).sample(sorted(kept), int(share * len(kept))):
         world.tenant.delete(id_)
     for is_first in (True, False):
         with pytest.raises(VanishedRowsError):
-            load(world.pipeline(), full_resync=is_first)
+            world.load(full_resync=is_first)
     world.tenant.records.update(kept)
     world.lose_working_folder()
-    load(world.pipeline(), max_vanished_share=allowed)
+    world.load(max_vanished_share=allowed)
     assert len(world.live()) == 300
     world.check()
 
@@ -371,6 +370,6 @@ def test_full_loads_that_restart_again_and_again_fail(make_world: WorldFactory) 
     world = make_world(rows=20, page_size=10)
     world.tenant.faults.append(Fault("status", status=410, times=999, where="/delta/"))
     with pytest.raises(UnavailableError, match="6 full loads were started in this run"):
-        load(world.pipeline())
+        world.load()
     assert world.requests < 60
     world.check()

@@ -12,9 +12,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from protime_source.demo import Behaviour, Fault
 from protime_source.errors import ExpiredError
 from protime_source.pipeline.failures import explain
-from protime_source.pipeline.load import load
 from tests.conftest import WorldFactory
-from tests.engines import every_engine, sql_engines
+from tests.engines import sql_engines
 from tests.world import Moment, World
 
 TODAY = date.today().isoformat()
@@ -194,7 +193,7 @@ def test_rows_of_an_aborted_full_load_that_are_deleted_meanwhile_do_not_stay(
     world.check()
 
 
-@every_engine
+@sql_engines
 @pytest.mark.usefixtures("every_page_is_a_table")
 def test_an_aborted_full_load_in_large_tables_leaves_nothing(world: World) -> None:
     """Its rows are on their way to the destination when the link dies."""
@@ -298,7 +297,7 @@ def test_what_changed_between_the_parts_of_a_full_load_comes_with_the_run_that_e
     world.tenant.delete(min(world.tenant.records))
     later = {"person": {"id": 7}, "from": TODAY, "comments": "later"}
     world.tenant.update(min(world.tenant.records), later)
-    load(world.pipeline())
+    world.load()
     world.check()
 
 
@@ -307,10 +306,10 @@ def test_what_changed_after_a_backup_from_within_a_full_load_comes_with_the_run_
 ) -> None:
     world.run(max_pages=1)
     backup = world.database.read_bytes()
-    load(world.pipeline())
+    world.load()
     world.tenant.delete(min(world.tenant.records))
     world.database.write_bytes(backup)
-    load(world.pipeline())
+    world.load()
     world.check()
 
 
@@ -320,10 +319,10 @@ def test_a_circle_of_pages_that_is_longer_than_a_part_of_a_full_load_is_an_error
 ) -> None:
     world.tenant.faults.append(Fault("loop", times=60, after=1))
     with pytest.raises(PipelineStepFailed, match="assignments lead in a circle"):
-        load(world.pipeline())
+        world.load()
     assert world.requests < 20
     world.tenant.faults.clear()
-    load(world.pipeline())
+    world.load()
     world.check()
 
 
@@ -331,6 +330,6 @@ def test_a_circle_of_pages_that_is_longer_than_a_part_of_a_full_load_is_an_error
 def test_a_full_load_that_is_restarted_may_meet_the_same_links(make_world: WorldFactory) -> None:
     world = make_world(rows=30, page_size=10)
     world.tenant.faults.append(Fault("status", status=410, after=2))
-    load(world.pipeline())
+    world.load()
     world.check()
     assert world.requests == 2 + 1 + 3 + 1

@@ -19,10 +19,9 @@ from protime_source import (
     protime,
 )
 from protime_source.demo import Behaviour, Fault
-from protime_source.pipeline.load import load
 from protime_source.warehouse.ledger import COLUMNS
 from tests.conftest import WorldFactory
-from tests.engines import every_engine
+from tests.engines import sql_engines
 from tests.world import Row, World
 
 COUNTS = ("requests", "received", "inserted", "updated", "soft_deleted", "unchanged", "stale")
@@ -40,15 +39,15 @@ def outcomes(world: World) -> list[tuple[str, str, str | None]]:
     return [(row["table_name"], row["outcome"], row["error"]) for row in entries(world)]
 
 
-@every_engine
+@sql_engines
 def test_a_run_has_one_row_with_the_numbers_of_its_summary(world: World) -> None:
     began = pendulum.now("UTC")
-    load(world.pipeline())
+    world.load()
     world.tenant.delete(min(world.tenant.records))
     world.tenant.create(
         person={"id": 7}, **{"from": world.tenant.records[max(world.tenant.records)]["from"]}
     )
-    summary = load(world.pipeline())
+    summary = world.load()
     first, second = entries(world)
     assert (first["mode"], first["reason"]) == ("first load", "the table does not exist yet")
     assert (second["mode"], second["reason"]) == ("changes", None)
@@ -65,7 +64,6 @@ def test_a_run_has_one_row_with_the_numbers_of_its_summary(world: World) -> None
     assert {first["load_id"], second["load_id"]} <= set(loads)
 
 
-@every_engine
 def test_dlts_own_run_is_written_too_also_without_changes(world: World) -> None:
     world.run()
     world.run()
@@ -76,7 +74,7 @@ def test_dlts_own_run_is_written_too_also_without_changes(world: World) -> None:
 
 
 def test_each_collection_has_a_row(world: World) -> None:
-    load(world.pipeline(), collections=("people", "departments"))
+    world.load(collections=("people", "departments"))
     world.pipeline().run(protime("people", "departments"))
     found = [(row["table_name"], row["mode"]) for row in entries(world)]
     wanted = [("departments", "snapshot"), ("people", "first load")]
@@ -85,7 +83,7 @@ def test_each_collection_has_a_row(world: World) -> None:
 
 
 def test_a_full_load_in_parts_is_one_row(world: World, every_page_is_a_package: None) -> None:
-    summary = load(world.pipeline())
+    summary = world.load()
     [row] = entries(world)
     assert (row["mode"], row["inserted"], row["received"]) == ("first load", 300, 300)
     assert row["requests"] == summary.tables["assignments"].counts["requests"] > 6
@@ -107,7 +105,7 @@ def test_a_refused_collection_is_written_as_refused(make_world: WorldFactory) ->
         behaviour=Behaviour(granted_scopes=("connector-protimeapi-assignments.read",))
     )
     with pytest.raises(RefusedCollectionsError):
-        load(world.pipeline(), collections=("assignments", "people"))
+        world.load(collections=("assignments", "people"))
     loaded, refused = entries(world)
     assert (loaded["outcome"], refused["outcome"]) == ("succeeded", "refused")
     assert refused["error"]
@@ -120,12 +118,12 @@ def test_a_refused_collection_is_written_as_refused(make_world: WorldFactory) ->
 
 
 def test_a_collection_that_the_guard_stops_is_written_as_failed(world: World) -> None:
-    load(world.pipeline(), collections=("assignments", "departments"))
+    world.load(collections=("assignments", "departments"))
     for id_ in list(world.tenant.records)[:200]:
         world.tenant.delete(id_)
     world.tenant.clock.advance(hours=73)
     with pytest.raises(VanishedRowsError) as caught:
-        load(world.pipeline(), collections=("assignments", "departments"))
+        world.load(collections=("assignments", "departments"))
     failed, succeeded = entries(world)[2:]
     assert (failed["outcome"], failed["table_name"]) == ("failed", "assignments")
     assert (succeeded["outcome"], succeeded["table_name"]) == ("succeeded", "departments")
@@ -138,7 +136,7 @@ def test_a_failure_of_protime_is_written(world: World) -> None:
     world.run()
     world.tenant.faults.append(Fault("status", status=418, times=99))
     with pytest.raises(PipelineStepFailed):
-        load(world.pipeline())
+        world.load()
     row = entries(world)[1]
     assert (row["outcome"], row["mode"], row["inserted"]) == ("failed", "changes", 0)
     assert "418" in row["error"]
@@ -155,7 +153,7 @@ def test_a_setting_that_protime_would_refuse_is_written(world: World) -> None:
 
 def test_a_run_that_could_not_begin_is_not_written(world: World) -> None:
     with pytest.raises(SettingsError):
-        load(world.pipeline(), max_vanished_share=7)
+        world.load(max_vanished_share=7)
     assert not world.engine.database.exists()  # type: ignore[attr-defined]
 
 
@@ -194,8 +192,8 @@ def test_a_run_that_was_killed_is_running_until_the_next_one_closes_it(world: Wo
     assert done.returncode == -signal.SIGKILL
     [row] = entries(world)
     assert (row["outcome"], row["ended_at"]) == ("running", None)
-    load(world.pipeline())
-    load(world.pipeline())
+    world.load()
+    world.load()
     killed, *others = entries(world)
     assert (killed["run_id"], killed["outcome"]) == (row["run_id"], "failed")
     assert "killed" in killed["error"]

@@ -11,7 +11,7 @@ import pytest
 
 from protime_source.demo import Behaviour
 from tests.conftest import WorldFactory
-from tests.engines import every_engine
+from tests.engines import every_engine, sql_engines
 from tests.world import World
 
 SECRET = "Vertraulich-4711"
@@ -217,7 +217,7 @@ def test_a_name_that_looks_like_sql_is_a_name(make_world: WorldFactory) -> None:
     world.check()
 
 
-@every_engine
+@sql_engines
 def test_thousands_of_new_fields_do_not_stop_a_load(make_world: WorldFactory) -> None:
     world = make_world(rows=20)
     world.run()

@@ -13,7 +13,6 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import protime
 from protime_source.demo import Behaviour
-from protime_source.pipeline.load import load
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines
 from tests.kill_points import run_until
@@ -32,7 +31,7 @@ def _run(world: World) -> None:
 
 
 def _load(world: World) -> None:
-    load(world.pipeline())
+    world.load()
 
 
 both_ways = pytest.mark.parametrize("run", [_run, _load])
@@ -76,16 +75,16 @@ def test_a_package_is_discarded_when_others_rows_were_staged_since(
     # Links stay valid, so that no full load mends what is lost.
     world = make_world(rows=20, behaviour=Behaviour(older_delta_dies=False))
     other = _elsewhere(world)
-    load(world.pipeline())
-    load(other.pipeline())
+    world.load()
+    other.load()
     world.tenant.churn(5, seed=1)
     assert run_until("extract commit", "after", other)
     world.tenant.churn(5, seed=2)
     assert run_until("staging load's completion", "after", world)
     assert run_until("staging load's completion", "after", other)
-    load(world.pipeline())
+    world.load()
     assert "another run has used the staging tables" in caplog.text
-    load(other.pipeline())
+    other.load()
     world.check()
 
 
@@ -183,13 +182,13 @@ def test_a_package_that_the_destination_refuses_is_thrown_away_and_asked_for_aga
     world.run()
     let_in = _refused_by_the_table(world)
     with pytest.raises(PipelineStepFailed):
-        load(world.pipeline())
+        world.load()
     assert "is thrown away" not in caplog.text
     with pytest.raises(PipelineStepFailed):
-        load(world.pipeline())
+        world.load()
     assert "the destination refused it twice" in caplog.text
     let_in()
-    load(world.pipeline())
+    world.load()
     world.check()
 
 
@@ -217,8 +216,8 @@ def test_a_staging_table_that_somebody_dropped_is_created_again(world: World) ->
         world.tenant.churn(5, seed=seed)
     world.query(f"DROP TABLE {world.dataset}_staging.assignments")
     with pytest.raises(PipelineStepFailed):
-        load(world.pipeline())
-    load(world.pipeline())
+        world.load()
+    world.load()
     world.check()
 
 
@@ -234,5 +233,5 @@ def test_a_package_that_dlt_cannot_load_does_not_block_a_run(
     state = json.loads((folder / "state.json").read_text())
     state["default_schema_name"] = None
     (folder / "state.json").write_text(json.dumps(state))
-    load(world.pipeline())
+    world.load()
     world.check()

@@ -11,7 +11,6 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import RefusedCollectionsError, protime
 from protime_source.demo import Behaviour, Fault
-from protime_source.pipeline.load import load
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines
 from tests.units.sync.test_prefetch import prefetch_threads, settles
@@ -42,7 +41,7 @@ def _fails(*_: object, **__: object) -> None:
 def test_a_full_load_in_packages_requests_each_page_once(world: World) -> None:
     """The links of prefetched pages are used up when the next package is extracted."""
     world.tenant.behaviour = Behaviour(pages_rereadable=False)
-    summary = load(world.pipeline())
+    summary = world.load()
     world.check()
     assert world.requests == summary.tables["assignments"].counts["requests"] == PAGES + 1
     assert len(world.query(f"SELECT 1 FROM {world.dataset}._dlt_loads")) == PAGES + 1
@@ -59,7 +58,7 @@ def test_a_full_load_is_fetched_on_while_a_part_of_it_is_loaded(
         return normalize(self, **options)
 
     monkeypatch.setattr(dlt.Pipeline, "normalize", normalize_then)
-    load(world.pipeline())
+    world.load()
     assert is_fetched[0], "all pages, before the first package is loaded"
     world.check()
 
@@ -75,9 +74,9 @@ def test_prefetched_pages_are_lost_with_a_failed_load(
     with monkeypatch.context() as patched:
         patched.setattr(dlt.Pipeline, "normalize", _fails)
         with pytest.raises(RuntimeError, match="before the first package"):
-            load(world.pipeline())
+            world.load()
     assert not prefetch_threads()
-    load(world.pipeline())
+    world.load()
     world.check()
     assert world.requests <= 5 + 2 * PAGES + 2
 
@@ -113,9 +112,9 @@ def test_a_map_that_is_refused_leaves_no_thread(make_world: WorldFactory) -> Non
 def test_an_error_is_raised_after_the_pages_before_it_are_loaded(world: World) -> None:
     world.tenant.faults.append(Fault("status", status=403, times=99, after=2))
     with pytest.raises(RefusedCollectionsError):
-        load(world.pipeline())
+        world.load()
     assert len(world.rows()) == 2 * 10
     assert not prefetch_threads()
     world.tenant.faults.clear()
-    load(world.pipeline())
+    world.load()
     world.check()

@@ -52,7 +52,7 @@ def test_load_loads_the_others_and_then_fails(without_people: World) -> None:
 def test_a_collection_that_protime_does_not_have_is_refused_too(world: World) -> None:
     world.tenant.faults.append(Fault("status", status=404, times=99, where="/people"))
     with pytest.raises(RefusedCollectionsError, match="Protime does not have it"):
-        load(world.pipeline(), collections="people,assignments")
+        world.load(collections="people,assignments")
     world.check()
 
 

@@ -24,7 +24,7 @@ from protime_source.pipeline.load import read_bookmark
 from protime_source.pipeline.lock import one_run
 from tests.command import fits
 from tests.conftest import WorldFactory
-from tests.engines import every_engine
+from tests.engines import every_engine, sql_engines
 from tests.world import World
 
 VIEW = "assignments__activity_levels"
@@ -41,7 +41,7 @@ def forget(world: World, *collections: str, pipeline: str = "protime", **options
 
 @every_engine
 def test_a_collection_is_forgotten_and_loaded_anew(world: World) -> None:
-    load(world.pipeline(), collections=("assignments", "people"))
+    world.load(collections=("assignments", "people"))
     people = world.rows("people")
     bookmark = read_bookmark(world.pipeline(), "people")
     found = forget(world, "assignments")
@@ -54,13 +54,12 @@ def test_a_collection_is_forgotten_and_loaded_anew(world: World) -> None:
     assert [each.table_name for each in status(world.pipeline()).collections] == ["people"]
     assert (world.rows("people"), read_bookmark(world.pipeline(), "people")) == (people, bookmark)
     world.tenant.churn(20)
-    load(world.pipeline(), collections=("assignments", "people"))
+    world.load(collections=("assignments", "people"))
     world.check()
     world.check_levels()
     world.check_tables("people")
 
 
-@every_engine
 def test_it_needs_no_working_folder(world: World) -> None:
     world.run()
     elsewhere = replace(world, folder=world.folder / "elsewhere")
@@ -70,7 +69,7 @@ def test_it_needs_no_working_folder(world: World) -> None:
     world.check()
 
 
-@every_engine
+@sql_engines
 def test_what_another_pipeline_loaded_from_another_tenant_is_cleared(
     world: World, make_world: WorldFactory
 ) -> None:
@@ -89,7 +88,7 @@ def test_what_another_pipeline_loaded_from_another_tenant_is_cleared(
 def test_a_dataset_with_one_collection_of_another_tenant_is_still_refused(
     world: World, make_world: WorldFactory
 ) -> None:
-    load(world.pipeline(), collections=("assignments", "departments"))
+    world.load(collections=("assignments", "departments"))
     other = make_world(seed=2)
     forget(other, "assignments")
     with pytest.raises(Exception, match="departments was loaded from"):
@@ -122,11 +121,11 @@ def test_what_an_earlier_run_left_is_thrown_away(world: World) -> None:
 
 
 def test_the_changes_that_were_pending_for_others_are_asked_for_again(world: World) -> None:
-    load(world.pipeline(), collections=("assignments", "people"))
+    world.load(collections=("assignments", "people"))
     world.tenant.churn(9)
     world.pipeline().extract(protime("assignments", "people"))
     forget(world, "people")
-    load(world.pipeline(), collections=("assignments", "people"))
+    world.load(collections=("assignments", "people"))
     world.check()
     world.check_tables("people")
 
@@ -134,10 +133,10 @@ def test_the_changes_that_were_pending_for_others_are_asked_for_again(world: Wor
 def test_a_full_load_in_parts_is_forgotten(world: World, every_page_is_a_package: None) -> None:
     world.tenant.faults.append(Fault("status", status=418, after=4, times=99))
     with pytest.raises(Exception, match="load"):
-        load(world.pipeline())
+        world.load()
     world.tenant.faults.clear()
     forget(world, "assignments")
-    load(world.pipeline())
+    world.load()
     world.check()
 
 
@@ -155,7 +154,7 @@ def test_a_view_of_somebody_else_keeps_all_as_it_is(world: World, read: str) -> 
     assert world.rows() == before
     world.tenant.churn(9)
     world.tenant.clear_requests()
-    load(world.pipeline())
+    world.load()
     assert world.requests == 1, "the bookmark is kept"
     world.check()
     assert world.query(f"SELECT * FROM {world.dataset}.{VIEW} LIMIT 1")

@@ -14,7 +14,6 @@ from protime_source import (
     SettingsError,
     Status,
     UnhealthyError,
-    load,
     protime,
     status,
 )
@@ -46,9 +45,9 @@ def shown(found: Status) -> str:
 
 @every_engine
 def test_a_machine_that_never_ran_the_pipeline_sees_rows_success_and_expiry(world: World) -> None:
-    load(world.pipeline(), collections=("assignments", "departments"))
+    world.load(collections=("assignments", "departments"))
     world.tenant.delete(min(world.tenant.records))
-    load(world.pipeline(), collections=("assignments", "departments"))
+    world.load(collections=("assignments", "departments"))
     elsewhere = replace(world, folder=world.folder / "elsewhere")
     found = status(elsewhere.pipeline("monitor"), runs=9)
     assert (found.healthy, found.exit_code, found.problems) == (True, 0, ())
@@ -88,7 +87,7 @@ def test_a_failed_run_makes_it_unhealthy_until_the_next_success(world: World) ->
     world.run()
     world.tenant.faults.append(Fault("status", status=418, times=99))
     with pytest.raises(PipelineStepFailed):
-        load(world.pipeline())
+        world.load()
     found = status(world.pipeline())
     [collection] = found.collections
     assert (collection.last_outcome, collection.live_rows) == ("failed", 300)
@@ -109,7 +108,7 @@ def test_a_refused_collection_is_shown_although_it_has_no_table(make_world: Worl
         behaviour=Behaviour(granted_scopes=("connector-protimeapi-assignments.read",))
     )
     with pytest.raises(RefusedCollectionsError):
-        load(world.pipeline(), collections=("assignments", "people"))
+        world.load(collections=("assignments", "people"))
     found = status(world.pipeline())
     _, people = found.collections
     assert (people.last_outcome, people.live_rows, people.last_success_at) == (

@@ -25,7 +25,7 @@ def test_from_each_to_each(make_world: WorldFactory, make_engine: Callable[[str]
     """The bookmark of one says nothing about another, nor do its column types."""
     duckdb, postgres, bigquery = (make_engine(name) for name in ENGINES)
     world = make_world(rows=60)
-    for engine in (bigquery, postgres, duckdb, postgres, bigquery, duckdb, bigquery):
+    for engine in (bigquery, duckdb, postgres, duckdb, bigquery):
         world.engine = engine
         world.tenant.churn(20)
         world.tenant.delete(min(world.tenant.records))

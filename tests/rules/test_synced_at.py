@@ -45,7 +45,7 @@ def commit(world: World, **changes: str) -> None:
     pipeline.run()
 
 
-@every_engine
+@sql_engines
 def test_a_mirror_that_follows_synced_at_equals_the_table(world: World) -> None:
     mirror = Mirror(world)
     world.run()
@@ -105,6 +105,7 @@ def test_a_full_load_writes_only_what_differs(world: World) -> None:
     assert sorted(world.staged()) == [gone, changed]
     moved = {i for i, row in world.rows().items() if row["synced_at"] != before[i]["synced_at"]}
     assert moved == {gone, changed}
+    assert world.rows()[gone]["delete_reason"] == "vanished"
     world.check()
 
 

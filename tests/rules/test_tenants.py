@@ -12,7 +12,7 @@ from dlt.pipeline.helpers import pipeline_drop
 from protime_source import WarehouseError, protime
 from protime_source.pipeline.failures import explain
 from tests.conftest import WorldFactory
-from tests.engines import every_engine
+from tests.engines import sql_engines
 from tests.world import World
 
 
@@ -29,7 +29,6 @@ def _refused(world: World, *collections: str, pipeline: str = "protime", **setti
     return failure.message
 
 
-@every_engine
 def test_another_tenant_is_refused_and_both_are_named(world: World) -> None:
     world.run()
     message = _refused(world, tenant="beta")
@@ -78,7 +77,7 @@ def test_another_tenant_may_replace_the_rows_once_they_are_dropped(
     other.check()
 
 
-@every_engine
+@sql_engines
 def test_another_tenant_is_refused_also_when_another_pipeline_loaded_it(world: World) -> None:
     world.run()
     message = _refused(world, pipeline="beta", tenant="beta")
@@ -89,7 +88,7 @@ def test_another_tenant_is_refused_also_when_another_pipeline_loaded_it(world: W
     world.check()
 
 
-@every_engine
+@sql_engines
 def test_a_second_pipeline_of_the_tenant_is_warned_about(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from protime_source.demo import Fault
-from tests.engines import Engine, every_engine
+from tests.engines import Engine, every_engine, sql_engines
 from tests.world import Row, World
 
-pytestmark = every_engine
 TODAY = date.today().isoformat()
 LEVEL = {"level": 1, "activityDefinition": {"id": "550e8400-e29b-41d4-a716-446655440000"}}
 TEXTS = [
@@ -51,37 +50,12 @@ def _put(world: World, id_: int, **fields: Any) -> None:
     store._texts.pop(id_, None)
 
 
-def _comments(world: World) -> dict[int, str | None]:
-    return {id_: row["comments"] for id_, row in world.rows().items()}
-
-
-def test_text_survives_a_full_load_and_a_delta(world: World) -> None:
-    world.tenant._store.records.clear()
-    for number, text in enumerate(TEXTS):
-        _put(world, 100 + number, comments=text)
-    _put(world, 1)
-    _put(world, 2, comments=None)
-    world.run()
-    expected = {100 + number: text for number, text in enumerate(TEXTS)} | {1: None, 2: None}
-    assert _comments(world) == expected
-    ids = {
-        number: world.tenant.create({"person": {"id": 7}, "from": TODAY, "comments": text})
-        for number, text in enumerate(TEXTS)
-    }
-    world.run()
-    found = _comments(world)
-    assert {number: found[id_] for number, id_ in ids.items()} == dict(enumerate(TEXTS))
-    for id_ in ids.values():
-        world.tenant.delete(id_)
-    world.run()
-    found = _comments(world)
-    assert {number: found[id_] for number, id_ in ids.items()} == dict(enumerate(TEXTS))
-
-
-def test_numbers_dates_and_levels_survive(world: World) -> None:
+@every_engine
+def test_texts_numbers_dates_and_levels_survive(world: World) -> None:
     """In a full load, in a delta, and when a deletion reads them back."""
     world.tenant._store.records.clear()
-    records: list[dict[str, Any]] = [
+    records: list[dict[str, Any]] = [{"comments": text} for text in TEXTS]
+    records += [
         {"startTimeInMinutes": n, "endTimeInMinutes": n, "breakDurationInMinutes": n}
         for n in BIGINTS
     ]
@@ -94,7 +68,7 @@ def test_numbers_dates_and_levels_survive(world: World) -> None:
     world.run()
     _check_values(world, len(records) + 1)
     for id_, record in list(world.tenant.records.items()):
-        world.tenant.write("assignments", id_, {**record, "comments": "by delta"})
+        world.tenant.write("assignments", id_, {**record, "until": TODAY})
         world.tenant._store.insert(record)
     world.run()
     _check_values(world, 2 * (len(records) + 1))
@@ -133,6 +107,7 @@ def _levels(record: dict[str, Any]) -> object:
 VERSIONS = ("'", '"', "{", "{0}}", "\\", "%s", "';--", "𝄞", "~" * 300)
 
 
+@sql_engines
 def test_a_version_that_looks_like_sql_is_a_value(world: World) -> None:
     world.tenant._store.records.clear()
     for id_, version in enumerate(VERSIONS, start=1):
@@ -146,6 +121,7 @@ def test_a_version_that_looks_like_sql_is_a_value(world: World) -> None:
     }
 
 
+@sql_engines
 def test_what_cannot_be_held_stops_nothing(
     world: World, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,6 +159,7 @@ def test_what_cannot_be_held_stops_nothing(
     assert "secret" not in caplog.text
 
 
+@every_engine
 def test_what_cannot_be_held_stops_no_delta(
     world: World, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:

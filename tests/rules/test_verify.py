@@ -14,7 +14,6 @@ from protime_source import (
     SettingsError,
     VerifyReport,
     WarehouseError,
-    load,
     verify,
 )
 from protime_source.catalogue import COLLECTIONS
@@ -234,7 +233,7 @@ def test_it_leaves_the_delta_and_the_bookmark_alone(world: World) -> None:
 
 
 def test_only_what_differs_is_loaded_in_between(world: World) -> None:
-    load(world.pipeline(), collections=("assignments", "clockings"))
+    world.load(collections=("assignments", "clockings"))
     before = read_bookmark(world.pipeline(), "clockings")
     world.tenant.churn(10)
     check(world, "assignments", "clockings")
@@ -284,7 +283,7 @@ def test_whatever_the_lists_look_like(make_world: WorldFactory, behaviour: Behav
 def test_rows_before_the_window_do_not_count(world: World) -> None:
     world.run()
     start = f"{world.tenant.clock.today():%Y}-01-01"
-    load(world.pipeline(), start_date=start)
+    world.load(start_date=start)
     before = {id_ for id_, row in world.live().items() if str(row["from_date"]) < start}
     assert before
     report = check(world, start_date=start)
@@ -333,13 +332,13 @@ def test_a_refused_collection_is_named_and_never_green(make_world: WorldFactory)
 def test_a_collection_may_have_several_scopes(make_world: WorldFactory) -> None:
     scopes = tuple(scope for scope in ALL_SCOPES if "historical" not in scope)
     world = make_world(behaviour=Behaviour(granted_scopes=scopes))
-    load(world.pipeline(), collections=("job_histories",))
+    world.load(collections=("job_histories",))
     report = check(world, "job_histories")
     assert (report.exit_code, report.tables["job_histories"].compared > 0) == (0, True)
 
 
 def test_a_clocking_that_protime_calls_deleted_must_not_be_live(world: World) -> None:
-    load(world.pipeline(), collections=("clockings",))
+    world.load(collections=("clockings",))
     id_, record = next(iter(world.tenant.of("clockings").items()))
     world.tenant.write("clockings", id_, {**record, "status": "Deleted"})
     assert found(check(world, "clockings", deep=True), "clockings") == {}
@@ -351,7 +350,7 @@ def test_a_clocking_that_protime_calls_deleted_must_not_be_live(world: World) ->
 def test_without_versions_ids_and_values_are_compared(make_world: WorldFactory) -> None:
     world = make_world(behaviour=Behaviour(without_version=("activity-durations",)))
     table = "activity_durations"
-    load(world.pipeline(), collections=(table,))
+    world.load(collections=(table,))
     assert check(world, table, deep=True).exit_code == 0
     first, second = sorted(world.rows(table))[:2]
     change(world, f"DELETE FROM {{table}} WHERE id = {first}", table)
@@ -364,7 +363,7 @@ def test_activity_definitions_are_compared_by_structure_and_level(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table, (one, two) = "activity_definitions", world.tenant.structures[:2]
-    load(world.pipeline(), collections=(table,), activity_structures=(one, two))
+    world.load(collections=(table,), activity_structures=(one, two))
     assert check(world, table, activity_structures=(one, two)).exit_code == 0
     assert check(world, table, activity_structures=(one,), deep=True).exit_code == 0
     level = int(two.rpartition("/")[2])
@@ -409,7 +408,7 @@ def test_a_changed_record_of_every_kind_of_collection_is_no_difference(
     world = make_world(rows=120, page_size=40)
     monkeypatch.setenv("SOURCES__PROTIME__COLLECTIONS", "all")
     monkeypatch.setenv("SOURCES__PROTIME__ACTIVITY_STRUCTURES", ", ".join(world.tenant.structures))
-    load(world.pipeline())
+    world.load()
     report = check(world, deep=True)
     assert set(report.tables) == set(COLLECTIONS)
     assert {table: found(report, table) for table in COLLECTIONS if found(report, table)} == {}
@@ -420,5 +419,5 @@ def test_a_changed_record_of_every_kind_of_collection_is_no_difference(
     differing = {table for table in COLLECTIONS if found(report, table)}
     assert all(not COLLECTIONS[table].has_delta for table in differing)
     assert all("no delta" in notes(report, table) for table in differing)
-    load(world.pipeline())
+    world.load()
     assert check(world, deep=True).exit_code == 0

@@ -20,7 +20,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -106,6 +106,18 @@ class BigQueryServer:
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Runs a statement with Google's own client and returns its rows."""
         return [row.values() for row in self._client.query_and_wait(sql)]
+
+    @contextmanager
+    def in_dataset(self) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
+        """A way to run statements in a dataset of their own, in which they name tables alone."""
+        dataset = self._client.create_dataset(self.new_dataset())
+        names = bigquery.QueryJobConfig(default_dataset=dataset.reference)
+
+        def ask(sql: str) -> list[tuple[Any, ...]]:
+            return [row.values() for row in self._client.query_and_wait(sql, job_config=names)]
+
+        yield ask
+        self._client.delete_dataset(dataset.reference, delete_contents=True)
 
     def environment(self) -> dict[str, str]:
         """What leads dlt's destination `bigquery` here."""

@@ -2,7 +2,7 @@
 
 Thousands of histories, not the same ones each time, every combination of kills and every write:
 
-    PROTIME_HISTORIES=2000 uv run pytest tests/test_histories.py --numprocesses=2
+    PROTIME_HISTORIES=2000 uv run pytest tests/system/test_histories.py --numprocesses=2
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ def test_two_hosts_at_once_lose_no_row(make_world: WorldFactory, seed: int) -> N
     # Links stay valid, so that no full load mends what is lost.
     world = make_world(rows=20, behaviour=Behaviour(older_delta_dies=False))
     other = replace(world, folder=world.folder / "elsewhere")
-    load(world.pipeline())
-    load(other.pipeline())
+    world.load()
+    other.load()
 
     def churn() -> None:
         world.tenant.churn(dice.randint(1, 6), seed=dice.randint(0, 10**6))
