@@ -22,8 +22,9 @@ from protime_source import ProtimeError, protime
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.errors import ApiError
 from protime_source.pipeline.failures import explain
-from protime_source.pipeline.load import load, read_bookmark
+from protime_source.pipeline.load import load
 from protime_source.pipeline.recovery import load_pending
+from protime_source.pipeline.states import read_bookmark
 from tests.engines import Engine
 from tests.kill_points import KILL_POINTS, MOMENTS, Moment, run_until
 from tests.world import Moment as Event

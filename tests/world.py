@@ -18,7 +18,8 @@ from protime_source.catalogue import ASSIGNMENTS
 from protime_source.catalogue.model import Collection
 from protime_source.demo import DemoServer, DemoTenant, Fault
 from protime_source.demo.messages import Request
-from protime_source.pipeline.load import load, read_bookmark
+from protime_source.pipeline.load import load
+from protime_source.pipeline.states import read_bookmark
 from protime_source.pipeline.summary import Summary
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark

@@ -29,8 +29,8 @@ from protime_source.errors import (
 )
 from protime_source.pipeline.failures import Failure, explain
 from protime_source.pipeline.folder import discard_if_damaged
-from protime_source.pipeline.load import read_bookmark
 from protime_source.pipeline.lock import one_run
+from protime_source.pipeline.states import read_bookmark
 from protime_source.settings import Settings, __version__
 
 PARTLY_LOADED = (RefusedCollectionsError, VanishedRowsError)

@@ -10,7 +10,7 @@ import yaml
 from protime_source.api.pages import LIFETIME
 from protime_source.catalogue import COLLECTIONS
 from protime_source.exports.schema import described_schema
-from protime_source.pipeline.hooks import NAME
+from protime_source.pipeline.states import NAME
 from protime_source.settings import Settings
 from protime_source.warehouse import ledger
 

@@ -9,7 +9,7 @@ from dlt.common.schema.typing import TColumnSchema
 from dlt.common.schema.utils import new_table
 
 from protime_source.pipeline.data_model import column_hints, describe_tables, references
-from protime_source.pipeline.hooks import NAME
+from protime_source.pipeline.states import NAME
 from protime_source.settings import Settings
 
 

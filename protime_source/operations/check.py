@@ -18,9 +18,7 @@ from protime_source.operations.access import AccessCheck
 from protime_source.operations.lines import CheckLine
 from protime_source.pipeline import guards
 from protime_source.pipeline.failures import explain
-from protime_source.pipeline.hooks import NAME
-from protime_source.pipeline.packages import committed_state
-from protime_source.pipeline.recovery import other_states, resource_states
+from protime_source.pipeline.states import NAME, committed_state, other_states, resource_states
 from protime_source.pipeline.text import wrap
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark

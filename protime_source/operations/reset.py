@@ -17,10 +17,11 @@ from protime_source.api.redaction import redacted_errors
 from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import SettingsError
 from protime_source.pipeline.folder import discard_if_damaged
-from protime_source.pipeline.hooks import NAME, register
+from protime_source.pipeline.hooks import register
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
-from protime_source.pipeline.packages import committed_state, discard, pending_packages
-from protime_source.pipeline.recovery import load_pending, other_states, resource_states
+from protime_source.pipeline.packages import discard, pending_packages
+from protime_source.pipeline.recovery import load_pending
+from protime_source.pipeline.states import NAME, committed_state, other_states, resource_states
 from protime_source.pipeline.text import wrap
 from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import invalid_setting

@@ -14,9 +14,7 @@ from protime_source.api.redaction import redacted_errors
 from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import UnhealthyError
 from protime_source.operations.lines import minute
-from protime_source.pipeline.hooks import NAME
-from protime_source.pipeline.packages import committed_state
-from protime_source.pipeline.recovery import other_states, resource_states
+from protime_source.pipeline.states import NAME, committed_state, other_states, resource_states
 from protime_source.pipeline.text import text_table, wrap
 from protime_source.settings import invalid_setting
 from protime_source.sync.bookmark import Bookmark

@@ -28,7 +28,7 @@ from dlt.extract.items_transform import (
 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import SettingsError, WarehouseError
-from protime_source.pipeline.hooks import NAME
+from protime_source.pipeline.states import NAME
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
 

@@ -30,8 +30,8 @@ from protime_source.pipeline.packages import (
     is_merged,
     note_failure,
     pending_packages,
-    uncommit,
 )
+from protime_source.pipeline.states import NAME, uncommit
 from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import Settings
 from protime_source.sync.context import RunContext
@@ -42,9 +42,6 @@ from protime_source.warehouse.staging import StagedRows
 from protime_source.warehouse.views import ensure_views
 
 logger = logging.getLogger(__name__)
-
-NAME = "protime"
-"""dlt's name of the source and its schema."""
 
 _UNKNOWN_ERROR = "Loading into the destination failed; the log says more."
 

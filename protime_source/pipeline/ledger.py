@@ -12,8 +12,7 @@ from dlt.common.destination.exceptions import DestinationException
 
 from protime_source.api.redaction import redact
 from protime_source.catalogue import COLLECTIONS
-from protime_source.pipeline.hooks import NAME
-from protime_source.pipeline.recovery import resource_states
+from protime_source.pipeline.states import NAME, resource_states
 from protime_source.settings import __version__
 from protime_source.sync.bookmark import Bookmark
 from protime_source.sync.context import RunContext

@@ -22,10 +22,11 @@ from protime_source.errors import (
 )
 from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.folder import discard_if_damaged
-from protime_source.pipeline.hooks import HOOKS, NAME, OVERLAP, register
+from protime_source.pipeline.hooks import HOOKS, OVERLAP, register
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
-from protime_source.pipeline.recovery import load_pending, resource_states
+from protime_source.pipeline.recovery import load_pending
 from protime_source.pipeline.source import source_of
+from protime_source.pipeline.states import NAME, read_bookmark
 from protime_source.pipeline.summary import Summary, TableSummary
 from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import Settings
@@ -213,8 +214,3 @@ def _bookmarks(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, Bookm
 
 def _full_load_id(bookmark: Bookmark | None) -> str:
     return bookmark.full_load_started_at if bookmark else ""
-
-
-def read_bookmark(pipeline: dlt.Pipeline, table: str) -> Bookmark | None:
-    """Returns the bookmark that a pipeline last committed for a table, if it has one."""
-    return Bookmark.read(resource_states(pipeline.state, NAME).get(table, {}))

@@ -18,9 +18,10 @@ from dlt.common.pipeline import TPipelineState, pipeline_state
 from dlt.common.storages.load_package import PackageStorage, ParsedLoadJobFileName
 from dlt.common.versioned_state import decompress_state, json_encode_state
 from dlt.destinations.exceptions import DatabaseUndefinedRelation, DestinationConnectionError
-from dlt.pipeline.state_sync import mark_state_extracted, migrate_state_to_current
+from dlt.pipeline.state_sync import mark_state_extracted
 
 from protime_source.errors import causes
+from protime_source.pipeline.states import committed_state
 from protime_source.warehouse.dialect import Client, client_of
 from protime_source.warehouse.staging import StagedRows, holds, read_staged_rows
 
@@ -79,8 +80,9 @@ class PendingPackage:
     def copied_tables(self) -> dict[str, bool]:
         """The tables whose rows dlt has copied into the staging tables, and whether all of them."""
         states: dict[str, set[bool]] = {}
+        staged = self.staged
         for state, job in self.storage.list_all_jobs_with_states(self.load_id):
-            if job.file_format != "sql":
+            if job.file_format != "sql" and job.table_name in staged:
                 states.setdefault(job.table_name, set()).add(self._is_done(state, job))
         return {name: found == {True} for name, found in states.items() if True in found}
 
@@ -241,24 +243,6 @@ def is_merged(client: Client, staged: Mapping[str, StagedRows]) -> bool:
     return holds(staged, held, dict.fromkeys(staged, True))
 
 
-def uncommit(client: Client, pipeline_name: str, load_ids: Sequence[str]) -> None:
-    """Deletes the states that some packages committed, so that the state before them counts.
-
-    Args:
-        client: A client of the destination.
-        pipeline_name: The pipeline.
-        load_ids: dlt's ids of the packages.
-    """
-    sql = client.sql_client
-    states = sql.make_qualified_table_name(client.schema.state_table_name)
-    name, load = client._norm_and_escape_columns("pipeline_name", "_dlt_load_id")
-    with sql:
-        for load_id in load_ids:
-            sql.execute_sql(
-                f"DELETE FROM {states} WHERE {name} = %s AND {load} = %s", pipeline_name, load_id
-            )
-
-
 def discard_all(pipeline: dlt.Pipeline, patience_seconds: float, reason: str) -> bool:
     """Throws away all pending packages of the source.
 
@@ -313,35 +297,6 @@ def _committed_snapshot(pipeline: dlt.Pipeline, committed: TPipelineState) -> Sn
     schemas = pipeline._get_schemas_from_destination(names, always_download=True)
     texts = {schema.name: json.dumps(schema.to_dict()) for schema in schemas}
     return json_encode_state(state), texts
-
-
-def committed_state(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | None:
-    """Returns the newest state that the destination has; `None` when dlt keeps none there.
-
-    The newest is the one with the highest version: dlt goes by the time of the load, and so takes
-    a run for the newest whose machine had its clock ahead.
-    """
-    if not pipeline.config.restore_from_destination:
-        return None
-    sql, schema = client.sql_client, client.schema
-    states = sql.make_qualified_table_name(schema.state_table_name)
-    loads = sql.make_qualified_table_name(schema.loads_table_name)
-    text, version, name, state_load, load, status = client._norm_and_escape_columns(
-        "state", "version", "pipeline_name", "_dlt_load_id", "load_id", "status"
-    )
-    query = (
-        f"SELECT s.{text} FROM {states} AS s JOIN {loads} AS l ON l.{load} = s.{state_load}"
-        f" WHERE s.{name} = %s AND l.{status} = 0"
-        f" ORDER BY s.{version} DESC, s.{state_load} DESC LIMIT 1"
-    )
-    with sql:
-        try:
-            rows = sql.execute_sql(query, pipeline.pipeline_name)
-        except DatabaseUndefinedRelation:
-            rows = None
-    if not rows:
-        return TPipelineState()
-    return migrate_state_to_current(pipeline.pipeline_name, decompress_state(rows[0][0]))
 
 
 def _hash(state: Mapping[str, Any], source: str) -> str:

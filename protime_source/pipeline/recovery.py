@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import dlt
-from dlt.common.configuration.container import Container
-from dlt.common.pipeline import TPipelineState, pipeline_state
-from dlt.common.versioned_state import decompress_state
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source.errors import WarehouseError
@@ -17,7 +11,7 @@ from protime_source.pipeline.packages import (
     discard_outdated,
     discard_refused,
 )
-from protime_source.warehouse.dialect import PATIENCE_SECONDS, Client
+from protime_source.warehouse.dialect import PATIENCE_SECONDS
 
 
 def load_pending(pipeline: dlt.Pipeline, patience_seconds: float = PATIENCE_SECONDS) -> int:
@@ -99,61 +93,3 @@ def _archive_loaded(pipeline: dlt.Pipeline) -> int:
         load.storage.rename_tree(source, load.get_loaded_package_path(load_id))
         load.maybe_remove_completed_jobs(load_id)
     return len(completed)
-
-
-def other_states(pipeline_name: str, client: Client) -> dict[str, dict[str, Any]]:
-    """Returns the newest states of all other pipelines of the dataset, by pipeline name.
-
-    Args:
-        pipeline_name: The pipeline that is left out.
-        client: dlt's client of the destination.
-    """
-    sql, schema = client.sql_client, client.schema
-    states = sql.make_qualified_table_name(schema.state_table_name)
-    loads = sql.make_qualified_table_name(schema.loads_table_name)
-    name, state, state_load, load, status = client._norm_and_escape_columns(
-        "pipeline_name", "state", "_dlt_load_id", "load_id", "status"
-    )
-    query = (
-        f"SELECT s.{name}, s.{state} FROM {states} AS s JOIN (SELECT p.{name} AS pipeline,"
-        f" MAX(p.{state_load}) AS newest FROM {states} AS p JOIN {loads} AS l"
-        f" ON l.{load} = p.{state_load} WHERE l.{status} = 0 AND p.{name} <> %s GROUP BY p.{name})"
-        f" AS n ON n.pipeline = s.{name} AND n.newest = s.{state_load}"
-    )
-    with sql:
-        try:
-            rows = sql.execute_sql(query, pipeline_name) or []
-        except DatabaseUndefinedRelation:
-            rows = []
-    return {str(other): decompress_state(text) for other, text in rows}
-
-
-def resource_states(state: TPipelineState, source: str) -> dict[str, dict[str, Any]]:
-    """Returns the states of a source's resources, by table."""
-    found: dict[str, Any] = state.get("sources", {}).get(source, {})
-    return {table: dict(each) for table, each in found.get("resources", {}).items()}
-
-
-def restore_committed_state(state: dict[str, Any], committed: TPipelineState, table: str) -> bool:
-    """Returns to the state that the destination has, where the working folder has another.
-
-    Nothing is pending when they are compared, so they differ only when the working folder was used
-    for another destination since, or when a warehouse was put back to an older copy, which dlt does
-    not notice. The committed link is older, and so brings what is missing.
-
-    Args:
-        state: The resource's state in the working folder; changed in place.
-        committed: The pipeline's state in the destination.
-        table: The resource's table.
-
-    Returns:
-        Whether they differed, and the destination's is the older one.
-    """
-    source = dlt.current.source_schema().name
-    remembered = resource_states(committed, source).get(table, {})
-    if state == remembered:
-        return False
-    state.clear()
-    state.update(remembered)
-    local, _ = pipeline_state(Container())
-    return committed.get("_state_version", 0) < local["_state_version"]

@@ -37,10 +37,12 @@ from protime_source.errors import (
 from protime_source.pipeline import guards
 from protime_source.pipeline.data_model import column_hints, describe_tables
 from protime_source.pipeline.failures import ledger_line
-from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, NAME, record_history, register
+from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, record_history, register
 from protime_source.pipeline.ledger import Ledger
-from protime_source.pipeline.packages import committed_state, note_staged, rest_on
-from protime_source.pipeline.recovery import (
+from protime_source.pipeline.packages import note_staged, rest_on
+from protime_source.pipeline.states import (
+    NAME,
+    committed_state,
     other_states,
     resource_states,
     restore_committed_state,

@@ -15,12 +15,10 @@ from protime_source.configuration import ConfigSections
 from protime_source.errors import ApiError, BadRequestError, SettingsError
 from protime_source.pipeline.data_model import column_hints
 from protime_source.pipeline.guards import check_tenant
-from protime_source.pipeline.hooks import NAME
-from protime_source.pipeline.load import load, read_bookmark
+from protime_source.pipeline.load import load
 from protime_source.pipeline.lock import one_run
-from protime_source.pipeline.packages import committed_state
-from protime_source.pipeline.recovery import resource_states
 from protime_source.pipeline.source import REFUSALS
+from protime_source.pipeline.states import NAME, committed_state, read_bookmark, resource_states
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
 from protime_source.verification.compare import Differences, unchanged_ids

@@ -61,22 +61,33 @@ class Lease:
         except DatabaseUndefinedRelation:
             if not self._sql.has_dataset():
                 self._sql.create_dataset()
-            # With its only row, so that two runs cannot each add one.
-            self._sql.execute_sql(
-                f"CREATE TABLE IF NOT EXISTS {self._table} AS"
-                " SELECT '' AS holder, TIMESTAMP '2000-01-01 00:00:00+00:00' AS deadline"
-            )
+            self._create("CREATE TABLE IF NOT EXISTS")
             self._take()
-        [(holder, seconds)] = self._sql.execute_sql(
-            "SELECT holder, TIMESTAMP_DIFF(deadline, CURRENT_TIMESTAMP(), SECOND)"
-            f" FROM {self._table}"
-        ) or [("", 0)]
+        if not self._rows():  # somebody has emptied the table
+            self._create("CREATE OR REPLACE TABLE")
+            self._take()
+        [(holder, seconds)] = self._rows()
         if holder != self._holder:
             raise AlreadyRunningError(
                 f"Another run loads into the dataset {self._sql.dataset_name}, from another working"
                 " folder or another machine. This one did nothing. It is not needed, or start it"
                 f" again when the other has ended; if it was killed, in {seconds} s."
             )
+
+    def _create(self, create: str) -> None:
+        """Creates the table with its only row, so that two runs cannot each add one."""
+        self._sql.execute_sql(
+            f"{create} {self._table} AS"
+            " SELECT '' AS holder, TIMESTAMP '2000-01-01 00:00:00+00:00' AS deadline"
+        )
+
+    def _rows(self) -> list[tuple[str, int]]:
+        """Who has it, and for how many seconds yet."""
+        rows = self._sql.execute_sql(
+            "SELECT holder, TIMESTAMP_DIFF(deadline, CURRENT_TIMESTAMP(), SECOND)"
+            f" FROM {self._table}"
+        )
+        return [(str(holder), int(seconds)) for holder, seconds in rows or ()]
 
     def _take(self) -> None:
         """Takes the lease if nobody else has it: one statement, which the engine serialises."""

@@ -97,12 +97,11 @@ def holds(
     Args:
         staged: The rows of the package, by table.
         held: What the staging tables hold.
-        whole: The tables to look at, and whether all of their rows were copied.
+        whole: The tables to look at, and whether all of the package's rows were copied.
     """
     return all(
         staged[name].may_be(held.get(name, StagedRows()), whole=is_whole)
         for name, is_whole in whole.items()
-        if name in staged
     )
 
 

@@ -12,7 +12,8 @@ from protime_source import RefusedCollectionsError, protime
 from protime_source.catalogue import COLLECTIONS
 from protime_source.demo import Behaviour, Fault
 from protime_source.errors import VanishedRowsError
-from protime_source.pipeline.load import load, read_bookmark
+from protime_source.pipeline.load import load
+from protime_source.pipeline.states import read_bookmark
 from protime_source.pipeline.summary import Summary, TableSummary
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines

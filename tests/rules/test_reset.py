@@ -20,8 +20,8 @@ from protime_source import (
 )
 from protime_source.demo import Fault
 from protime_source.pipeline.failures import explain
-from protime_source.pipeline.load import read_bookmark
 from protime_source.pipeline.lock import one_run
+from protime_source.pipeline.states import read_bookmark
 from tests.command import fits
 from tests.conftest import WorldFactory
 from tests.engines import every_engine, sql_engines

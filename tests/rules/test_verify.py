@@ -19,7 +19,7 @@ from protime_source import (
 from protime_source.catalogue import COLLECTIONS
 from protime_source.demo import Behaviour, Fault
 from protime_source.demo.behaviour import ALL_SCOPES
-from protime_source.pipeline.load import read_bookmark
+from protime_source.pipeline.states import read_bookmark
 from protime_source.verification import stored
 from protime_source.verification.report import EXAMPLES
 from tests.conftest import WorldFactory

@@ -43,4 +43,3 @@ def test_a_staging_table_may_hold_the_rows(held: StagedRows, whole: bool, some: 
 
 def test_a_package_without_rows_of_a_table_needs_none() -> None:
     assert holds({"people": StagedRows()}, {}, {"people": True})
-    assert holds({}, {}, {"people": True})

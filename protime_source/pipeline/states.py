@@ -1,0 +1,118 @@
+"""The states that dlt commits with the load packages, in the destination and here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dlt
+from dlt.common.configuration.container import Container
+from dlt.common.pipeline import TPipelineState, pipeline_state
+from dlt.common.versioned_state import decompress_state
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.pipeline.state_sync import migrate_state_to_current
+
+from protime_source.sync.bookmark import Bookmark
+from protime_source.warehouse.dialect import Client
+
+NAME = "protime"
+"""dlt's name of the source and its schema."""
+
+
+def committed_state(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | None:
+    """Returns the newest state that the destination has; `None` when dlt keeps none there."""
+    if not pipeline.config.restore_from_destination:
+        return None
+    name = pipeline.pipeline_name
+    found = _newest_states(client, "=", name)
+    return migrate_state_to_current(name, found[name]) if name in found else TPipelineState()
+
+
+def other_states(pipeline_name: str, client: Client) -> dict[str, dict[str, Any]]:
+    """Returns the newest states of all other pipelines of the dataset, by pipeline name.
+
+    Args:
+        pipeline_name: The pipeline that is left out.
+        client: dlt's client of the destination.
+    """
+    return _newest_states(client, "<>", pipeline_name)
+
+
+def _newest_states(client: Client, operator: str, pipeline_name: str) -> dict[str, dict[str, Any]]:
+    """The newest are those with the highest version.
+
+    dlt goes by the time of the load, and so takes a run for the newest whose machine had its clock
+    ahead.
+    """
+    sql, schema = client.sql_client, client.schema
+    states = sql.make_qualified_table_name(schema.state_table_name)
+    loads = sql.make_qualified_table_name(schema.loads_table_name)
+    name, state, version, state_load, load, status = client._norm_and_escape_columns(
+        "pipeline_name", "state", "version", "_dlt_load_id", "load_id", "status"
+    )
+    query = (
+        f"SELECT {name}, {state} FROM (SELECT s.{name}, s.{state}, ROW_NUMBER() OVER (PARTITION BY"
+        f" s.{name} ORDER BY s.{version} DESC, s.{state_load} DESC) AS newest_first"
+        f" FROM {states} AS s JOIN {loads} AS l ON l.{load} = s.{state_load}"
+        f" WHERE l.{status} = 0 AND s.{name} {operator} %s) AS n WHERE newest_first = 1"
+    )
+    with sql:
+        try:
+            rows = sql.execute_sql(query, pipeline_name) or []
+        except DatabaseUndefinedRelation:
+            rows = []
+    return {str(pipeline): decompress_state(text) for pipeline, text in rows}
+
+
+def uncommit(client: Client, pipeline_name: str, load_ids: Sequence[str]) -> None:
+    """Deletes the states that some packages committed, so that the state before them counts.
+
+    Args:
+        client: A client of the destination.
+        pipeline_name: The pipeline.
+        load_ids: dlt's ids of the packages.
+    """
+    sql = client.sql_client
+    states = sql.make_qualified_table_name(client.schema.state_table_name)
+    name, load = client._norm_and_escape_columns("pipeline_name", "_dlt_load_id")
+    with sql:
+        for load_id in load_ids:
+            sql.execute_sql(
+                f"DELETE FROM {states} WHERE {name} = %s AND {load} = %s", pipeline_name, load_id
+            )
+
+
+def resource_states(state: TPipelineState, source: str) -> dict[str, dict[str, Any]]:
+    """Returns the states of a source's resources, by table."""
+    found: dict[str, Any] = state.get("sources", {}).get(source, {})
+    return {table: dict(each) for table, each in found.get("resources", {}).items()}
+
+
+def read_bookmark(pipeline: dlt.Pipeline, table: str) -> Bookmark | None:
+    """Returns the bookmark that a pipeline last committed for a table, if it has one."""
+    return Bookmark.read(resource_states(pipeline.state, NAME).get(table, {}))
+
+
+def restore_committed_state(state: dict[str, Any], committed: TPipelineState, table: str) -> bool:
+    """Returns to the state that the destination has, where the working folder has another.
+
+    Nothing is pending when they are compared, so they differ only when the working folder was used
+    for another destination since, or when a warehouse was put back to an older copy, which dlt does
+    not notice. The committed link is older, and so brings what is missing.
+
+    Args:
+        state: The resource's state in the working folder; changed in place.
+        committed: The pipeline's state in the destination.
+        table: The resource's table.
+
+    Returns:
+        Whether they differed, and the destination's is the older one.
+    """
+    source = dlt.current.source_schema().name
+    remembered = resource_states(committed, source).get(table, {})
+    if state == remembered:
+        return False
+    state.clear()
+    state.update(remembered)
+    local, _ = pipeline_state(Container())
+    return committed.get("_state_version", 0) < local["_state_version"]
