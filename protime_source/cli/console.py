@@ -21,21 +21,26 @@ PACKAGE = logging.getLogger("protime_source")
 DLT = logging.getLogger("dlt")
 
 
-def write(stream: TextIO | None, text: str) -> None:
+def write(stream: TextIO | None, text: str) -> bool:
     """Writes a text as well as a stream can: what a run did does not depend on who reads of it.
 
     Args:
         stream: Standard output or error; `None` when it was closed before Python started.
         text: Characters that the stream's encoding lacks are written as their escapes in Python.
+
+    Returns:
+        Whether the stream took it.
     """
     if stream is None:
-        return
+        return False
     encoding = stream.encoding or "utf-8"
     try:
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
     except (OSError, ValueError):  # the reader has gone, the log's disk is full; it is closed
         _discard_rest(stream)
+        return False
+    return True
 
 
 def _discard_rest(stream: TextIO) -> None:

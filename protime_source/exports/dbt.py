@@ -35,13 +35,14 @@ def dbt_sources(settings: Settings, dataset: str) -> str:
 
     Args:
         settings: Those of a run; tenant and credentials may be missing.
-        dataset: The dataset that is loaded.
+        dataset: The dataset that is loaded, as a person names it.
     """
-    tables: dict[str, Any] = described_schema(settings).tables
+    schema = described_schema(settings)
+    tables: dict[str, Any] = schema.tables
     source = {
         "name": NAME,
         "description": _DESCRIPTION,
-        "schema": dataset,
+        "schema": schema.naming.normalize_table_identifier(dataset),
         "tables": [_table(table) for name, table in tables.items() if not name.startswith("_dlt_")],
     }
     text = yaml.safe_dump(

@@ -43,10 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Writes the export, and returns the exit code."""
     stop_at_once("Nothing was changed.")
 
-    from protime_source.cli.console import write
     from protime_source.cli.pipeline import open_console, selected
     from protime_source.configuration import ConfigSections
-    from protime_source.errors import SettingsError
     from protime_source.exports.dbt import dbt_sources
     from protime_source.exports.dictionary import data_dictionary
     from protime_source.exports.mermaid import er_diagram
@@ -66,17 +64,24 @@ def run(arguments: argparse.Namespace) -> int:
                     text = er_diagram(settings)
                 case _:
                     text = data_dictionary(settings)
-            if arguments.output is None:
-                write(sys.stdout, text)
-                return 0
-            try:
-                arguments.output.write_text(text, encoding="utf-8")
-            except OSError as error:
-                raise SettingsError(
-                    f"{arguments.output} cannot be written: {error.strerror}."
-                ) from error
+            _write(text, arguments.output)
         except Exception as error:
             failure = explain(error)
             console.fail(failure.message, failure.exit_code)
             return failure.exit_code
     return 0
+
+
+def _write(text: str, path: Path | None) -> None:
+    """Writes all of it or says why not: half a model would be taken for the whole."""
+    from protime_source.cli.console import write
+    from protime_source.errors import SettingsError
+
+    if path is None:
+        if not write(sys.stdout, text):
+            raise SettingsError("The export could not be written to standard output.")
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}.") from error

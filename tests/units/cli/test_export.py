@@ -53,8 +53,8 @@ def test_dbt_gets_all_tables_and_views_with_descriptions(
 ) -> None:
     structure = "7c1f2f0e-3b0a-4d55-9f43-0c5a6f7b8d90/1"
     monkeypatch.setenv("SOURCES__PROTIME__ACTIVITY_STRUCTURES", structure)
-    source = dbt(capsys, "all", "--dataset", "planning")
-    assert (source["name"], source["schema"]) == ("protime", "planning")
+    source = dbt(capsys, "all", "--dataset", "Planning-Data")
+    assert (source["name"], source["schema"]) == ("protime", "planning_data")
     views = {each.view_name(view) for each in COLLECTIONS.values() for view in each.views}
     tables = {table["name"]: table for table in source["tables"]}
     assert tables.keys() == {*COLLECTIONS, *views, ledger.TABLE}
@@ -155,4 +155,15 @@ def test_it_writes_a_file_or_says_why_it_cannot(
     assert main(["export", "dictionary", "--output", str(tmp_path / "none" / "page.md")]) == 2
     assert capsys.readouterr().err == (
         f"error: {tmp_path}/none/page.md cannot be written: No such file or directory.\n"
+    )
+
+
+def test_output_that_cannot_be_written_is_an_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert main(["export", "mermaid", "people"]) == 2
+    assert capsys.readouterr().err == (
+        "error: The export could not be written to standard output.\n"
     )
