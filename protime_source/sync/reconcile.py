@@ -124,8 +124,8 @@ def check_vanished_share(
     if vanished > allowed * live_rows and (vanished >= MIN_GUARDED_ROWS or allowed == 0):
         window = f" from {window_start} on" if window_start else ""
         raise VanishedRowsError(
-            f"{collection.table}: a complete full load{window} no longer showed {vanished} of"
-            f" {live_rows} live rows ({_percent(vanished / live_rows)}), more than"
+            f"{collection.table}: a complete full load{window} no longer showed {vanished:,} of"
+            f" {live_rows:,} live rows ({_percent(vanished / live_rows)}), more than"
             f" max_vanished_share allows ({_percent(allowed)}). No row was soft-deleted. If they"
             " are really gone, run once with SOURCES__PROTIME__MAX_VANISHED_SHARE=1.0; if not, ask"
             " Protime whether this client may still see everybody.",
