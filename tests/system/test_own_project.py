@@ -186,3 +186,6 @@ def test_alerts_come_when_a_collection_is_refused_or_its_delta_ends(
         later = "delta_expires_at = now() + INTERVAL '2 hours'"
         world.query(f"UPDATE protime_data.sync_runs SET {later}")
         assert seen() == ([7], 1, 2, 2)
+        long_ago = "ended_at = ended_at - INTERVAL '27 hours', delta_expires_at = NULL"
+        world.query(f"UPDATE protime_data.sync_runs SET {long_ago}")
+        assert {name for name, *_ in world.query(overdue)} == {"assignments", "people"}
