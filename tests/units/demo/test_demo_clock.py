@@ -18,3 +18,11 @@ def test_advance() -> None:
     before = clock.now()
     clock.advance(days=1, hours=73, seconds=5)
     assert timedelta(0) <= clock.now() - before - timedelta(hours=97, seconds=5) < timedelta(0, 1)
+
+
+def test_the_year_turns_only_with_that_of_the_machine() -> None:
+    """The earliest start of a delta depends on it, and a client asks for that by its own date."""
+    clock = Clock()
+    clock.advance(days=400)
+    assert clock.today() == Clock().today()
+    assert clock.now().year > clock.today().year
