@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from protime_source import RefusedCollectionsError, protime
+from protime_source import RefusedCollectionsError, protime, verify
 from protime_source.catalogue import COLLECTIONS
 from protime_source.demo import Behaviour, Fault
 from protime_source.errors import VanishedRowsError
@@ -101,6 +101,7 @@ def test_all_collections_say_what_protime_says_also_after_an_expiry(whole: World
         f"SELECT COUNT(*) FROM {whole.dataset}.contracts WHERE delete_reason = 'vanished'"
     )[0][0]
     assert gone == summary.tables["contracts"].counts["vanished"]
+    assert verify(whole.pipeline(), deep=True).exit_code == 0
 
 
 def check_run_without_changes(world: World) -> None:

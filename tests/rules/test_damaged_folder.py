@@ -87,11 +87,10 @@ def test_the_command_discards_a_damaged_folder_and_says_so(world: World, case: s
     assert done.stderr.count("warning: dlt's working folder was damaged and is discarded") == 1
     world.check()
     assert world.requests == 1, "the bookmark came back from the warehouse"
-    assert "damaged" not in run_here(world).stderr
 
 
-@pytest.mark.parametrize("case", [*SEEN_LATER, *HEALED])
-def test_load_discards_a_damaged_folder(
+@pytest.mark.parametrize("case", ["normalized rows", "no schemas"])
+def test_load_discards_a_damaged_folder_once(
     world: World, caplog: pytest.LogCaptureFixture, case: str
 ) -> None:
     world.run()
@@ -100,6 +99,9 @@ def test_load_discards_a_damaged_folder(
     world.load()
     assert "damaged and is discarded" in caplog.text
     world.check()
+    caplog.clear()
+    world.load()
+    assert "damaged" not in caplog.text
 
 
 @pytest.mark.parametrize("case", SEEN_LATER)
@@ -112,6 +114,3 @@ def test_an_error_of_dlt_is_explained(world: World, case: str) -> None:
         world.run()
     [note] = caught.value.__notes__
     assert f"Delete the folder {folder} and run again" in note
-    shutil.rmtree(folder)
-    world.run()
-    world.check()

@@ -153,8 +153,10 @@ def test_removing_ids_never_stored_inserts_nothing(world: World) -> None:
     assert world.rows() == before
 
 
-@pytest.mark.parametrize("switches", [("mark", "remove", "mark"), ("remove", "mark", "remove")])
-@pytest.mark.parametrize("folder_is_lost", [False, True])
+@pytest.mark.parametrize(
+    ("switches", "folder_is_lost"),
+    [(("mark", "remove", "mark"), False), (("remove", "mark", "remove"), True)],
+)
 def test_the_switch_can_be_set_back_and_forth(
     world: World, switches: tuple[str, ...], folder_is_lost: bool
 ) -> None:

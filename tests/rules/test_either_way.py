@@ -138,7 +138,6 @@ def _life(world: World, seed: int) -> None:
     run(churn=200)
     world.tenant.clock.advance(hours=73)
     run(churn=90, loaded_fully=True)
-    run(churn=60)
 
 
 def test_every_switch_is_tried() -> None:

@@ -29,7 +29,7 @@ def _complete(world: World, **limits: int) -> int:
     raise AssertionError("the full load does not end")
 
 
-@pytest.mark.parametrize(("max_pages", "runs"), [(2, 3), (4, 2), (5, 2), (6, 1), (7, 1)])
+@pytest.mark.parametrize(("max_pages", "runs"), [(2, 3), (5, 2), (6, 1)])
 def test_a_full_load_in_parts_fetches_every_page_once(
     world: World, max_pages: int, runs: int
 ) -> None:
@@ -72,13 +72,14 @@ def test_a_row_that_the_full_load_shows_in_an_older_version_does_not_vanish(
     assert (row["change_version"], row["is_deleted"]) == ("Z", False)
 
 
-def test_each_part_of_a_full_load_is_loaded(world: World) -> None:
+def test_each_part_of_a_full_load_is_loaded(make_world: WorldFactory) -> None:
+    world = make_world(rows=150)
     loaded = []
-    for _ in range(PAGES):
+    for _ in range(3):
         world.run(max_pages=1)
         loaded.append(len(world.rows()))
-    assert loaded == [50, 100, 150, 200, 250, 300]
-    assert world.requests == PAGES
+    assert loaded == [50, 100, 150]
+    assert world.requests == 3
     world.check()
 
 
@@ -92,7 +93,7 @@ def test_a_delta_answer_is_never_split(make_world: WorldFactory) -> None:
 
 
 def test_changes_during_a_full_load_in_parts_arrive(make_world: WorldFactory) -> None:
-    world = make_world(rows=400)
+    world = make_world(rows=250)
     world.run(max_pages=2)
     while world.bookmark().full_load_in_progress:
         world.tenant.churn(30)
@@ -101,7 +102,7 @@ def test_changes_during_a_full_load_in_parts_arrive(make_world: WorldFactory) ->
     world.check()
 
 
-@pytest.mark.parametrize("max_pages", [1, 4])
+@pytest.mark.parametrize("max_pages", [2, 4])
 def test_rows_vanish_only_when_the_last_part_of_a_full_load_is_loaded(
     world: World, max_pages: int
 ) -> None:
@@ -132,8 +133,7 @@ def test_a_vanished_row_is_found_although_an_earlier_part_failed(world: World) -
     world.check()
 
 
-@pytest.mark.parametrize("status", [409, 410])
-@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize(("status", "lost"), [(409, True), (410, False)])
 def test_a_dead_continuation_restarts_the_full_load(
     make_world: WorldFactory, status: Literal[409, 410], lost: bool
 ) -> None:
@@ -173,8 +173,7 @@ def _when(world: World, after: int, *deleted: int) -> None:
     world.tenant.faults.append(Moment(after=after, action=delete))
 
 
-@pytest.mark.parametrize("after", [1, 3, 5])
-@pytest.mark.parametrize("is_loaded", [False, True])
+@pytest.mark.parametrize(("after", "is_loaded"), [(1, False), (3, True), (5, True)])
 def test_rows_of_an_aborted_full_load_that_are_deleted_meanwhile_do_not_stay(
     world: World, after: int, is_loaded: bool
 ) -> None:

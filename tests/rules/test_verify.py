@@ -401,7 +401,7 @@ def test_another_tenants_warehouse_is_refused(make_world: WorldFactory) -> None:
     assert other.requests == 0
 
 
-@sql_engines
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
 def test_a_changed_record_of_every_kind_of_collection_is_no_difference(
     make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
