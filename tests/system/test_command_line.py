@@ -37,12 +37,12 @@ def test_it_loads_everything_then_changes_and_everything_again_on_request(world:
     assert first.stderr.startswith("assignments: a full load from ")
     world.check()
     world.tenant.delete(next(iter(world.tenant.records)))
-    second = run(world)
+    second = run_here(world)
     assert counts(second) == ["1", "0", "0", "1", "0", "0", "299"]
     assert "1 request in" in second.stdout
     assert second.stderr == ""
     world.check()
-    third = run(world, "--full-resync")
+    third = run_here(world, "--full-resync")
     assert (third.returncode, counts(third)[0]) == (0, "299")
     assert "6 requests" in third.stdout
     world.check()
@@ -152,15 +152,16 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_setting_changes_nothing(world: World, case: str) -> None:
-    values, code, words = WRONG[case]
+def test_a_wrong_setting_changes_nothing(world: World, subtests: pytest.Subtests) -> None:
     world.run()
     before = world.rows()
-    failed = run_here(world, **{f"SOURCES__PROTIME__{name}": text for name, text in values.items()})
-    assert failed.returncode == code
-    assert words in reason(failed)
-    assert world.rows() == before
+    for case, (values, code, words) in WRONG.items():
+        with subtests.test(case):
+            named = {f"SOURCES__PROTIME__{name}": text for name, text in values.items()}
+            failed = run_here(world, **named)
+            assert failed.returncode == code
+            assert words in reason(failed)
+            assert world.rows() == before
 
 
 TROUBLES = {
@@ -201,20 +202,20 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("case", FAULTS)
 def test_after_a_fault_nothing_is_changed_and_the_next_run_is_right(
-    world: World, case: str
+    world: World, subtests: pytest.Subtests
 ) -> None:
-    fault, words = FAULTS[case]
     world.run()
     before = world.rows()
     world.tenant.churn(50, seed=1)
-    world.tenant.faults.append(fault)
-    failed = run_here(world, "--full-resync")
-    assert failed.returncode == 3
-    assert words in reason(failed)
-    assert "Nothing was changed; pass --full-resync again." in reason(failed)
-    assert world.rows() == before
+    for case, (fault, words) in FAULTS.items():
+        with subtests.test(case):
+            world.tenant.faults[:] = [fault]
+            failed = run_here(world, "--full-resync")
+            assert failed.returncode == 3
+            assert words in reason(failed)
+            assert "Nothing was changed; pass --full-resync again." in reason(failed)
+            assert world.rows() == before
     world.tenant.faults.clear()
     assert run_here(world).returncode == 0
     world.check()
