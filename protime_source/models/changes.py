@@ -19,6 +19,8 @@ _COMPARED = (
 _NEW = ",\n    ".join(f"h.{name}" for name in _COMPARED)
 _OLD = ",\n    ".join(f"LAG(h.{name}) OVER by_version AS old_{name}" for name in _COMPARED)
 _DIFFERS = " OR ".join(f"v.{name} IS DISTINCT FROM v.old_{name}" for name in _COMPARED)
+_WORKING_DAYS = "CAST(FLOOR({0} / 7) AS INT64) * 5 + LEAST(MOD({0}, 7), 5)"
+"""The days from Monday to Friday before a day that is counted from a Monday."""
 _MONDAY = "DATE '1900-01-01'"
 
 SHORT_NOTICE_CHANGES = Model(
@@ -133,16 +135,19 @@ WITH first_success AS (
       ELSE LEAST(m.new_start, m.old_start)
     END AS start
   FROM moments AS m
-), leads AS (
+), calendar AS (
   SELECT
     s.*,
-    s.start - s.recorded_day * 1440 - s.recorded_minute AS lead_time_in_minutes,
-    GREATEST(
-      DIV(DIV(s.start, 1440), 7) * 5 + LEAST(MOD(DIV(s.start, 1440), 7), 5)
-        - DIV(s.recorded_day + 1, 7) * 5 - LEAST(MOD(s.recorded_day + 1, 7), 5),
-      0
-    ) AS lead_working_days
+    CAST(FLOOR(s.start / 1440) AS INT64) AS start_day,
+    s.recorded_day + 1 AS next_day
   FROM starts AS s
+), leads AS (
+  SELECT
+    c.*,
+    c.start - c.recorded_day * 1440 - c.recorded_minute AS lead_time_in_minutes,
+    GREATEST({_WORKING_DAYS.format("c.start_day")} - ({_WORKING_DAYS.format("c.next_day")}), 0)
+      AS lead_working_days
+  FROM calendar AS c
 )
 SELECT
   l.id AS assignment_id,

@@ -67,8 +67,10 @@ SELECT
   timed.end_time_in_minutes,
   timed.break_duration_in_minutes,
   timed.minutes_with_breaks,
-  GREATEST(timed.minutes_with_breaks - COALESCE(timed.break_duration_in_minutes, 0), 0)
-    AS planned_minutes,
+  CASE
+    WHEN timed.minutes_with_breaks IS NOT NULL
+      THEN GREATEST(timed.minutes_with_breaks - COALESCE(timed.break_duration_in_minutes, 0), 0)
+  END AS planned_minutes,
   levels.activity_definition_id,
   activity_definitions.name AS activity,
   timed.comments,
