@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
 
-from protime_source import create_models, drop_models, load, protime, reset
-from protime_source.demo import Behaviour
+from protime_source import load
 from protime_source.models import MODELS
-from tests.command import run_here
+from protime_source.warehouse.dialect import dialects
 from tests.conftest import WorldFactory
-from tests.engines import every_engine, sql_engines
+from tests.engines import every_engine
 from tests.plain_models import PlainModels
 from tests.world import Row, World
 
@@ -105,17 +104,45 @@ def add_absences(world: World, one: Row, other: Row) -> None:
         world.tenant.add("absences", fields)
 
 
-def change_plans(world: World) -> None:
-    """Adds, moves, cancels and restores, from hours to months before the work, and after it."""
-    tenant, ids = world.tenant, iter(sorted(world.tenant.records))
-    for days in (-1, 0, 1, 2, 5, 8, 9, 10, 11, 12, 30):
-        day = {"from": ago(-days), "until": ago(-days)}
-        fields = {"person": {"id": 1204}, **day, **times(510, 1020, 30), "isRejected": False}
-        tenant.add("assignments", fields)
-        for more in ({}, times(500, 1020), {"isRejected": True}, {"comments": "moved by nobody"}):
-            tenant.write("assignments", next(ids), {**fields, **more})
-    for _ in range(5):
-        tenant.delete(next(ids))
+def record_versions(world: World) -> None:
+    """Adds, moves, cancels and restores, from after the work to a month before it.
+
+    They are recorded in the evening (UTC), half an hour after midnight in Brussels.
+    """
+    dialect = dialects()[world.engine.name]
+    recorded = datetime.combine(TODAY + timedelta(days=1), time(23, 30), UTC)
+    rows = []
+    for number, days in enumerate((-1, 0, 1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13, 30)):
+        day = TODAY + timedelta(days=1 + days)
+        plan = {"person_id": 1204, "from_date": day, "start_time_in_minutes": 510}
+        for place, change in enumerate(
+            (
+                {},
+                {"start_time_in_minutes": 30},
+                {"comments": "no move"},
+                {"is_rejected": True},
+                {"from_date": day - timedelta(days=1)},
+                {"person_id": 1207, "end_time_in_minutes": None, "start_time_in_minutes": None},
+                {"is_deleted": True},
+            )
+        ):
+            plan = {**plan, "is_rejected": False, "is_deleted": False, **change}
+            moment = dialect.timestamp(recorded + timedelta(minutes=place))
+            rows.append({**plan, "id": 900_000 + number, "recorded_at": moment})
+    names = ("id", "person_id", "from_date", "start_time_in_minutes", "is_rejected", "is_deleted")
+    values = ", ".join(
+        f"({', '.join(literal(row[name]) for name in names)}, {row['recorded_at']})" for row in rows
+    )
+    world.query(
+        f"INSERT INTO {world.dataset}.assignments__history ({', '.join(names)}, recorded_at)"
+        f" VALUES {values}"
+    )
+
+
+def literal(value: object) -> str:
+    if isinstance(value, date):
+        return f"DATE '{value}'"
+    return "NULL" if value is None else str(value)
 
 
 def check(world: World, *names: str) -> None:
@@ -146,6 +173,5 @@ def test_each_model_shows_what_a_plain_computation_says(full_world: World) -> No
     add_cases(world)
     settings: dict[str, Any] = {"collections": COLLECTIONS, "history": True, "models": True}
     load(world.pipeline(), **settings)
-    change_plans(world)
-    load(world.pipeline(), **settings)
+    record_versions(world)
     check(world)
