@@ -25,12 +25,17 @@ class PlainModels:
         self._world = world
         self._tenant = world.tenant
         self._today = today
-        self._activities = {
-            id_: record["name"]["default"]
-            for name in self._tenant.collections
-            if name.endswith("/activity-definitions")
-            for id_, record in self._tenant.of(name).items()
-        }
+        self._people = self._if_loaded("people", "people")
+        self._departments = self._if_loaded("departments", "departments")
+        self._periods = self._if_loaded("department_histories", "department-histories")
+        names = [n for n in self._tenant.collections if n.endswith("/activity-definitions")]
+        self._activities = self._if_loaded("activity_definitions", *names)
+
+    def _if_loaded(self, table: str, *collections: str) -> Row:
+        """The records of a table that models do without when it is not loaded."""
+        if not self._world.engine.holds(table):
+            return {}
+        return {id_: each for name in collections for id_, each in self._tenant.of(name).items()}
 
     def rows(self, name: str) -> list[Row]:
         """The rows of a model."""
@@ -48,14 +53,16 @@ class PlainModels:
         return [*makers[name]()]
 
     def _current_assignments(self) -> Iterator[Row]:
-        people, stored = self._tenant.of("people"), self._world.rows()
+        stored = self._world.rows()
         for id_, record in self._tenant.records.items():
             if record.get("isRejected"):
                 continue
-            person = people.get(record["person"]["id"], {})
+            person = self._people.get(record["person"]["id"], {})
             start, end = record.get("startTimeInMinutes"), record.get("endTimeInMinutes")
             pause = record.get("breakDurationInMinutes")
-            usable = start is not None and end is not None and start <= end
+            length = None
+            if start is not None and end is not None and start <= end:
+                length = end - start
             yield {
                 "assignment_id": id_,
                 "person_id": record["person"]["id"],
@@ -67,8 +74,8 @@ class PlainModels:
                 "start_time_in_minutes": start,
                 "end_time_in_minutes": end,
                 "break_duration_in_minutes": pause,
-                "minutes_with_breaks": end - start if usable else None,
-                "planned_minutes": max(end - start - (pause or 0), 0) if usable else None,
+                "minutes_with_breaks": length,
+                "planned_minutes": None if length is None else max(length - (pause or 0), 0),
                 **self._activity(record),
                 "comments": record.get("comments"),
                 "synced_at": stored[id_]["synced_at"],
@@ -76,8 +83,10 @@ class PlainModels:
 
     def _activity(self, record: Row) -> Row:
         levels = sorted(record.get("activityLevels", ()), key=lambda level: -level["level"])
-        id_ = levels[0]["activityDefinition"]["id"] if levels else None
-        return {"activity_definition_id": id_, "activity": self._activities.get(id_)}
+        if not levels:
+            return {"activity_definition_id": None, "activity": None}
+        id_ = levels[0]["activityDefinition"]["id"]
+        return {"activity_definition_id": id_, "activity": _name(self._activities.get(id_))}
 
     def _assignment_days(self) -> Iterator[Row]:
         for each in self._current_assignments():
@@ -118,8 +127,8 @@ class PlainModels:
 
     def _coverage(self) -> Iterator[Row]:
         """Minute by minute."""
-        departments = self._tenant.of("departments")
-        people, minutes = defaultdict(set), defaultdict(int)
+        people: dict[Any, set[int]] = defaultdict(set)
+        minutes: dict[Any, int] = defaultdict(int)
         for each in self._assignment_days():
             if each["minutes_with_breaks"] is None:
                 continue
@@ -138,7 +147,7 @@ class PlainModels:
                 "activity_definition_id": definition,
                 "activity": activity,
                 "department_id": department,
-                "department": departments[department]["name"]["default"] if department else None,
+                "department": _name(self._departments.get(department)),
                 "people": len(found),
                 "minutes_with_breaks": minutes[key],
             }
@@ -147,7 +156,7 @@ class PlainModels:
         """The one that began last; when that has ended by then, there is none."""
         periods = [
             (record["from"], id_, record)
-            for id_, record in self._tenant.of("department-histories").items()
+            for id_, record in self._periods.items()
             if record["person"]["id"] == person and record["from"] <= day.isoformat()
         ]
         newest: Row = max(periods)[2] if periods else {"until": "0001-01-01"}
@@ -297,12 +306,11 @@ _TIMES = ("start_time_in_minutes", "end_time_in_minutes")
 
 
 def _noticed(change: str, new: Row, old: Row | None) -> Row:
-    affected = {"added": [new], "cancelled": [old], "moved": [new, old]}[change]
+    affected = [each for each in (change != "cancelled" and new, old) if each]
     start = min(
         datetime.combine(each["from_date"], datetime.min.time())
         + timedelta(minutes=each["start_time_in_minutes"] or 0)
         for each in affected
-        if each
     )
     recorded = new["recorded_at"].astimezone(UTC).astimezone(ZoneInfo("Europe/Brussels"))
     recorded = recorded.replace(tzinfo=None, second=0, microsecond=0)
@@ -325,6 +333,10 @@ def _noticed(change: str, new: Row, old: Row | None) -> Row:
         "notice": notice or windows[working >= 7],
         "is_short_notice": lead >= 0 and working < 7,
     }
+
+
+def _name(record: Row | None) -> str | None:
+    return record["name"]["default"] if record else None
 
 
 def _date(text: str | None) -> date | None:

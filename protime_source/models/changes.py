@@ -81,10 +81,11 @@ SHORT_NOTICE_CHANGES = Model(
     ),
     question="How many changes of each kind came at short notice, by month?",
     example="""
-SELECT date_trunc('month', recorded_at) AS month, change, count(*) AS changes
+SELECT extract(year FROM recorded_at) AS year, extract(month FROM recorded_at) AS month,
+    change, count(*) AS changes
 FROM protime_data.short_notice_changes
 WHERE is_short_notice
-GROUP BY 1, 2
+GROUP BY 1, 2, 3
 """,
     query=f"""
 WITH first_success AS (
