@@ -38,7 +38,8 @@ EARLIER: Row = {}
 CHANGES: tuple[Row, ...] = (
     {"person_id": 1204},
     {"start_time_in_minutes": 30},
-    {"comments": "no move"},
+    {"is_rejected": False},
+    {"until_date": date(2999, 1, 1)},
     {"is_rejected": True},
     EARLIER,
     {"person_id": 1207, "start_time_in_minutes": None},
@@ -112,16 +113,24 @@ def add_absences(world: World, one: Row, other: Row) -> None:
     ]
     cases += [(one, illness, first + timedelta(days=days), {}) for days in (19, 21, 26, 29)]
     cases += [(other, illness, TODAY - timedelta(days=days), {}) for days in range(360, 368)]
-    cases += [(other, kind, first, {"dayPart": "First"}) for kind in (leave, leave, unpaid)]
+    cases += [(other, kind, first, {"dayPart": "First"}) for kind in (leave, leave, leave, unpaid)]
     cases += [(other, leave, first + timedelta(days=1), {"dayPart": "Second"})]
     cases += [(other, leave, TODAY + timedelta(days=days), {}) for days in (0, 1)]
     cases += [
         (other, illness, first, {"approvalLevel": level})
         for level in ("AwaitingApproval", "NotApproved", "Unknown")
     ]
+    group = world.tenant.add("absence-groups", {**_named("Elsewhere"), "type": "WorkingElsewhere"})
+    definition = {**_named("Training"), "absenceGroup": {"id": group}}
+    training = {"id": world.tenant.add("absence-definitions", definition)}
+    cases += [(one, {"resultingAbsenceDefinition": training}, first, {})]
     for person, kind, day, more in cases:
         fields = {**person, **kind, **approved, "date": day.isoformat(), **more}
         world.tenant.add("absences", fields)
+
+
+def _named(name: str) -> Row:
+    return {"name": {"default": name}}
 
 
 def record_versions(world: World) -> None:
@@ -140,13 +149,15 @@ def record_versions(world: World) -> None:
             plan = {**plan, "is_rejected": False, "is_deleted": False, **earlier}
             moment = dialect.timestamp(recorded + timedelta(minutes=place))
             rows.append({**plan, "id": 900_000 + number, "recorded_at": moment})
-    names = ("id", "person_id", "from_date", "start_time_in_minutes", "is_rejected", "is_deleted")
+    names = ("id", "person_id", "from_date", "until_date", "start_time_in_minutes", "is_rejected")
     values = ", ".join(
-        f"({', '.join(literal(row[name]) for name in names)}, {row['recorded_at']})" for row in rows
+        f"({', '.join(literal(row.get(name)) for name in names)},"
+        f" {row['is_deleted']}, {row['recorded_at']})"
+        for row in rows
     )
     world.query(
-        f"INSERT INTO {world.dataset}.assignments__history ({', '.join(names)}, recorded_at)"
-        f" VALUES {values}"
+        f"INSERT INTO {world.dataset}.assignments__history ({', '.join(names)}, is_deleted,"
+        f" recorded_at) VALUES {values}"
     )
 
 
@@ -213,11 +224,17 @@ def test_models_are_never_in_the_way(world: World) -> None:
     )
 
 
-def test_changes_between_two_runs_are_seen(world: World) -> None:
-    for _ in range(2):
-        world.run(models=True, history=True)
-        world.tenant.churn(40)
-    check(world, "short_notice_changes")
+def test_what_changes_or_is_deleted_between_two_runs_is_seen(full_world: World) -> None:
+    world = full_world
+    add_cases(world)
+    settings: Row = {"collections": COLLECTIONS, "history": True, "models": True}
+    load(world.pipeline(), **settings)
+    world.tenant.churn(40)
+    for name in ("clockings", "absences", "department-histories"):
+        for id_ in [*world.tenant.of(name)][::3]:
+            world.tenant.write(name, id_, None)
+    load(world.pipeline(), **settings)
+    check(world)
 
 
 def test_the_command_says_what_became_of_each_model(world: World) -> None:
