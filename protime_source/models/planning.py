@@ -71,7 +71,7 @@ SELECT
     WHEN timed.minutes_with_breaks IS NOT NULL
       THEN GREATEST(timed.minutes_with_breaks - COALESCE(timed.break_duration_in_minutes, 0), 0)
   END AS planned_minutes,
-  levels.activity_definition_id,
+  deepest.activity_definition_id,
   activity_definitions.name AS activity,
   timed.comments,
   timed.synced_at
@@ -96,14 +96,14 @@ FROM (
 LEFT JOIN (
   SELECT
     l.assignment_id,
-    l.activity_definition_id,
-    ROW_NUMBER() OVER (
-      PARTITION BY l.assignment_id ORDER BY COALESCE(l.level, 0) DESC, l.activity_definition_id
-    ) AS deepest_first
+    NULLIF(SUBSTR(MAX(CONCAT(
+      LPAD(CAST(COALESCE(l.level, 0) AS STRING), 10, '0'), COALESCE(l.activity_definition_id, '')
+    )), 11), '') AS activity_definition_id
   FROM assignments__activity_levels AS l
-) AS levels ON levels.assignment_id = timed.id AND levels.deepest_first = 1
+  GROUP BY l.assignment_id
+) AS deepest ON deepest.assignment_id = timed.id
 LEFT JOIN people ON people.id = timed.person_id
-LEFT JOIN activity_definitions ON activity_definitions.id = levels.activity_definition_id
+LEFT JOIN activity_definitions ON activity_definitions.id = deepest.activity_definition_id
 """,
 )
 
@@ -281,30 +281,32 @@ WITH periods AS (
     ) AS next_from_date
   FROM department_histories
   WHERE NOT department_histories.is_deleted AND department_histories.from_date IS NOT NULL
-), slices AS (
-  SELECT d.*, slice
+), spans AS (
+  SELECT
+    d.person_id,
+    d.day,
+    d.start_time_in_minutes,
+    d.end_time_in_minutes,
+    d.activity_definition_id,
+    d.activity,
+    p.department_id
   FROM assignment_days AS d
-  CROSS JOIN UNNEST(GENERATE_ARRAY(
-    CAST(FLOOR(d.start_time_in_minutes / 30) AS INT64),
-    CAST(CEIL(d.end_time_in_minutes / 30) AS INT64) - 1
-  )) AS slice
+  LEFT JOIN periods AS p
+    ON p.person_id = d.person_id
+    AND p.from_date <= d.day
+    AND (p.until_date IS NULL OR p.until_date >= d.day)
+    AND (p.next_from_date IS NULL OR p.next_from_date > d.day)
   WHERE d.minutes_with_breaks > 0
 ), placed AS (
   SELECT
-    DATE_ADD(s.day, INTERVAL CAST(FLOOR(s.slice / 48) AS INT64) DAY) AS day,
-    (s.slice - CAST(FLOOR(s.slice / 48) AS INT64) * 48) * 30 AS start_time_in_minutes,
-    s.activity_definition_id,
-    s.activity,
-    p.department_id,
-    s.person_id,
-    LEAST(s.end_time_in_minutes, s.slice * 30 + 30)
-      - GREATEST(s.start_time_in_minutes, s.slice * 30) AS minutes
-  FROM slices AS s
-  LEFT JOIN periods AS p
-    ON p.person_id = s.person_id
-    AND p.from_date <= s.day
-    AND (p.until_date IS NULL OR p.until_date >= s.day)
-    AND (p.next_from_date IS NULL OR p.next_from_date > s.day)
+    s.*,
+    CAST(FLOOR(slice / 48) AS INT64) AS days_later,
+    slice
+  FROM spans AS s
+  CROSS JOIN UNNEST(GENERATE_ARRAY(
+    CAST(FLOOR(s.start_time_in_minutes / 30) AS INT64),
+    CAST(CEIL(s.end_time_in_minutes / 30) AS INT64) - 1
+  )) AS slice
 )
 SELECT
   g.day,
@@ -317,15 +319,18 @@ SELECT
   g.minutes_with_breaks
 FROM (
   SELECT
-    p.day,
-    p.start_time_in_minutes,
+    DATE_ADD(p.day, INTERVAL p.days_later DAY) AS day,
+    (p.slice - p.days_later * 48) * 30 AS start_time_in_minutes,
     p.activity_definition_id,
-    p.activity,
+    MAX(p.activity) AS activity,
     p.department_id,
     COUNT(DISTINCT p.person_id) AS people,
-    SUM(p.minutes) AS minutes_with_breaks
+    SUM(
+      LEAST(p.end_time_in_minutes, p.slice * 30 + 30)
+        - GREATEST(p.start_time_in_minutes, p.slice * 30)
+    ) AS minutes_with_breaks
   FROM placed AS p
-  GROUP BY p.day, p.start_time_in_minutes, p.activity_definition_id, p.activity, p.department_id
+  GROUP BY 1, 2, 3, 5
 ) AS g
 LEFT JOIN departments ON departments.id = g.department_id
 """,
