@@ -11,8 +11,8 @@ import dlt
 from protime_source.api.redaction import redacted_errors
 from protime_source.errors import WarehouseError
 from protime_source.models.views import ModelOutcome, ensure_models, remove_models
-from protime_source.pipeline.text import wrap
 from protime_source.pipeline.hooks import register
+from protime_source.pipeline.text import wrap
 from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
 
 _WORDS = {
