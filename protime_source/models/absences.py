@@ -209,14 +209,14 @@ WITH days AS ({_DAYS_BY_GROUP}), in_window AS (
     ON d.person_id = s.person_id
     AND COALESCE(d.absence_group_id, 0) = COALESCE(s.absence_group_id, 0)
     AND d.day BETWEEN s.first_day AND s.last_day
-  WHERE d.day > DATE_SUB(CURRENT_DATE(), INTERVAL 364 DAY) AND d.day <= CURRENT_DATE()
+  WHERE DATE_DIFF(CURRENT_DATE(), d.day, DAY) BETWEEN 0 AND 52 * 7 - 1
   GROUP BY s.person_id, s.absence_group_id, s.absence_group
 )
 SELECT
   w.person_id,
   w.absence_group_id,
   w.absence_group,
-  DATE_SUB(CURRENT_DATE(), INTERVAL 363 DAY) AS first_day,
+  DATE_SUB(CURRENT_DATE(), INTERVAL 52 * 7 - 1 DAY) AS first_day,
   CURRENT_DATE() AS last_day,
   w.spells,
   w.days,

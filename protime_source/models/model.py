@@ -39,8 +39,8 @@ class Model:
         assumptions: How it reads what Protime's documentation leaves open, a sentence each.
         question: A question that it answers.
         example: The SQL that answers it, in the dataset.
-        query: Its SQL, in BigQuery's dialect: the engine that no test can run for real gets the
-            text as it is written, and sqlglot writes it for the others. A column of a table in
+        query: Its SQL, in BigQuery's dialect: the engine that no test can run for real gets what
+            was written for it, and sqlglot translates it for the others. A column of a table in
             `uses` is qualified.
     """
 
