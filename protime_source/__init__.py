@@ -36,6 +36,7 @@ from protime_source.errors import (
 if TYPE_CHECKING:
     from protime_source.api.assignments import ActivityLevel, Assignment, Client
     from protime_source.operations.check import Check, check
+    from protime_source.operations.models import Models, create_models, drop_models
     from protime_source.operations.reset import Reset, reset
     from protime_source.operations.status import Status, status
     from protime_source.pipeline.load import load
@@ -50,6 +51,7 @@ _HOMES = {
     "Assignment": "api.assignments",
     "Check": "operations.check",
     "Client": "api.assignments",
+    "Models": "operations.models",
     "Reset": "operations.reset",
     "Settings": "settings",
     "Status": "operations.status",
@@ -57,6 +59,8 @@ _HOMES = {
     "VerifyReport": "verification.report",
     "__version__": "settings",
     "check": "operations.check",
+    "create_models": "operations.models",
+    "drop_models": "operations.models",
     "load": "pipeline.load",
     "protime": "pipeline.source",
     "reset": "operations.reset",
@@ -93,6 +97,7 @@ __all__ = [
     "ExpiredError",
     "ForbiddenError",
     "IncompleteFullLoadError",
+    "Models",
     "NotFoundError",
     "ProtimeError",
     "ProtocolError",
@@ -117,6 +122,8 @@ __all__ = [
     "WarehouseError",
     "__version__",
     "check",
+    "create_models",
+    "drop_models",
     "load",
     "protime",
     "reset",

@@ -70,6 +70,7 @@ class Settings:
         external_references: By table, the references to request, like `(people,@badge-number)`.
         activity_structures: Where activity definitions are: `<GUID of a version>/<level>`.
         history: Whether to keep every version of a row, in `<table>__history`.
+        models: Whether to keep the analysts' models, views of the dataset.
         lock_timeout: Seconds to wait for a DuckDB file that another program has open.
     """
 
@@ -88,6 +89,7 @@ class Settings:
     external_references: Mapping[str, str] = field(default_factory=dict)
     activity_structures: tuple[str, ...] = ()
     history: bool = False
+    models: bool = False
     lock_timeout: float = 300.0
 
     @classmethod
@@ -302,6 +304,7 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
         "sensitive_columns": _sensitive_columns(values.get("sensitive_columns", ())),
         "external_references": _external_references(values.get("external_references", {})),
         "history": parse_bool("history", values.get("history", False)),
+        "models": parse_bool("models", values.get("models", False)),
     }
 
 

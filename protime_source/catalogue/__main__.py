@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.markdown import section, table
+from protime_source.catalogue.pages import Generated, rewrite_pages
 
 
 def collections_table() -> str:
@@ -52,7 +52,7 @@ def _short(scope: str) -> str:
     return scope.removeprefix("connector-protimeapi-")
 
 
-GENERATED: dict[str, Callable[[], str]] = {
+GENERATED: Generated = {
     "collections": collections_table,
     "sensitive columns": sensitive_columns_table,
     "data model": data_model,
@@ -60,24 +60,12 @@ GENERATED: dict[str, Callable[[], str]] = {
 """The generated parts by the name in the comments that enclose them in a page."""
 
 
-def with_generated_parts(page: str) -> str:
-    """Returns a page with each generated part as the catalogue has it now."""
-    for name, generate in GENERATED.items():
-        begin, end = f"<!-- begin generated: {name} -->\n", f"<!-- end generated: {name} -->"
-        before, found, rest = page.partition(begin)
-        if found:
-            page = f"{before}{begin}\n{generate()}\n{end}{rest.partition(end)[2]}"
-    return page
-
-
 def main(arguments: list[str]) -> None:
     """Prints collections and sensitive columns, or rewrites the pages of a folder."""
     if not arguments:
         sys.stdout.write(f"{collections_table()}\n{sensitive_columns_table()}")
         return
-    for path in sorted(Path(arguments[0]).glob("*.md")):
-        page = path.read_text(encoding="utf-8")
-        path.write_text(with_generated_parts(page), encoding="utf-8")
+    rewrite_pages(Path(arguments[0]), GENERATED)
 
 
 if __name__ == "__main__":

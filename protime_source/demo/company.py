@@ -43,6 +43,9 @@ _CATALOGS = {
     "break-definitions": ("Lunch", "Coffee"),
 }
 _TERMINALS = 4
+_DAYS_BETWEEN_ABSENCES = 23
+"""Worked days from the beginning of an absence to that of the next one."""
+_LONGEST_ABSENCE_DAYS = 4
 
 
 class Company:
@@ -84,7 +87,7 @@ class Company:
         return self._definitions(int(name.split("/")[3]))
 
     @cached_property
-    def _worked(self) -> list[Fields]:
+    def _past(self) -> list[Fields]:
         """The past assignments with times, one for each person and day."""
         found = {
             (each["person"]["id"], each["from"]): dict(each)
@@ -92,6 +95,33 @@ class Company:
             if each["from"] < self._today and "endTimeInMinutes" in each
         }
         return list(found.values())
+
+    @cached_property
+    def _missed(self) -> list[tuple[Fields, int]]:
+        """Those that the person was absent from, in spells, with the kind of absence."""
+        by_person: dict[int, list[Fields]] = {}
+        for each in self._past:
+            by_person.setdefault(each["person"]["id"], []).append(each)
+        return [
+            (each, 1 + (id_ + spell) % len(_CATALOGS["absence-definitions"]))
+            for id_, days in by_person.items()
+            for spell, start in enumerate(range(id_ % 17, len(days), _DAYS_BETWEEN_ABSENCES))
+            for each in days[start : start + 1 + (id_ + spell) % _LONGEST_ABSENCE_DAYS]
+        ]
+
+    @cached_property
+    def _worked(self) -> list[Fields]:
+        """The others, with the times at which the person came and went."""
+        missed = {id(each) for each, _ in self._missed}
+        return [
+            {
+                **each,
+                "startTimeInMinutes": each["startTimeInMinutes"] + number * 7 % 19 - 11,
+                "endTimeInMinutes": each["endTimeInMinutes"] + number * 11 % 31 - 9,
+            }
+            for number, each in enumerate(self._past)
+            if id(each) not in missed
+        ]
 
     def _people(self) -> Iterator[Fields]:
         for number, id_ in enumerate(self._planning.people):
@@ -138,8 +168,10 @@ class Company:
             }
 
     def _clockings(self) -> Iterator[Fields]:
-        for each in self._worked:
-            for side in ("startTimeInMinutes", "endTimeInMinutes"):
+        """In and out; now and then somebody forgot to clock out."""
+        for number, each in enumerate(self._worked):
+            sides = ("startTimeInMinutes", "endTimeInMinutes")
+            for side in sides[: 1 if number % 97 == 96 else 2]:
                 yield {
                     **_of(each),
                     "timeOfDayInMinutes": each[side],
@@ -164,16 +196,17 @@ class Company:
             }
 
     def _absences(self) -> Iterator[Fields]:
-        for each in self._worked[::40]:
-            kind = {"id": 1 + each["person"]["id"] % len(_CATALOGS["absence-definitions"])}
+        for number, (each, kind_id) in enumerate(self._missed):
+            kind, is_half = {"id": kind_id}, number % 7 == 6
+            minutes = _length(each) // (2 if is_half else 1)
             yield {
                 **_of(each),
                 "resultingAbsenceDefinition": kind,
                 "requestedAbsenceDefinition": kind,
                 "startTimeInMinutes": each["startTimeInMinutes"],
-                "durationInMinutes": 240,
-                "calculatedDurationInMinutes": 240,
-                "dayPart": "First",
+                "durationInMinutes": minutes,
+                "calculatedDurationInMinutes": minutes,
+                "dayPart": "First" if is_half else "Unknown",
                 "request": {"id": f"1-{each['person']['id']}-{each['from']}"},
                 "status": "Manual",
                 "approvalLevel": "Approved",

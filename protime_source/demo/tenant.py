@@ -110,6 +110,11 @@ class DemoTenant:
         with self._lock:
             return self._endpoint(name).store.records
 
+    def add(self, name: str, fields: Mapping[str, Any]) -> int:
+        """Create a record in a collection, unchecked, and return its id."""
+        with self._lock:
+            return self._endpoint(name).store.insert({**self.behaviour.extra_fields, **fields})
+
     def write(self, name: str, id_: Any, fields: Mapping[str, Any] | None) -> None:
         """Replace a record of a collection, or delete the record when `fields` is None."""
         with self._lock:

@@ -26,7 +26,7 @@ def described_schema(settings: Settings) -> Schema:
         hints["id"]["primary_key"] = True
         columns: list[TColumnSchema] = [{**hint, "name": each} for each, hint in hints.items()]
         schema.update_table(new_table(name, resource=name, columns=columns))
-    describe_tables(schema, history=settings.history)
+    describe_tables(schema, history=settings.history, models=settings.models)
     for name, collection in collections.items():
         table: Any = schema.tables[name]  # where dlt stores a schema, it keeps one of each table
         table["references"] = [*references(collection.columns, collections)]

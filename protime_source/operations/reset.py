@@ -16,6 +16,7 @@ from dlt.pipeline.helpers import pipeline_drop
 from protime_source.api.redaction import redacted_errors
 from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import SettingsError
+from protime_source.models.views import models_reading
 from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.hooks import register
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
@@ -44,7 +45,8 @@ class Reset:
     Attributes:
         collections: The tables of the collections that are forgotten.
         tables: The tables that were dropped, histories too if wanted.
-        views: The views that were dropped.
+        views: The views that were dropped, models included.
+        models: The models among them.
         bookmarks: The tables whose bookmark was dropped.
         histories: The histories that were kept.
         place: The destination, in words.
@@ -53,6 +55,7 @@ class Reset:
     collections: tuple[str, ...]
     tables: tuple[str, ...]
     views: tuple[str, ...]
+    models: tuple[str, ...]
     bookmarks: tuple[str, ...]
     histories: tuple[str, ...]
     place: str
@@ -72,6 +75,9 @@ class Reset:
             for line in wrap(f"{title + ':':<19}{', '.join(names)}", " " * 19)
         ]
         end = f"The next run loads {', '.join(self.collections)} anew."
+        if self.models:
+            end += " The models return with it if the setting `models` is on, else with"
+            end += " `protime models`."
         if not lines:
             end = f"There was nothing to forget of {', '.join(self.collections)}."
         return "\n".join([*lines, *wrap(f"In {self.place}. {end}")])
@@ -104,7 +110,7 @@ def reset(pipeline: dlt.Pipeline, *collections: str, history: bool = False) -> R
         dialect, client = dialect_of(pipeline), client_of(pipeline)
         dialect.check(client)
         if not dialect.has_dataset(client):
-            return Reset(tables, (), (), (), (), dialect.location(client))
+            return Reset(tables, (), (), (), (), (), dialect.location(client))
         with one_run_on_dataset(pipeline, PATIENCE_SECONDS):
             return _Reset(pipeline, dialect, client, tables, with_history=history).run()
 
@@ -147,7 +153,9 @@ class _Reset:
         views = [each.view_name(view) for each in known for view in each.views]
         if self._with_history:
             views += [versions_name(table) for table in self._names]
-        existing_views, existing_tables = self._existing(views), self._existing(dropped)
+        with self._sql as sql:
+            models = models_reading(sql, self._dialect, dropped)
+        existing_views, existing_tables = (*models, *self._existing(views)), self._existing(dropped)
         self._execute(
             s for view in existing_views for s in self._dialect.drop_view(self._name(view))
         )
@@ -157,6 +165,7 @@ class _Reset:
             collections=self._names,
             tables=existing_tables,
             views=existing_views,
+            models=models,
             bookmarks=bookmarks,
             histories=() if self._with_history else histories,
             place=self._dialect.location(self._client),

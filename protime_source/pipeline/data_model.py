@@ -14,6 +14,8 @@ from dlt.common.schema.utils import new_table
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import NOT_NULL, Collection, Column
 from protime_source.decode.soft_delete import SYNC_COLUMNS
+from protime_source.models import MODELS
+from protime_source.models.model import Model
 from protime_source.settings import Settings
 from protime_source.warehouse import ledger
 from protime_source.warehouse.history import (
@@ -22,6 +24,9 @@ from protime_source.warehouse.history import (
     history_name,
     versions_name,
 )
+
+MODELS_HINT = "x-protime-models"
+"""A table's hint in dlt's schema: whether the models are kept in the dataset."""
 
 
 def column_hints(collection: Collection, settings: Settings) -> dict[str, TColumnSchema]:
@@ -46,7 +51,7 @@ def column_hints(collection: Collection, settings: Settings) -> dict[str, TColum
     return hints | sync_columns
 
 
-def describe_tables(schema: Schema, *, history: bool) -> None:
+def describe_tables(schema: Schema, *, history: bool, models: bool) -> None:
     """Adds descriptions and references to dlt's schema, and what is beside the loaded tables.
 
     References are set here and not as hints of a resource, because dlt never takes back one that
@@ -55,6 +60,7 @@ def describe_tables(schema: Schema, *, history: bool) -> None:
     Args:
         schema: The source's, as the extraction so far has left it; it is changed.
         history: Whether the tables have a history.
+        models: Whether the models are kept in the dataset.
     """
     known = [COLLECTIONS[name] for name in schema.data_table_names() if name in COLLECTIONS]
     table_names = {collection.table for collection in known}
@@ -62,12 +68,17 @@ def describe_tables(schema: Schema, *, history: bool) -> None:
         table: Any = schema.tables[collection.table]
         loaded = [column for column in collection.columns if column.name in table["columns"]]
         table["description"] = collection.description
+        table[MODELS_HINT] = models
         table["references"] = [*_storable(references(loaded, table_names))]
         _add_views(schema, collection, table_names)
         if history:
             _add_history(schema, collection.table)
     columns = (_column(name, kind, text) for name, (kind, text) in ledger.COLUMNS.items())
     _add_readable(schema, ledger.TABLE, ledger.TABLE, "One row per run and collection.", columns)
+    if models:
+        for model in MODELS.values():
+            if schema.tables.keys() >= {*model.needs}:
+                _add_model(schema, model)
 
 
 def references(columns: Iterable[Column], tables: Names[str]) -> Iterator[TTableReferenceInline]:
@@ -144,6 +155,13 @@ def _add_history(schema: Schema, table_name: str) -> None:
     ):
         description = f"{text} of {table_name}."
         _add_readable(schema, name(table_name), table_name, description, all_columns)
+
+
+def _add_model(schema: Schema, model: Model) -> None:
+    """Adds a model, which dlt forgets with the first of the tables that it needs."""
+    columns = (_column(each.name, each.type, each.description) for each in model.columns)
+    resource = str(schema.tables[model.needs[0]].get("resource"))
+    _add_readable(schema, model.name, resource, model.grain, columns)
 
 
 def _column(name: str, kind: TDataType, description: str | None) -> TColumnSchema:

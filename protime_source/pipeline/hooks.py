@@ -20,7 +20,8 @@ from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
 from protime_source.configuration import ConfigSections
 from protime_source.errors import AlreadyRunningError, SettingsError
-from protime_source.pipeline.data_model import comments_of
+from protime_source.models.views import ModelOutcome, ensure_models
+from protime_source.pipeline.data_model import MODELS_HINT, comments_of
 from protime_source.pipeline.folder import advice_on_damage
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
 from protime_source.pipeline.packages import (
@@ -243,6 +244,10 @@ class LoadHooks:
                     with _warning(f"{collection.table}: its index or view could not be created:"):
                         ensure_views(sql, dialect, collection)
         self._record_history(pipeline, client)
+        if any(table.get(MODELS_HINT) for table in loaded.values()):
+            with _warning("The models could not be created:"), client.sql_client as sql:
+                for each in ensure_models(sql, dialect):
+                    _log_model(each)
 
     def _write_comments(self, pipeline: dlt.Pipeline, client: Client, load_info: Any) -> None:
         """Only for tables that got rows, so that a run without changes does not even look."""
@@ -298,6 +303,16 @@ def _warning(problem: str) -> Iterator[None]:
     except DestinationException as error:
         text = " ".join(redact(str(error)).split())
         logger.warning("%s %s The next run tries again.", problem, text)
+
+
+def _log_model(model: ModelOutcome) -> None:
+    """A run says what changed; that a model lacks a table is for `protime models` to say."""
+    if model.outcome == "failed":
+        logger.warning("The model %s could not be created: %s", model.name, model.text)
+    elif model.outcome == "dropped":
+        logger.info("model %s: dropped, because it needs %s", model.name, model.text)
+    elif model.outcome in ("created", "replaced"):
+        logger.info("model %s: %s", model.name, model.outcome)
 
 
 def _redact_trace(trace: Any) -> None:

@@ -329,7 +329,7 @@ def _load(
             None if each is None else _with_hints(each, sync, stored, staged) for each in batches
         )
     note_staged(collection.table, staged)
-    describe_tables(schema, history=run.settings.history)
+    describe_tables(schema, history=run.settings.history, models=run.settings.models)
     guards.write_tenant(run.settings, state)
     context.counts.requests = run.new_requests(session)
     context.counts.refused_records = decoder.refused_records

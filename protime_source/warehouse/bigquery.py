@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection as Names
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, ClassVar
@@ -37,6 +38,26 @@ class BigQuery(Dialect):
         """Returns the project and its dataset, because dlt's location is only the region."""
         project = client.sql_client.project_id
         return f"project {project}, dataset {client.sql_client.dataset_name}"
+
+    def definitions(self, client: SqlClientBase[Any], names: Names[str]) -> dict[str, str]:
+        """Returns the definitions, from the service's lists: a query would be billed."""
+        # Imported here because it is only there where BigQuery is the destination.
+        from google.api_core.exceptions import GoogleAPIError
+
+        service = client.native_connection
+        dataset = client.fully_qualified_dataset_name(quote=False)
+        try:
+            found = [each for each in service.list_tables(dataset) if each.table_id in names]
+            return {
+                each.table_id: (
+                    service.get_table(each.reference).view_query or ""
+                    if each.table_type == "VIEW"
+                    else ""
+                )
+                for each in found
+            }
+        except GoogleAPIError as error:
+            raise DatabaseTransientException(error) from error
 
     def write_comments(self, client: SqlClientBase[Any], comments: Comments) -> None:
         """Writes those that differ with one update for each table.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection as Names
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from importlib.util import find_spec
@@ -56,6 +57,8 @@ class Dialect(ABC):
         types: The SQL types of a view's columns.
         timestamp_type: The SQL type of a moment.
         table_hints: dlt's hints for its tables.
+        definitions_query: Selects the names of all tables and views in a dataset, each with its
+            definition, which is empty for a table.
         comments_query: Selects kind, name, column and comment of all that may be commented in a
             dataset; the column is empty for the table or view itself.
         error_advice: Patterns of its error messages, each with what it means and what to do.
@@ -69,6 +72,7 @@ class Dialect(ABC):
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "VARCHAR"}
     timestamp_type: ClassVar[str] = "TIMESTAMP WITH TIME ZONE"
     table_hints: ClassVar[dict[str, Any]] = {}
+    definitions_query: ClassVar[str] = ""
     comments_query: ClassVar[str] = ""
     error_advice: ClassVar[tuple[tuple[str, str], ...]] = ()
 
@@ -216,6 +220,29 @@ class Dialect(ABC):
             quote: Quotes a column's name.
         """
         return f"CREATE VIEW IF NOT EXISTS {name} AS {self._select_entries(table, view, quote)}"
+
+    def definitions(self, client: SqlClientBase[Any], names: Names[str]) -> dict[str, str]:
+        """Returns the definitions of those tables and views that exist; "" for a table.
+
+        Args:
+            client: An open client.
+            names: The tables and views to look for.
+
+        Raises:
+            DestinationException: When the destination refuses.
+        """
+        found = client.execute_sql(self.definitions_query, client.dataset_name) or ()
+        return {name: text or "" for name, text in found if name in names}
+
+    def replace_view(self, name: str, columns: Mapping[str, str], query: str) -> str:
+        """Returns a statement that creates a view over any query, or replaces it at once.
+
+        Args:
+            name: The view's qualified name.
+            columns: The engine's types of its columns, by name.
+            query: The query, in the engine's SQL.
+        """
+        return f"CREATE OR REPLACE VIEW {name} AS {query}"
 
     def drop_view(self, name: str) -> Iterator[str]:
         """Yields the statements that drop a view, if it exists.

@@ -40,6 +40,12 @@ _COMMENTS = """
         WHERE database_name = current_database() AND schema_name = $1
 """
 
+_DEFINITIONS = """
+    SELECT view_name, sql FROM duckdb_views()
+        WHERE database_name = current_database() AND schema_name = $1
+    UNION ALL SELECT table_name, '' FROM duckdb_tables()
+        WHERE database_name = current_database() AND schema_name = $1
+"""
 
 _NOT_WRITABLE = (
     "The DuckDB file cannot be opened for writing, so this run could not load into it. Check its"
@@ -53,6 +59,7 @@ class DuckDB(Dialect):
     name = "duckdb"
     is_file = True
     requires = ("duckdb",)
+    definitions_query = _DEFINITIONS
     comments_query = _COMMENTS
     error_advice = (
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -57,6 +57,13 @@ _COMMENTS = """
     SELECT kind, relname, column_name, description FROM commented
     LEFT JOIN pg_description ON objoid = oid AND classoid = 'pg_class'::regclass
         AND objsubid = number
+"""
+
+_DEFINITIONS = """
+    SELECT c.relname, CASE c.relkind WHEN 'v' THEN COALESCE(p.prosrc, pg_get_viewdef(c.oid)) END
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_proc p ON p.pronamespace = n.oid AND p.proname = c.relname AND p.pronargs = 0
+    WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm')
 """
 
 _MERGE = 15_00_00
@@ -129,6 +136,7 @@ class Postgres(Dialect):
     holds_nul = False
     requires = ("psycopg2", "adbc_driver_postgresql")
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "TEXT"}
+    definitions_query = _DEFINITIONS
     comments_query = _COMMENTS
     error_advice = (
         (
@@ -219,6 +227,25 @@ class Postgres(Dialect):
             f" RETURNS TABLE ({view.key} {table}.id%TYPE, {columns}) LANGUAGE sql STABLE"
             f" AS $entries$ {self._select_entries(table, view, quote)} $entries$;"
             f" CREATE VIEW {name} AS SELECT * FROM {name}(); END IF; END $create$"
+        )
+
+    def replace_view(self, name: str, columns: Mapping[str, str], query: str) -> str:
+        """Creates the view over a function, for the reason that `create_view` gives.
+
+        As long as its columns are the same, only the function is replaced: the view keeps its
+        rights and what reads it, and no reader is waited for.
+        """
+        returned = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+        create_function = (
+            f"CREATE OR REPLACE FUNCTION {name}() RETURNS TABLE ({returned})"
+            f" LANGUAGE sql STABLE AS $query$ {query} $query$;"
+        )
+        return (
+            f"DO $replace$ BEGIN BEGIN {create_function}"
+            f" EXCEPTION WHEN invalid_function_definition THEN DROP VIEW IF EXISTS {name};"
+            f" DROP FUNCTION {name}(); {create_function} END;"
+            f" IF to_regclass('{name}') IS NULL THEN"
+            f" CREATE VIEW {name} AS SELECT * FROM {name}(); END IF; END $replace$"
         )
 
     def drop_view(self, name: str) -> Iterator[str]:

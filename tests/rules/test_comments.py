@@ -66,12 +66,13 @@ def check(world: World) -> None:
 @every_engine
 def test_tables_views_and_columns_have_their_descriptions(world: World) -> None:
     """Those that are missing or others are written with the next changes."""
-    world.run(history=True)
+    world.run(history=True, models=True)
     check(world)
     found = comments(world)
     assert found["assignments", ""] == ASSIGNMENTS.description
     assert found["assignments", "person_id"] == "The person the assignment is for."
-    for name in (VIEW, "assignments__history", "assignments__versions", "sync_runs"):
+    views = ("assignments__versions", "short_notice_changes", "coverage")
+    for name in (VIEW, "assignments__history", "sync_runs", *views):
         described = [key for key, text in found.items() if key[0] == name and text]
         assert len(described) == len([key for key in found if key[0] == name])
     change_comments(world, {("assignments", ""): "theirs", (VIEW, ""): "theirs's"})

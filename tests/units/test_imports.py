@@ -20,6 +20,7 @@ LAYERS = (
     "api",
     "decode",
     "warehouse",
+    "models",
     "sync",
     "pipeline",
     "verification",
