@@ -33,6 +33,27 @@ def _try(world: World) -> None:
 
 
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+def test_what_was_merged_of_anothers_rows_is_taken_back(make_world: WorldFactory) -> None:
+    """The other one asked Protime earlier, and so has not all that this one's link stands for."""
+    world = make_world(rows=20, behaviour=Behaviour(older_delta_dies=False))
+    other = replace(world, folder=world.folder / "elsewhere")
+    world.load()
+    other.load()
+    earlier, later = ExitStack(), ExitStack()
+    world.tenant.churn(5, seed=1)
+    assert earlier.enter_context(stopped_at("extract commit", "after", other))
+    world.query(_END_LOCKS)
+    world.tenant.churn(5, seed=2)
+    assert later.enter_context(stopped_at("merge statement", "before", world))
+    earlier.close()
+    later.close()
+    said = world.query(f"SELECT error FROM {world.dataset}.sync_runs WHERE outcome = 'failed'")
+    assert any("Another run used the staging tables" in error for (error,) in said)
+    world.load()
+    world.check()
+
+
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
 @pytest.mark.parametrize("seed", range(OVERLAPS))
 def test_two_hosts_at_once_lose_no_row(make_world: WorldFactory, seed: int) -> None:
     """One stands still somewhere in its load, as a paused machine does; its lock may be lost."""
@@ -47,15 +68,17 @@ def test_two_hosts_at_once_lose_no_row(make_world: WorldFactory, seed: int) -> N
         world.tenant.churn(dice.randint(1, 6), seed=dice.randint(0, 10**6))
 
     churn()
-    with ExitStack() as stopped:
-        for host in dice.choice(((world,), (world, other), (other, world))):
-            stopped.enter_context(
-                stopped_at(dice.choice(list(KILL_POINTS)), dice.choice(MOMENTS), host)
-            )
-            churn()
-            if dice.random() < 0.8:
-                world.query(_END_LOCKS)
-        _try(dice.choice((world, other)))
+    stopped = []
+    for host in dice.choice(((world,), (world, other), (other, world))):
+        stopped.append(ExitStack())
+        point = dice.choice(list(KILL_POINTS))
+        stopped[-1].enter_context(stopped_at(point, dice.choice(MOMENTS), host))
+        churn()
+        if dice.random() < 0.8:
+            world.query(_END_LOCKS)
+    _try(dice.choice((world, other)))
+    for each in dice.sample(stopped, len(stopped)):
+        each.close()
     for host in (world, other, world, other):
         _try(host)
         churn()
