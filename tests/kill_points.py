@@ -13,6 +13,7 @@ from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from threading import get_ident
 from typing import Any, Literal
 
 import dlt
@@ -268,7 +269,8 @@ def _arm(owner: Any, point: KillPoint, stop: Stop, parent: Connection) -> None:
 
 def _signal(stop: Stop, parent: Connection) -> None:
     parent.send(True)
-    os.kill(os.getpid(), stop.signal)
+    # To this thread: with one to the process, this thread may go on until another has taken it.
+    signal.pthread_kill(get_ident(), stop.signal)
 
 
 def _told(connection: Connection, patience_seconds: float) -> bool:
