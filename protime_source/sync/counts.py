@@ -39,7 +39,8 @@ class Counts:
         pages: Pages read.
         received: Records and events received, repeats included.
         inserted: Rows that the table did not have.
-        updated: Rows whose values changed, and soft-deleted rows that are live again.
+        updated: Rows whose values changed, soft-deleted rows that are live again, and those that
+            vanished and whose deletion was announced later.
         soft_deleted: Rows soft-deleted, announced or vanished.
         vanished: Those of them that a full load no longer found.
         unchanged: Records and events received that are as stored.

@@ -38,8 +38,8 @@ class Changes:
 
     Attributes:
         inserted: Rows that the table does not have.
-        updated: Rows that are live now and differ from the stored ones.
-        deleted: Rows that are soft-deleted now, with their last-known values.
+        updated: Rows that differ from the stored ones: live now, or deleted for another reason.
+        deleted: Rows that were live and are soft-deleted now, with their last-known values.
         unchanged: How many ids have the stored values.
         live_rows_added: How many more live rows the table has after the merge; negative if fewer.
     """
@@ -106,8 +106,9 @@ class EventReducer:
             row = stored.get(id_)
             if newest.delete and is_at_least_as_new(newest.delete, newest.update):
                 if deletion := _deletion(newest, row, now):
-                    changes.deleted.append(deletion)
-                    changes.live_rows_added -= bool(row and not row["is_deleted"])
+                    was_live = bool(row and not row["is_deleted"])
+                    (changes.deleted if was_live else changes.updated).append(deletion)
+                    changes.live_rows_added -= was_live
             elif newest.update and row is None:
                 changes.inserted.append(live(newest.update, now))
                 changes.live_rows_added += 1

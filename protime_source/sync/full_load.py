@@ -133,8 +133,9 @@ class FullLoad:
                 context.stored.rows(events.ids), context.clock.after(), context.builder.is_as_stored
             )
             context.counts.soft_deleted += len(changes.deleted)
-            if changes.deleted:
-                yield context.builder.from_rows(changes.deleted)
+            self._updated.append(pa.array((row["id"] for row in changes.updated), pa.int64()))
+            if rows := changes.deleted + changes.updated:
+                yield context.builder.from_rows(rows)
 
     def _keep_seen_ids(self) -> None:
         """Keeps the ids of this part in the warehouse until the full load is complete."""

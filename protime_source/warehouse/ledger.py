@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.exceptions import DatabaseException
+from dlt.destinations.sql_client import SqlClientBase
 
-from protime_source.warehouse.dialect import Client, Dialect
+from protime_source.warehouse.dialect import Client, Dialect, column_names
 
 TABLE = "sync_runs"
 
@@ -76,13 +77,35 @@ class LedgerTable:
                 now,
                 "The run ended without a word: it was killed, or its machine stopped.",
             )
-            names = [name for name in COLUMNS if name in entries[0]]
-            values = f"({', '.join(['%s'] * len(names))})"
-            client.execute_sql(
-                f"INSERT INTO {self._name} ({', '.join(names)})"
-                f" VALUES {', '.join([values] * len(entries))}",
-                *(entry[name] for entry in entries for name in names),
-            )
+            try:
+                self._insert(client, entries)
+            except DatabaseException:
+                if not self._add_columns(client):
+                    raise
+                self._insert(client, entries)
+
+    def _insert(self, client: SqlClientBase[Any], entries: Sequence[Entry]) -> None:
+        """Names all columns, so that it fails when another version created the table without one.
+
+        A query for the columns would cost BigQuery a second in each run.
+        """
+        rows = (
+            f"({', '.join('%s' if entry.get(name) is not None else 'NULL' for name in COLUMNS)})"
+            for entry in entries
+        )
+        client.execute_sql(
+            f"INSERT INTO {self._name} ({', '.join(COLUMNS)}) VALUES {', '.join(rows)}",
+            *(e[name] for e in entries for name in COLUMNS if e.get(name) is not None),
+        )
+
+    def _add_columns(self, client: SqlClientBase[Any]) -> bool:
+        """Adds the columns that the table lacks, if it is a ledger; returns whether it did."""
+        known = column_names(client, self._name)
+        missing = [name for name in COLUMNS if name not in known] if "run_id" in known else []
+        for name in missing:
+            kind = self._type(COLUMNS[name][0])
+            client.execute_sql(f"ALTER TABLE {self._name} ADD COLUMN {name} {kind}")
+        return bool(missing)
 
     def close(self, run_id: str, entries: Sequence[Entry]) -> None:
         """Completes the rows of a run that ends.
@@ -115,7 +138,7 @@ class LedgerTable:
             DestinationException: When the destination refuses.
         """
         return self._read(
-            f"SELECT {', '.join(COLUMNS)} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY"
+            "SELECT {columns} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY"
             " table_name, outcome ORDER BY started_at DESC) AS newest_first"
             f" FROM {self._name}) AS r WHERE newest_first = 1"
         )
@@ -130,17 +153,18 @@ class LedgerTable:
             DestinationException: When the destination refuses.
         """
         return self._read(
-            f"SELECT {', '.join(COLUMNS)} FROM {self._name} WHERE run_id IN (SELECT run_id FROM"
+            f"SELECT {{columns}} FROM {self._name} WHERE run_id IN (SELECT run_id FROM"
             f" {self._name} GROUP BY run_id ORDER BY MIN(started_at) DESC LIMIT {int(count)})"
             " ORDER BY started_at DESC, run_id, table_name"
         )
 
     def _read(self, query: str) -> list[Entry]:
+        """The result of a query for `{columns}`; one that an older version lacks is empty."""
         with self._sql as client:
-            try:
-                rows = client.execute_sql(query) or ()
-            except DatabaseUndefinedRelation:
-                rows = ()
+            if not (known := column_names(client, self._name)):
+                return []
+            columns = (name if name in known else f"NULL AS {name}" for name in COLUMNS)
+            rows = client.execute_sql(query.format(columns=", ".join(columns))) or ()
         return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
     def _typed(self, name: str, value: object) -> str:

@@ -17,11 +17,12 @@ from protime_source import (
     VanishedRowsError,
     __version__,
     protime,
+    status,
 )
 from protime_source.demo import Behaviour, Fault
 from protime_source.warehouse.ledger import COLUMNS
 from tests.conftest import WorldFactory
-from tests.engines import sql_engines
+from tests.engines import every_engine, sql_engines
 from tests.world import Row, World
 
 COUNTS = ("requests", "received", "inserted", "updated", "soft_deleted", "unchanged", "stale")
@@ -210,6 +211,23 @@ def test_steps_of_a_run_that_are_called_alone_are_one_row(world: World) -> None:
     assert (row["outcome"], row["inserted"], row["live_rows"]) == ("succeeded", 300, 300)
 
 
+@every_engine
+def test_a_ledger_of_another_version_gets_the_columns_that_it_lacks(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.load()
+    for name in ("stale", "delta_expires_at"):
+        world.query(f"ALTER TABLE {world.dataset}.sync_runs DROP COLUMN {name}")
+    before = status(world.pipeline(), runs=1)
+    world.load()
+    assert [run.outcome for run in before.runs] == ["succeeded"]
+    assert "could not be written" not in caplog.text
+    query = f"SELECT stale, delta_expires_at FROM {world.dataset}.sync_runs ORDER BY started_at"
+    older, newer = world.query(query)
+    assert older == (None, None)
+    assert newer == (0, world.bookmark().expires)
+
+
 def test_a_ledger_that_cannot_be_written_fails_no_run(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -219,4 +237,5 @@ def test_a_ledger_that_cannot_be_written_fails_no_run(
     world.tenant.churn(5)
     world.run()
     world.check()
+    assert world.engine.ask(f"SELECT * FROM {world.dataset}.sync_runs") == (["mine"], [])
     assert "The ledger sync_runs could not be written" in caplog.text

@@ -132,13 +132,13 @@ def test_a_repeated_deletion_changes_nothing(version: str) -> None:
 
 
 def test_a_row_that_vanished_and_is_then_announced_keeps_when_it_was_missed() -> None:
-    (row,) = apply([delete("B")], gone("B", "vanished")).deleted
+    (row,) = apply([delete("B")], gone("B", "vanished")).updated
     assert (row["delete_reason"], row["deleted_at"]) == ("announced", BEFORE)
 
 
 @pytest.mark.parametrize("events", [[delete("D")], [update("C"), delete("D")]])
 def test_a_row_that_came_and_went_between_two_runs_was_gone_all_along(events: list[Event]) -> None:
-    (row,) = apply(events, gone("B")).deleted
+    (row,) = apply(events, gone("B")).updated
     assert (row["change_version"], row["deleted_at"], row["synced_at"]) == ("D", BEFORE, NOW)
 
 
