@@ -91,7 +91,6 @@ def change_comments(world: World, texts: dict[tuple[str, str], str]) -> None:
         dialect_of(pipeline).write_comments(client, texts)
 
 
-@sql_engines
 def test_a_table_that_is_loaded_again_is_commented_again(world: World) -> None:
     world.run()
     world.pipeline().run(protime(), refresh="drop_resources")

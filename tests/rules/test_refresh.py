@@ -80,7 +80,6 @@ def test_a_refresh_names_the_view_of_somebody_else_that_blocks_it(world: World) 
     world.check_levels()
 
 
-@sql_engines
 def test_after_a_drop_a_run_loads_table_and_view_again(world: World) -> None:
     world.run()
     pipeline_drop(world.pipeline(), drop_all=True)()

@@ -7,7 +7,6 @@ from datetime import date
 
 import pytest
 
-from protime_source import protime
 from protime_source.demo import Behaviour
 from tests.conftest import WorldFactory
 from tests.engines import every_engine, sql_engines
@@ -86,16 +85,6 @@ def test_a_full_load_writes_only_what_differs(world: World) -> None:
 
 
 @sql_engines
-def test_a_resync_without_differences_writes_nothing(world: World) -> None:
-    """Also where values are compared, because the versions may be the same."""
-    world.run()
-    before = world.rows()
-    pipeline = world.pipeline()
-    pipeline.run(protime(full_resync=True))
-    assert world.rows() == before
-
-
-@sql_engines
 def test_a_resync_mends_values_that_were_changed_by_hand(world: World) -> None:
     world.run()
     id_, other = sorted(world.tenant.records)[:2]
@@ -138,7 +127,6 @@ EMPTY: dict[str, Callable[[str], str]] = {
 }
 
 
-@sql_engines
 @pytest.mark.parametrize("edit", EMPTY)
 def test_a_table_that_was_edited_by_hand_is_loaded_fully(
     world: World, edit: str, caplog: pytest.LogCaptureFixture

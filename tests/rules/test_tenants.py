@@ -88,7 +88,6 @@ def test_another_tenant_is_refused_also_when_another_pipeline_loaded_it(world: W
     world.check()
 
 
-@sql_engines
 def test_a_second_pipeline_of_the_tenant_is_warned_about(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

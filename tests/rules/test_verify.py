@@ -136,7 +136,6 @@ def test_a_report_names_some_ids_and_says_what_to_do(world: World) -> None:
     assert (raised.value.exit_code, raised.value.report) == (8, report)
 
 
-@sql_engines
 def test_an_emptied_table_lacks_every_record(world: World) -> None:
     """Whatever a run in between makes of it."""
     world.run()
@@ -146,7 +145,6 @@ def test_an_emptied_table_lacks_every_record(world: World) -> None:
     assert report.exit_code == 8
 
 
-@sql_engines
 def test_a_missing_table_lacks_every_record_and_stays_missing(world: World) -> None:
     world.run()
     world.query(f"DROP TABLE {world.dataset}.assignments CASCADE")

@@ -303,6 +303,13 @@ def _row(row: Row) -> Row:
     return {name: str(v) if type(v) is date else v for name, v in row.items()}
 
 
+def _check_counts(counts: Counts, before: dict[int, Row], after: dict[int, Row]) -> None:
+    """The summary counts the rows that a run has inserted and updated."""
+    written = {id_ for id_, row in after.items() if row != before.get(id_)}
+    updated = {id_ for id_ in written & before.keys() if not after[id_]["is_deleted"]}
+    assert (counts.inserted, counts.updated) == (len(written - before.keys()), len(updated))
+
+
 @dataclass
 class Mirror:
     """A copy that is fed only by the rows synced since it was last fed."""
@@ -351,7 +358,9 @@ class MemoryWorld:
                 merge_filter = sync.ignore_live_rows_before  # dlt merges with the last one it got
         if crash_at is not None:
             raise CrashError
+        before = dict(self.table.rows_by_id)
         self.table.merge(staged * (1 + is_staged_twice), merge_filter)
+        _check_counts(sync.context.counts, before, self.table.rows_by_id)
         self.state = state
         self.mirror.follow(self.table)
         bookmark = Bookmark.read(state)
