@@ -66,6 +66,17 @@ def test_a_package_is_discarded_when_a_backup_was_put_back(
     world.check()
 
 
+def test_dlt_may_be_set_to_empty_the_staging_tables_after_each_load(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOAD__TRUNCATE_STAGING_DATASET", "true")
+    world.load()
+    assert world.staged() == []
+    world.tenant.churn(5)
+    world.load()
+    world.check()
+
+
 @sql_engines
 def test_a_package_is_discarded_when_others_rows_were_staged_since(
     make_world: WorldFactory, caplog: pytest.LogCaptureFixture
