@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
 from protime_source.demo import DemoServer, DemoTenant
 from tests.command import end_started
@@ -38,6 +40,14 @@ WorldFactory = Callable[..., World]
 def pytest_collection_finish() -> None:
     """What is imported by now stays: to look through it again takes a twentieth of all tests."""
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_configuration(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Dlt has no file of configuration, wherever the tests were started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("empty"))
+        Container()[PluggableRunContext].reload_providers()
 
 
 @pytest.fixture(autouse=True)

@@ -78,7 +78,7 @@ def test_pipeline_and_dataset_are_options_and_a_pipeline_has_settings_of_its_own
     options = ("--pipeline", "acme", "--dataset", "planning")
     done = run_here(world, *options, ACME__SOURCES__PROTIME__COLLECTIONS="absence_groups")
     assert done.returncode == 0
-    assert "dataset planning." in done.stdout
+    assert "dataset planning." in " ".join(done.stdout.split())
     assert world.query("SELECT COUNT(*) FROM planning.absence_groups")[0][0] > 0
 
 

@@ -304,10 +304,12 @@ def _row(row: Row) -> Row:
 
 
 def _check_counts(counts: Counts, before: dict[int, Row], after: dict[int, Row]) -> None:
-    """The summary counts the rows that a run has inserted and updated."""
+    """The summary counts the rows that a run has inserted, updated and soft-deleted."""
     written = {id_ for id_, row in after.items() if row != before.get(id_)}
-    updated = {id_ for id_ in written & before.keys() if not after[id_]["is_deleted"]}
-    assert (counts.inserted, counts.updated) == (len(written - before.keys()), len(updated))
+    changed = written & before.keys()
+    deleted = {i for i in changed if after[i]["is_deleted"] and not before[i]["is_deleted"]}
+    found = (len(written - before.keys()), len(changed - deleted), len(deleted))
+    assert found == (counts.inserted, counts.updated, counts.soft_deleted)
 
 
 @dataclass
