@@ -16,7 +16,7 @@ import pyarrow as pa
 from dlt.destinations.impl.duckdb.configuration import DuckDbConnectionPool
 from dlt.destinations.sql_client import SqlClientBase
 
-from protime_source.errors import WarehouseError
+from protime_source.errors import SettingsError, WarehouseError
 from protime_source.warehouse.dialect import Client, Dialect, json_path
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ class DuckDB(Dialect):
     name = "duckdb"
     is_file = True
     requires = ("duckdb",)
+    drivers = ("duckdb",)
     definitions_query = _DEFINITIONS
     comments_query = _COMMENTS
     error_advice = (
@@ -88,13 +89,13 @@ class DuckDB(Dialect):
         """Refuses what is no file, a file with the dataset's name, and one that is only read."""
         credentials: Any = client.config.credentials
         if _is_elsewhere(credentials):
-            raise WarehouseError(
+            raise SettingsError(
                 "The DuckDB credentials name MotherDuck, DuckLake or another server, which dlt"
                 " would take for the name of a file. Nothing was asked of Protime."
                 " Write the path of a file, or give an open connection of duckdb."
             )
         if credentials.read_only:
-            raise WarehouseError(
+            raise SettingsError(
                 "The DuckDB credentials say read_only, so this run could load nothing. Nothing was"
                 " asked of Protime. Remove read_only."
             )
@@ -198,12 +199,12 @@ def check_file_name(path: Path, dataset: str) -> None:
         dataset: Name of the dataset.
 
     Raises:
-        WarehouseError: When file and dataset have the same name.
+        SettingsError: When file and dataset have the same name.
     """
     if path.stem.lower() == dataset.lower():
-        raise WarehouseError(
+        raise SettingsError(
             f"DuckDB cannot hold a dataset {dataset} in a file {path.name}: the two"
-            " names must differ. Name another file in"
+            " names must differ. Nothing was changed. Name another file in"
             " DESTINATION__DUCKDB__CREDENTIALS or under [destination.duckdb] in .dlt/secrets.toml."
         )
 

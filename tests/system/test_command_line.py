@@ -78,7 +78,7 @@ def test_pipeline_and_dataset_are_options_and_a_pipeline_has_settings_of_its_own
     options = ("--pipeline", "acme", "--dataset", "planning")
     done = run_here(world, *options, ACME__SOURCES__PROTIME__COLLECTIONS="absence_groups")
     assert done.returncode == 0
-    assert "dataset planning." in done.stdout
+    assert "dataset planning." in " ".join(done.stdout.split())
     assert world.query("SELECT COUNT(*) FROM planning.absence_groups")[0][0] > 0
 
 
@@ -254,7 +254,7 @@ def test_a_file_that_a_notebook_holds_is_named(world: World) -> None:
 def test_a_file_named_like_the_dataset_is_refused(world: World) -> None:
     world.database = world.folder / "protime_data.duckdb"
     failed = run_here(world)
-    assert failed.returncode == 4
+    assert failed.returncode == 2
     assert "names must differ" in reason(failed)
     assert world.tenant.requests == []
 
@@ -268,7 +268,7 @@ def test_a_file_named_like_the_dataset_is_refused(world: World) -> None:
 )
 def test_another_destination_is_refused(world: World, destination: str, words: str) -> None:
     failed = run_here(world, DESTINATION_TYPE=destination)
-    assert failed.returncode in (2, 4)
+    assert failed.returncode == 2
     assert words in reason(failed)
     assert world.tenant.requests == []
 

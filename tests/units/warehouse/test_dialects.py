@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from protime_source.errors import WarehouseError
+from protime_source.errors import SettingsError, WarehouseError
 from protime_source.warehouse.dialect import advice_on, dialects
 from protime_source.warehouse.duckdb import check_file_name, create_file
 from protime_source.warehouse.postgres import ServerFacts, problem_of
@@ -99,7 +99,7 @@ def test_a_postgres_that_cannot_do_its_part_is_told_by_what_it_says_of_itself(
 
 def test_a_duckdb_file_must_not_have_the_name_of_the_dataset(tmp_path: Path) -> None:
     check_file_name(tmp_path / "warehouse.duckdb", "protime_data")
-    with pytest.raises(WarehouseError, match="the two names must differ"):
+    with pytest.raises(SettingsError, match="the two names must differ"):
         check_file_name(tmp_path / "Protime_Data.duckdb", "protime_data")
 
 
