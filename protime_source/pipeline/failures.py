@@ -53,7 +53,7 @@ def explain(error: BaseException) -> Failure:
     reason = " ".join(first_line(chain[-1]).split()).rstrip(".")
     engine = _engine_of(chain)
     if engine or any(isinstance(cause, DestinationException) for cause in chain):
-        where = engine.credentials_setting if engine else "the destination's credentials"
+        where = f"[destination.{engine.name if engine else '<type>'}] credentials"
         text = f"{_what_failed(chain)}: {reason}. Check address, login and rights: {where}."
         return Failure(text, WarehouseError.exit_code)
     return Failure(f"{type(chain[-1]).__name__}: {reason}.", 1)

@@ -79,20 +79,8 @@ class Dialect(ABC):
     error_advice: ClassVar[tuple[tuple[str, str], ...]] = ()
     drivers: ClassVar[tuple[str, ...]]
 
-    @property
-    def credentials_setting(self) -> str:
-        """The setting that holds address and login."""
-        return f"[destination.{self.name}] credentials"
-
     def check_credentials(self, client: Client) -> None:  # noqa: B027
-        """Refuses credentials that no driver could use; connects to nothing.
-
-        Args:
-            client: dlt's client of the destination.
-
-        Raises:
-            SettingsError: With what to write.
-        """
+        """Refuses credentials that no driver could use, by a `SettingsError`; does not connect."""
 
     def check(self, client: Client) -> None:  # noqa: B027 - most engines need no check
         """Refuses a destination that cannot work, before the first request to Protime; once a run.
