@@ -10,7 +10,7 @@ from protime_source.cli.arguments import Commands, Parser
 DESCRIPTION = (
     "Shows the main job against a demo tenant: no account needed, nothing to set. A small Protime"
     " runs on this machine, and a pipeline follows it over real HTTP into `protime_demo.duckdb`: a"
-    " first load, changes and deletes, an expired delta."
+    " first load, changes and deletes, an expired delta, all other collections."
 )
 
 
