@@ -32,7 +32,7 @@ class Failure:
 
     Attributes:
         message: What happened and what to do, on one line.
-        exit_code: The command line's exit code; README.md lists them.
+        exit_code: The command line's exit code; docs/running.md lists them.
     """
 
     message: str
