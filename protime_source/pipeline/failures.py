@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dlt.common.configuration.exceptions import (
     ConfigFieldMissingException,
     InvalidNativeValue,
+    LookupTraces,
     flatten_traces,
 )
 from dlt.common.configuration.providers.toml import TomlProviderReadException
@@ -24,6 +25,15 @@ from protime_source.warehouse.dialect import FULL_DISK_ADVICE, Dialect, advice_o
 
 STOPPED = 128
 """The exit code of a run stopped by a signal is this and the signal's number, as in shells."""
+
+
+_FORMS = {
+    "Postgres": "[destination.postgres] credentials as"
+    " postgresql://<user>:<password>@<host>:5432/<database>",
+    "DuckDb": "[destination.duckdb] credentials as the path of a file",
+    "Gcp": "[destination.bigquery.credentials] as in the JSON of a service account",
+}
+"""How credentials are written, by what the names of dlt's classes for them begin with."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +112,11 @@ def _known(cause: BaseException) -> Failure | None:
                 " Nothing was changed. Set it to duckdb, postgres or bigquery."
             )
             return Failure(text, SettingsError.exit_code)
-        case InvalidNativeValue():
+        case InvalidNativeValue(spec=spec):
+            forms = (form for prefix, form in _FORMS.items() if spec.__name__.startswith(prefix))
             text = (
-                "The destination's credentials cannot be read. Nothing was changed. For Postgres"
-                " they are a URL like postgresql://<user>:<password>@<host>:5432/<database>, for"
-                " DuckDB a path, for BigQuery the JSON of a service account."
+                "The destination's credentials cannot be read. Nothing was changed. Write"
+                f" {next(forms, 'what dlt documents for this destination')}."
             )
             return Failure(text, SettingsError.exit_code)
         case ConfigFieldMissingException():
@@ -132,12 +142,21 @@ def _unreadable(error: TomlProviderReadException) -> str:
 
 
 def _missing_destination(error: ConfigFieldMissingException) -> str:
-    """Names the first place where dlt looked for each, without the parts of a pipeline's name."""
+    """Names what is missing, of credentials given in part too, and where this destination's go."""
     traces = [trace for each in error.traces.values() for trace in flatten_traces(each)]
     engines = [engine for engine in dialects() if any(engine in t.sections for t in traces)]
     name = engines[0] if engines else "<type>"
+    lacking = ", ".join(_missing_in(error, each) for each in error.fields)
     return (
-        f"The destination's configuration lacks {', '.join(error.fields)}. Nothing was changed. Add"
-        f" it to .dlt/secrets.toml under [destination.{name}], or to the environment, like"
+        f"The destination's configuration lacks {lacking}. Nothing was changed. Add it to"
+        f" .dlt/secrets.toml under [destination.{name}], or to the environment, like"
         f" DESTINATION__{name.upper()}__CREDENTIALS."
     )
+
+
+def _missing_in(error: ConfigFieldMissingException, field: str) -> str:
+    """A field that is missing, or the parts of it that are, when the others are there."""
+    if not error.was_partially_resolved(field):
+        return field
+    found = [each for each in error.traces[field] if isinstance(each, LookupTraces)]
+    return f"{', '.join(name for each in found for name in each.traces)} in {field}"

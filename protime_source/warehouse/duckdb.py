@@ -48,8 +48,7 @@ _DEFINITIONS = """
 """
 
 _NOT_WRITABLE = (
-    "The DuckDB file cannot be opened for writing, so this run could not load into it. Check its"
-    " path and its permissions."
+    "The DuckDB file cannot be opened, or not for writing. Check its path and its permissions."
 )
 
 
@@ -65,8 +64,8 @@ class DuckDB(Dialect):
     error_advice = (
         (
             _LOCKED,
-            "The DuckDB file is open in another program, often a notebook, so this run could not"
-            " load into it. Close it there, then run again.",
+            "The DuckDB file is open in another program, often a notebook, so it could not be"
+            " opened here. Close it there, then run again.",
         ),
         (
             r"Cannot open file|read-only mode|Is a directory",
@@ -74,7 +73,7 @@ class DuckDB(Dialect):
         ),
         (
             r"not a valid DuckDB database file",
-            "The file is broken or no DuckDB file, so this run could not load into it. Check"
+            "The file is broken or no DuckDB file, so it could not be opened. Check"
             " DESTINATION__DUCKDB__CREDENTIALS. If the file is the right one, move it away and run"
             " again: everything is loaded again, except what was deleted in Protime before.",
         ),

@@ -204,6 +204,9 @@ def test_missing_credentials_are_named_for_this_destination_alone(world: World) 
     assert "[destination.postgres]" in said
     assert "DESTINATION__POSTGRES__CREDENTIALS" in said
     assert "BIGQUERY" not in said
+    without = dlt.destinations.postgres("postgresql://loader@127.0.0.1/planning")
+    said = refusal(world, status, dlt.pipeline("protime", destination=without), SettingsError)
+    assert "lacks password in credentials" in said
 
 
 @pytest.mark.parametrize("way", [*WAYS.values(), *OTHER_WAYS.values()], ids=[*WAYS, *OTHER_WAYS])

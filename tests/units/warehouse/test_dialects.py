@@ -22,7 +22,7 @@ from protime_source.warehouse.postgres import ServerFacts, problem_of
         (
             'IO Error: Could not set lock on file "/data/warehouse.duckdb": Conflicting lock is'
             " held in python (PID 1)",
-            "often a notebook, so this run could not load into it. Close it there, then run again."
+            "often a notebook, so it could not be opened here. Close it there, then run again."
             " It is /data/warehouse.duckdb.",
         ),
         (
