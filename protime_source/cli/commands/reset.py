@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from protime_source.cli.arguments import Commands, add_collections, add_pipeline
@@ -35,6 +36,7 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Asks, resets, shows what was dropped, and returns the exit code."""
     from protime_source.cli.pipeline import with_warehouse
+    from protime_source.errors import SettingsError
     from protime_source.operations.reset import reset
     from protime_source.warehouse.dialect import client_of, dialect_of
 
@@ -42,8 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.yes:
             place = dialect_of(pipeline).location(client_of(pipeline))
             if not _is_wanted(arguments, place):
-                console.line("Nothing was changed.")
-                return 2
+                raise SettingsError(
+                    "The answer was not yes. Nothing was changed. If nobody can answer, pass --yes."
+                )
         stop_at_once("Run the same reset again: it drops what is left.")
         console.show(str(reset(pipeline, *arguments.collections, history=arguments.history)))
         return 0
@@ -59,4 +62,5 @@ def _is_wanted(arguments: argparse.Namespace, place: str) -> bool:
     try:
         return input(question).strip().lower() == "yes"
     except EOFError:
+        sys.stdout.write("\n")
         return False
