@@ -86,6 +86,7 @@ def first(world: World) -> str:
         ("user=u password='p w' port=1", "user=u password=*** port=1"),
         ("md:warehouse?motherduck_token=ey.J0&x=1", "md:warehouse?motherduck_token=***&x=1"),
         ("{'password': 'pw'}", "{'password': '***'}"),
+        ('to translate host name "e@nd@host" to', 'to translate host name "***@host" to'),
         (
             "-----BEGIN PRIVATE KEY-----\\nMII\n-----END PRIVATE KEY-----\\n",
             "-----BEGIN PRIVATE KEY-----***-----END PRIVATE KEY-----\\n",

@@ -35,6 +35,10 @@ from protime_source.warehouse.postgres import ServerFacts, problem_of
             "Drop the view, run again, and create the view again. It is view reports.theirs.",
         ),
         ("permission denied for schema protime_data", "GRANT CREATE ON DATABASE"),
+        (
+            'could not translate host name "***@127.0.0.1" to address: unknown',
+            "Write %40 for an @ in the password, and %2F for a slash.",
+        ),
         ("cannot execute CREATE TABLE in a read-only transaction", "name the primary server"),
         ("OSError: [Errno 28] No space left on device", "Make room, then run again."),
         (
