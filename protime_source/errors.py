@@ -2,7 +2,7 @@
 
 ProtimeError
 ├── SettingsError            a setting is missing or invalid; no request was sent
-├── WarehouseError           the destination cannot be used as it is configured
+├── WarehouseError           the destination cannot be used as it is
 │   └── IncompleteFullLoadError  it lost what the first parts of a full load showed
 ├── VanishedRowsError        a full load no longer found more rows than the limit allows
 ├── AlreadyRunningError      another run is active, on the pipeline or the dataset
@@ -50,7 +50,7 @@ class SettingsError(ProtimeError):
 
 
 class WarehouseError(ProtimeError):
-    """The destination cannot be used as it is configured."""
+    """The destination cannot be used as it is."""
 
     exit_code = 4
 

@@ -31,7 +31,6 @@ REQUIRED = ("tenant", *SECRETS)
 """The settings without a default."""
 
 _DOMAINS: dict[Environment, str] = {"production": "myprotime.eu", "sandbox": "myprotimesandbox.eu"}
-_CATALOGUE = "that `python -m protime_source.catalogue` lists"
 
 _LABEL = r"^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)?\Z"
 _CHECKS: dict[str, tuple[Any, str]] = {
@@ -332,7 +331,7 @@ def _collections(value: Any, structures: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(t for t, each in COLLECTIONS.items() if structures or not each.needs_structure)
     unknown = ", ".join(table for table in tables if table not in COLLECTIONS)
     if unknown or not tables:
-        wanted = f"all or collections {_CATALOGUE}{_suggestion(unknown, COLLECTIONS)}"
+        wanted = f"all or some of the collections {_suggestion(unknown, COLLECTIONS)}"
         raise invalid_setting("collections", unknown, wanted)
     return tables
 
@@ -344,7 +343,7 @@ def _sensitive_columns(value: Any) -> tuple[str, ...]:
         f"{t}.{c.name}" for t, each in COLLECTIONS.items() for c in each.columns if c.sensitive
     }
     if unknown := [name for name in selected if name not in known]:
-        wanted = f"sensitive columns {_CATALOGUE}{_suggestion(unknown[0], known)}"
+        wanted = f"sensitive columns {_suggestion(unknown[0], sorted(known))}"
         raise invalid_setting("sensitive_columns", ", ".join(unknown), wanted)
     return selected
 
@@ -385,5 +384,6 @@ def _activity_structures(value: Any) -> tuple[str, ...]:
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
+    """The name that was probably meant, else all."""
     near = get_close_matches(name, known, 1, 0.7)
-    return f" (did you mean {near[0]}?)" if near else ""
+    return f"(did you mean {near[0]}?)" if near else ", ".join(known)

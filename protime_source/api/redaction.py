@@ -24,6 +24,8 @@ _BEARER = re.compile(r"(Bearer\s+)[\w.~+/=-]+", re.IGNORECASE)
 _URL_USER = re.compile(r"(//)(?:[^\s\"'<>/:@]*:(?!\d+/)[^\s\"'<>]*|[^\s\"'<>/:@]+)@")
 """User and password of a URL. A password that was not escaped may contain `/`, `:` and `@`; digits
 and `/` are a port. Examples in our own messages have `<password>`, which is kept."""
+_HOST_WITH_PASSWORD = re.compile(r"(host name \")[^\"]*(?=@)")
+"""What Postgres takes for a host when the password has an `@`: the password's end is in it."""
 _PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)(?:.*?(?=-----END)|.*)", re.DOTALL)
 
 _MIN_SECRET_LENGTH = 6
@@ -60,7 +62,7 @@ def redact(text: str) -> str:
     for value in sorted({*_secrets, *_tokens}, key=len, reverse=True):
         for spelling in (value, json.dumps(value)[1:-1], quote(value, safe="")):
             text = text.replace(spelling, "***")
-    for pattern in (_PRIVATE_KEY, _SECRET_PARAMETER, _SECRET_FIELD, _BEARER):
+    for pattern in (_PRIVATE_KEY, _SECRET_PARAMETER, _SECRET_FIELD, _BEARER, _HOST_WITH_PASSWORD):
         text = pattern.sub(r"\1***", text)
     return _URL_USER.sub(r"\1***@", text)
 

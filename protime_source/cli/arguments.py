@@ -7,6 +7,7 @@ import sys
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeAlias
 
+from protime_source.catalogue import COLLECTIONS
 from protime_source.pipeline.text import wrap
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
@@ -38,18 +39,30 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
     return RichHelpFormatter(prog)
 
 
-def add_collections(parser: argparse.ArgumentParser, *, verb: str) -> None:
+def add_collections(
+    parser: argparse.ArgumentParser, *, verb: str, must_be_named: bool = False
+) -> None:
     """Adds the collections that a command is about.
 
     Args:
         parser: The command's.
         verb: What the command does with them.
+        must_be_named: Whether the setting `collections` has no say.
     """
-    text = (
-        f"what to {verb}, like assignments, or all; by default, what the setting `collections`"
-        " names. `python -m protime_source.catalogue` lists them"
+    text = f"what to {verb}, like assignments, or all"
+    named: dict[str, Any] = {"nargs": "+", "help": text}
+    by_default: dict[str, Any] = {
+        "nargs": "*",
+        "default": [],
+        "help": f"{text}; by default, what the setting `collections` names",
+    }
+    parser.add_argument(
+        "collections",
+        metavar="COLLECTION",
+        type=collection,
+        **(named if must_be_named else by_default),
     )
-    parser.add_argument("collections", nargs="*", metavar="COLLECTION", type=collection, help=text)
+    parser.epilog = f"Collections: {', '.join(COLLECTIONS)}."
 
 
 def collection(text: str) -> str:
@@ -58,16 +71,12 @@ def collection(text: str) -> str:
     Raises:
         ArgumentTypeError: When Protime has no such collection.
     """
-    from protime_source.catalogue import COLLECTIONS
-
     names = ("all", *COLLECTIONS)
     name = text.replace("-", "_")
     if name in names:
         return name
     near = get_close_matches(name.lower(), names, 1)
-    advice = (
-        f"Did you mean {near[0]}?" if near else "`python -m protime_source.catalogue` lists all."
-    )
+    advice = f"Did you mean {near[0]}?" if near else f"There are {', '.join(COLLECTIONS)}."
     raise argparse.ArgumentTypeError(f"{text!r} is not a collection. {advice} Nothing was changed.")
 
 

@@ -113,9 +113,8 @@ def with_warehouse(
     name = arguments.pipeline
     with open_console() as console, TemporaryDirectory() as nowhere:
         try:
-            folder = _pipelines_dir(name)
-            if not os.path.isdir(os.path.join(folder, name)):
-                folder = nowhere
+            there = os.path.isdir(working_dir(name))
+            folder = _pipelines_dir(name) if there else nowhere
             return look(_pipeline(arguments, folder), console)
         except (Exception, KeyboardInterrupt) as error:
             failure = explain(error)
@@ -129,6 +128,15 @@ def _pipeline(arguments: argparse.Namespace, folder: str) -> dlt.Pipeline:
     return dlt.pipeline(
         arguments.pipeline, folder, destination=destination, dataset_name=arguments.dataset
     )
+
+
+def working_dir(pipeline_name: str) -> str:
+    """Returns the working folder of a pipeline's runs, which need not exist.
+
+    Args:
+        pipeline_name: The pipeline.
+    """
+    return os.path.join(_pipelines_dir(pipeline_name), pipeline_name)
 
 
 def _pipelines_dir(pipeline_name: str) -> str:

@@ -17,15 +17,14 @@ from protime_source.api.assignments import ActivityLevel, Assignment, Client
 from protime_source.demo.server import DemoServer
 from protime_source.demo.tenant import DemoTenant
 from protime_source.pipeline.load import load
+from protime_source.pipeline.text import wrap
 from protime_source.settings import Settings, earliest_start
 
 FILE = Path("protime_demo.duckdb")
 """The DuckDB file that the demo writes, in the current folder."""
 
-_COLUMNS = (
-    "id, person_id, from_date, start_time_in_minutes AS start, end_time_in_minutes AS end_,"
-    " comments, is_deleted, delete_reason"
-)
+_COLUMNS = "id, from_date, comments, is_deleted, delete_reason"
+"""As many as fit into 80 columns of a terminal."""
 
 
 class Story:
@@ -63,10 +62,16 @@ class Story:
         self._everything_else()
         is_equal = self._check()
         self._say(
-            "\nThat was the main job. What you saw is in " + str(FILE) + ":",
-            f"  uv run python -c \"import duckdb; duckdb.connect('{FILE}').sql("
-            "'FROM protime_data.assignments').show()\"",
-            "With an account at Protime, `protime run` does the same: README.md.",
+            "",
+            *wrap(f"That was the main job. What you saw is in {FILE}; in Python:", ""),
+            f'  import duckdb; warehouse = duckdb.connect("{FILE}")',
+            '  warehouse.sql("FROM protime_data.assignments").show()',
+            *wrap(
+                "With an account at Protime, `protime run` does the same. It needs"
+                " SOURCES__PROTIME__TENANT, SOURCES__PROTIME__CLIENT_ID and"
+                " SOURCES__PROTIME__CLIENT_SECRET, in the environment; `protime check` tries them.",
+                "",
+            ),
         )
         return is_equal
 
@@ -97,7 +102,10 @@ class Story:
             f" WHERE id IN ({gone}, {changed}, {new}) ORDER BY id"
         )
         self._say(
-            f"The deleted one keeps its last values and is soft-deleted. The levels of {new}:"
+            *wrap(
+                f"The deleted one keeps its last values and is soft-deleted. The levels of {new}:",
+                "",
+            )
         )
         self._show(f"FROM protime_data.assignments__activity_levels WHERE assignment_id = {new}")
 
@@ -150,7 +158,7 @@ class Story:
         return is_equal
 
     def _chapter(self, title: str, text: str) -> None:
-        self._say(f"\n{title}\n{'-' * len(title)}\n{text}\n")
+        self._say(f"\n{title}\n{'-' * len(title)}", *wrap(text, ""), "")
 
     def _show(self, query: str) -> None:
         with duckdb.connect(str(FILE), read_only=True) as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -76,14 +77,26 @@ def check(pipeline: dlt.Pipeline, **settings: Any) -> Check:
         pipeline: The pipeline that would run.
         **settings: Any of `Settings`, in place of dlt's configuration.
     """
-    return Check(tuple(_Checks(pipeline, settings).lines()))
+    return check_with_folder(pipeline, Path(pipeline.working_dir), **settings)
+
+
+def check_with_folder(pipeline: dlt.Pipeline, working_dir: Path, **settings: Any) -> Check:
+    """Checks with a pipeline that is not in the working folder of the runs.
+
+    Args:
+        pipeline: A pipeline of the same name, destination and dataset.
+        working_dir: The working folder of the runs, which need not exist.
+        **settings: Any of `Settings`, in place of dlt's configuration.
+    """
+    return Check(tuple(_Checks(pipeline, working_dir, settings).lines()))
 
 
 class _Checks:
     """The checks of one pipeline."""
 
-    def __init__(self, pipeline: dlt.Pipeline, explicit: dict[str, Any]) -> None:
+    def __init__(self, pipeline: dlt.Pipeline, working_dir: Path, explicit: dict[str, Any]) -> None:
         self._pipeline = pipeline
+        self._working_dir = working_dir
         self._explicit = explicit
         self._sections = ConfigSections(pipeline_name=pipeline.pipeline_name)
         self._settings: Settings | None = None
@@ -91,13 +104,17 @@ class _Checks:
 
     def lines(self) -> Iterator[CheckLine]:
         """Yields a line for each thing."""
+        wrong = ""
         try:
             self._settings = Settings.from_config(sections=self._sections, **self._explicit)
         except Exception as error:
-            yield _problem("settings", error)
+            problem = _problem("settings", error)
+            wrong, _, _ = problem.text.partition(". ")
+            yield problem
         destination = [*self._destination()]
         for each in fields(Settings):
-            yield from self._setting(each.name)
+            if not re.search(rf"\b{each.name}\b", wrong):
+                yield from self._setting(each.name)
         for name, near in find_typos(each.name for each in fields(Settings)):
             text = f"{name} is not a setting and has no effect. Did you mean {near}?"
             yield CheckLine("settings", "warning", text)
@@ -141,7 +158,7 @@ class _Checks:
             yield _problem("dlt", error)
 
     def _destination(self) -> Iterator[CheckLine]:
-        folders = {"working folder": Path(self._pipeline.working_dir)}
+        folders = {"working folder": self._working_dir}
         try:
             dialect, client = dialect_of(self._pipeline), client_of(self._pipeline)
             if folder := dialect.local_folder(client):

@@ -49,6 +49,7 @@ class Reset:
         models: The models among them.
         bookmarks: The tables whose bookmark was dropped.
         histories: The histories that were kept.
+        ledger_rows: How many rows of the ledger were deleted.
         place: The destination, in words.
     """
 
@@ -58,6 +59,7 @@ class Reset:
     models: tuple[str, ...]
     bookmarks: tuple[str, ...]
     histories: tuple[str, ...]
+    ledger_rows: int
     place: str
 
     def __str__(self) -> str:
@@ -66,6 +68,7 @@ class Reset:
             "tables dropped": self.tables,
             "views dropped": self.views,
             "bookmarks dropped": self.bookmarks,
+            "ledger rows": (f"{self.ledger_rows:,} dropped",) if self.ledger_rows else (),
             "histories kept": self.histories,
         }
         lines = [
@@ -110,7 +113,7 @@ def reset(pipeline: dlt.Pipeline, *collections: str, history: bool = False) -> R
         dialect, client = dialect_of(pipeline), client_of(pipeline)
         dialect.check(client)
         if not dialect.has_dataset(client):
-            return Reset(tables, (), (), (), (), (), dialect.location(client))
+            return Reset(tables, (), (), (), (), (), 0, dialect.location(client))
         with one_run_on_dataset(pipeline, PATIENCE_SECONDS):
             return _Reset(pipeline, dialect, client, tables, with_history=history).run()
 
@@ -160,7 +163,7 @@ class _Reset:
             s for view in existing_views for s in self._dialect.drop_view(self._name(view))
         )
         bookmarks = self._drop_with_dlt()
-        self._drop_what_is_left(dropped)
+        ledger_rows = self._drop_what_is_left(dropped)
         return Reset(
             collections=self._names,
             tables=existing_tables,
@@ -168,6 +171,7 @@ class _Reset:
             models=models,
             bookmarks=bookmarks,
             histories=() if self._with_history else histories,
+            ledger_rows=ledger_rows,
             place=self._dialect.location(self._client),
         )
 
@@ -237,15 +241,23 @@ class _Reset:
                     discard(pipeline, [], committed, "")
                 raise
 
-    def _drop_what_is_left(self, tables: Sequence[str]) -> None:
-        """What dlt does not know, because another pipeline or nobody loaded it."""
+    def _drop_what_is_left(self, tables: Sequence[str]) -> int:
+        """Drops what dlt does not know; returns how many rows of the ledger there were."""
         with self._sql as sql:
             sql.drop_tables(*tables)
             with sql.with_staging_dataset():
                 if sql.has_dataset():
                     sql.drop_tables(*self._names)
-        for table, column in ((seen_ids.TABLE, "collection"), (ledger.TABLE, "table_name")):
-            if self._existing([table]):
-                names = ", ".join(["%s"] * len(self._names))
-                statement = f"DELETE FROM {self._name(table)} WHERE {column} IN ({names})"
-                self._execute([statement], *self._names)
+        self._delete_rows(seen_ids.TABLE, "collection")
+        return self._delete_rows(ledger.TABLE, "table_name")
+
+    def _delete_rows(self, table: str, column: str) -> int:
+        """Deletes the rows of these collections, if the table exists; returns how many."""
+        if not self._existing([table]):
+            return 0
+        names = ", ".join(["%s"] * len(self._names))
+        rows = f"FROM {self._name(table)} WHERE {column} IN ({names})"
+        with self._sql as sql:
+            [(count,)] = sql.execute_sql(f"SELECT COUNT(*) {rows}", *self._names) or [(0,)]
+            sql.execute_sql(f"DELETE {rows}", *self._names)
+        return int(count)

@@ -25,6 +25,9 @@ from protime_source.warehouse.table import count_rows
 _OUTCOMES = ("failed", "refused", "running", "succeeded")
 """From the worst to the best; a run has the worst of its collections."""
 
+_MODES = ("first load", "full load", "changes", "snapshot")
+"""From the most thorough to the least."""
+
 
 @dataclass(frozen=True)
 class CollectionStatus:
@@ -57,11 +60,7 @@ class CollectionStatus:
 
     def as_json(self) -> dict[str, Any]:
         """Returns all but the problem, with moments as text."""
-        values = {name: value for name, value in vars(self).items() if name != "problem"}
-        return {
-            name: value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
-            for name, value in values.items()
-        }
+        return {name: _as_json(value) for name, value in vars(self).items() if name != "problem"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,9 @@ class PastRun:
     Attributes:
         started_at: When it began (UTC).
         ended_at: When it ended (UTC); `None` while it runs.
+        mode: How it loaded: the most thorough mode of its collections; empty if none began.
         outcome: The worst outcome of its collections.
+        errors: Why collections were not loaded, each reason once.
         succeeded: Its collections that succeeded.
         collections: All its collections.
         counts: Records received and rows written, by column of the ledger.
@@ -79,10 +80,16 @@ class PastRun:
 
     started_at: datetime
     ended_at: datetime | None
+    mode: str
     outcome: str
+    errors: tuple[str, ...]
     succeeded: int
     collections: int
     counts: Mapping[str, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns all of it, with moments as text."""
+        return {name: _as_json(value) for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,8 @@ class Status:
             "healthy": self.healthy,
             "pending_packages": self.pending_packages,
             "collections": [each.as_json() for each in self.collections],
+            "problems": [*self.problems],
+            "runs": [run.as_json() for run in self.runs],
         }
 
     def __str__(self) -> str:
@@ -177,20 +186,24 @@ class Status:
         return text_table(rows)
 
     def _past_runs(self) -> list[str]:
-        titles = ("secs", "loaded", "outcome", "received", "inserted", "updated", "deleted")
-        rows = [["started UTC", *titles]]
+        counts = ("received", "inserted", "updated", "deleted")
+        rows = [["started UTC", "secs", "mode", "loaded", "outcome", *counts]]
+        reasons = []
         for run in self.runs:
             seconds = (run.ended_at - run.started_at).total_seconds() if run.ended_at else None
+            started = f"{run.started_at:%Y-%m-%d %H:%M:%S}"
             rows.append(
                 [
-                    minute(run.started_at),
-                    "" if seconds is None else f"{seconds:,.1f}",
+                    started,
+                    "" if seconds is None else f"{seconds:,.{int(seconds < 100)}f}",
+                    run.mode,
                     f"{run.succeeded} of {run.collections}",
                     run.outcome,
                     *(f"{count:,}" for count in run.counts.values()),
                 ]
             )
-        return text_table(rows)
+            reasons += [line for each in run.errors for line in wrap(f"{started}: {each}", "  ")]
+        return [*text_table(rows), *reasons]
 
 
 def status(
@@ -297,12 +310,15 @@ class _Reader:
         for entries in by_run.values():
             ends = [_utc(entry["ended_at"]) for entry in entries]
             outcomes = [entry["outcome"] for entry in entries]
+            modes = [entry["mode"] for entry in entries if entry["mode"]]
             started = min(_started_at(entry) for entry in entries)
             counts = ("received", "inserted", "updated", "soft_deleted")
             yield PastRun(
                 started_at=started.astimezone(UTC),
                 ended_at=None if None in ends else max(filter(None, ends)),
+                mode=min(modes, key=_MODES.index, default=""),
                 outcome=min(outcomes, key=_OUTCOMES.index),
+                errors=tuple(dict.fromkeys(e["error"] for e in entries if e["error"])),
                 succeeded=outcomes.count("succeeded"),
                 collections=len(entries),
                 counts={name: sum(entry[name] or 0 for entry in entries) for name in counts},
@@ -320,6 +336,10 @@ class _Reader:
                 if bookmark is not None and name in COLLECTIONS:
                     found[name] = bookmark
         return found
+
+
+def _as_json(value: Any) -> Any:
+    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
 
 
 def _started_at(entry: Entry) -> datetime:

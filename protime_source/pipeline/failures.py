@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import errno
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlt.common.configuration.exceptions import (
     ConfigFieldMissingException,
     InvalidNativeValue,
+    LookupTraces,
+    flatten_traces,
 )
 from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
+from dlt.destinations.exceptions import DestinationConnectionError
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source.api.redaction import redact_error
 from protime_source.errors import ProtimeError, SettingsError, WarehouseError, causes, first_line
-from protime_source.warehouse.dialect import FULL_DISK_ADVICE, advice_on
+from protime_source.warehouse.dialect import FULL_DISK_ADVICE, Dialect, advice_on, dialects
 
 STOPPED = 128
 """The exit code of a run stopped by a signal is this and the signal's number, as in shells."""
 
 
-_DRIVERS = ("psycopg2", "adbc_driver", "google.")
-"""Modules of the destinations' drivers begin with these."""
+_FORMS = {
+    "Postgres": "[destination.postgres] credentials as"
+    " postgresql://<user>:<password>@<host>:5432/<database>",
+    "DuckDb": "[destination.duckdb] credentials as the path of a file",
+    "Gcp": "[destination.bigquery.credentials] as in the JSON of a service account",
+}
+"""How credentials are written, by what the names of dlt's classes for them begin with."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,7 @@ class Failure:
 
     Attributes:
         message: What happened and what to do, on one line.
-        exit_code: The command line's exit code; README.md lists them.
+        exit_code: The command line's exit code; docs/running.md lists them.
     """
 
     message: str
@@ -51,9 +61,11 @@ def explain(error: BaseException) -> Failure:
         if failure := _known(cause):
             return failure
     reason = " ".join(first_line(chain[-1]).split()).rstrip(".")
-    if any(_is_of_destination(cause) for cause in chain):
-        text = f"Loading into the destination failed: {reason}. Check its address, credentials"
-        return Failure(f"{text} and permissions.", WarehouseError.exit_code)
+    engine = _engine_of(chain)
+    if engine or any(isinstance(cause, DestinationException) for cause in chain):
+        where = f"[destination.{engine.name if engine else '<type>'}] credentials"
+        text = f"{_what_failed(chain)}: {reason}. Check address, login and rights: {where}."
+        return Failure(text, WarehouseError.exit_code)
     return Failure(f"{type(chain[-1]).__name__}: {reason}.", 1)
 
 
@@ -68,10 +80,20 @@ def ledger_line(error: BaseException) -> str:
     return known.message if known else f"{type(chain[-1]).__name__}: the log says more."
 
 
-def _is_of_destination(cause: BaseException) -> bool:
-    """Whether a destination's driver raised it, or dlt on its behalf."""
-    module = type(cause).__module__
-    return isinstance(cause, DestinationException) or module.startswith(_DRIVERS)
+def _engine_of(chain: Sequence[BaseException]) -> Dialect | None:
+    """The engine whose driver raised one of some errors."""
+    modules = [type(cause).__module__ for cause in chain]
+    engines = dialects().values()
+    return next((e for e in engines if any(m.startswith(e.drivers) for m in modules)), None)
+
+
+def _what_failed(chain: Sequence[BaseException]) -> str:
+    """What a destination did not do: it may fail before there is anything to load."""
+    if any(isinstance(cause, DestinationConnectionError) for cause in chain):
+        return "The destination cannot be reached"
+    if any(isinstance(cause, PipelineStepFailed) and cause.step == "load" for cause in chain):
+        return "Loading into the destination failed"
+    return "The destination failed"
 
 
 def _known(cause: BaseException) -> Failure | None:
@@ -90,11 +112,11 @@ def _known(cause: BaseException) -> Failure | None:
                 " Nothing was changed. Set it to duckdb, postgres or bigquery."
             )
             return Failure(text, SettingsError.exit_code)
-        case InvalidNativeValue():
+        case InvalidNativeValue(spec=spec):
+            forms = (form for prefix, form in _FORMS.items() if spec.__name__.startswith(prefix))
             text = (
-                "The destination's credentials cannot be read. Nothing was changed. For Postgres"
-                " they are a URL like postgresql://<user>:<password>@<host>:5432/<database>, for"
-                " DuckDB a path, for BigQuery the JSON of a service account."
+                "The destination's credentials cannot be read. Nothing was changed. Write"
+                f" {next(forms, 'what dlt documents for this destination')}."
             )
             return Failure(text, SettingsError.exit_code)
         case ConfigFieldMissingException():
@@ -120,8 +142,21 @@ def _unreadable(error: TomlProviderReadException) -> str:
 
 
 def _missing_destination(error: ConfigFieldMissingException) -> str:
+    """Names what is missing, of credentials given in part too, and where this destination's go."""
+    traces = [trace for each in error.traces.values() for trace in flatten_traces(each)]
+    engines = [engine for engine in dialects() if any(engine in t.sections for t in traces)]
+    name = engines[0] if engines else "<type>"
+    lacking = ", ".join(_missing_in(error, each) for each in error.fields)
     return (
-        f"The destination's configuration lacks {', '.join(error.fields)}. Nothing was changed. Add"
-        " it to .dlt/secrets.toml under [destination.<type>], or to the environment, like"
-        " DESTINATION__POSTGRES__CREDENTIALS or DESTINATION__BIGQUERY__CREDENTIALS."
+        f"The destination's configuration lacks {lacking}. Nothing was changed. Add it to"
+        f" .dlt/secrets.toml under [destination.{name}], or to the environment, like"
+        f" DESTINATION__{name.upper()}__CREDENTIALS."
     )
+
+
+def _missing_in(error: ConfigFieldMissingException, field: str) -> str:
+    """A field that is missing, or the parts of it that are, when the others are there."""
+    if not error.was_partially_resolved(field):
+        return field
+    found = [each for each in error.traces[field] if isinstance(each, LookupTraces)]
+    return f"{', '.join(name for each in found for name in each.traces)} in {field}"

@@ -221,6 +221,7 @@ class RunContext:
         ledger: The ledger's rows of the run, once it has begun.
         refused_scopes: Scopes that opened nothing.
         tables_in_extraction: Tables that are being extracted.
+        advice_given: Advice that was given for one collection, and holds for others too.
     """
 
     settings: Settings
@@ -238,6 +239,7 @@ class RunContext:
     ledger: RunLedger | None = None
     refused_scopes: set[str] = field(default_factory=set)
     tables_in_extraction: set[str] = field(default_factory=set)
+    advice_given: set[str] = field(default_factory=set)
     _sessions: dict[tuple[str, str], ApiSession] = field(default_factory=dict)
     _counted_requests: dict[int, int] = field(default_factory=dict)
     _prefetchers: dict[str, tuple[str, Any]] = field(default_factory=dict)

@@ -35,6 +35,12 @@ from protime_source.sync.snapshot import SnapshotDiff
 
 logger = logging.getLogger(__name__)
 
+_OTHER_CONSUMER = (
+    " It should have lived 72 hours. Unless a full load of this pipeline was interrupted or failed"
+    " since, another consumer has probably started a delta on this collection, and only one can be"
+    " active. Give each consumer its own client, or stop the other one."
+)
+
 MAX_FULL_LOADS = 5
 """Full loads started in one run before it fails: a link that expires at once will expire again."""
 
@@ -53,6 +59,7 @@ class CollectionSync:
     def __init__(self, context: CollectionContext) -> None:
         self.context = context
         self.ignore_live_rows_before: datetime | None = None
+        self._warned_of = ""
 
     def batches(self, *, table_is_known: bool) -> Iterator[pa.Table | None]:
         """Follows the delta, resumes a full load, starts one, or compares a snapshot.
@@ -121,7 +128,7 @@ class CollectionSync:
                 if not _leads_to_full_load(error, bookmark) or full_loads == MAX_FULL_LOADS:
                     raise
                 reason = self._explanation(error, bookmark)
-                logger.warning("%s: %s", self._table_name, reason)
+                self._warn(reason)
                 if bookmark is not None:
                     compares_values = bookmark.full_load_in_progress and bookmark.compares_values
                 bookmark = None
@@ -213,7 +220,17 @@ class CollectionSync:
             reason = "the table has lost its rows"
         if reason:
             logger.warning("%s: %s; a full load brings what is missing.", self._table_name, reason)
+            self._warned_of = reason
         return reason
+
+    def _warn(self, reason: str) -> None:
+        """Says why a full load follows; advice that holds for several collections once a run."""
+        given = self.context.run.advice_given
+        text = reason.removesuffix(_OTHER_CONSUMER) if _OTHER_CONSUMER in given else reason
+        if reason.endswith(_OTHER_CONSUMER):
+            given.add(_OTHER_CONSUMER)
+        logger.warning("%s: %s", self._table_name, text)
+        self._warned_of = reason
 
     def _new_bookmark(self, *, compares_values: bool) -> Bookmark:
         """A bookmark for a full load from the start.
@@ -230,16 +247,13 @@ class CollectionSync:
                 )
         started_at = context.clock.after(context.stored.last_synced_at()).isoformat()
         window = f" from {start} on" if start else ""
+        reason = context.counts.reason
         progress.info(
-            "%s: a full load%s: %s",
+            "%s: a full load%s%s",
             self._table_name,
             window,
-            context.counts.reason,
-            extra={
-                "event": "full load",
-                "table_name": self._table_name,
-                "reason": context.counts.reason,
-            },
+            "" if reason == self._warned_of else f": {reason}",
+            extra={"event": "full load", "table_name": self._table_name, "reason": reason},
         )
         live_rows = context.stored.count_live_rows(context.collection.date_column, start)
         return Bookmark(
@@ -279,15 +293,10 @@ class CollectionSync:
         if bookmark is None or bookmark.full_load_in_progress:
             return f"the full load is restarted because its link is no longer valid ({status})."
         unused = self.context.clock.now() - bookmark.link_requested
-        other_consumer = (
-            " It should have lived 72 hours. Unless a full load of this pipeline was interrupted or"
-            " failed since, another consumer has probably started a delta on this collection, and"
-            " only one can be active. Give each consumer its own client, or stop the other one."
-        )
         return (
             f"the delta has expired or was replaced (status {status}),"
             f" {unused.total_seconds() // 3600:.0f} hours after"
-            f" its last use; a full load follows.{other_consumer if unused < LIFETIME else ''}"
+            f" its last use; a full load follows.{_OTHER_CONSUMER if unused < LIFETIME else ''}"
         )
 
     @property

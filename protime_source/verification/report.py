@@ -47,6 +47,7 @@ class TableReport:
         different: Rows whose version Protime does not show, or whose values are others.
         notes: What a reader must know about it.
         not_compared: Why it was not compared; empty if it was.
+        is_mended: Whether a full load since has mended all that differed.
     """
 
     compared: int = 0
@@ -56,6 +57,7 @@ class TableReport:
     different: Found = Found()
     notes: tuple[str, ...] = ()
     not_compared: str = ""
+    is_mended: bool = False
 
     @property
     def found(self) -> dict[str, Found]:
@@ -111,7 +113,7 @@ class VerifyReport:
         """
         if self.differs:
             tables = ", ".join(name for name, table in self.tables.items() if table.differs)
-            raise DifferencesError(f"The warehouse differs from Protime: {tables}. {_ADVICE}", self)
+            raise DifferencesError(f"{self._verdict} It concerns {tables}.", self)
         if reasons := self.not_compared:
             text = " ".join(reasons.values())
             raise RefusedCollectionsError(f"Not all was compared. {text}", tuple(reasons))
@@ -133,17 +135,27 @@ class VerifyReport:
 
     def _footer(self) -> str:
         what = "every documented field" if self.deep else "ids and versions"
-        verdict = "Nothing that was compared differs."
-        if self.differs:
-            verdict = f"The warehouse differs from Protime. {_ADVICE}"
         noun = "request" if self.requests == 1 else "requests"
         cost = f"{self.requests:,} {noun} in {self.seconds:.1f} s."
-        return f"Compared {what}. {cost} {verdict}"
+        return f"Compared {what}. {cost} {self._verdict}"
+
+    @property
+    def _verdict(self) -> str:
+        """What was found in all, and what to do."""
+        if not self.differs:
+            return "Nothing that was compared differs."
+        is_mended = all(table.is_mended for table in self.tables.values() if table.differs)
+        return _MENDED if is_mended else _DIFFERS
 
 
-_ADVICE = (
-    "A run with --full-resync loads everything from the start and makes it agree; find out first"
-    " who else writes to these tables."
+_DIFFERS = (
+    "The warehouse differs from Protime. A run with --full-resync loads everything from the start"
+    " and makes it agree; find out first who else writes to these tables."
+)
+_MENDED = (
+    "The warehouse differed from Protime, until the full load of the run in between mended it."
+    " Verify again after the next run; if it differs again, find out who else writes to these"
+    " tables."
 )
 
 
@@ -158,15 +170,18 @@ def _details(name: str, table: TableReport) -> Iterator[str]:
             yield f"{name}: {note}"
 
 
-def table_report(compared: int, differences: Differences, notes: tuple[str, ...]) -> TableReport:
+def table_report(
+    compared: int, differences: Differences, notes: tuple[str, ...], *, is_mended: bool = False
+) -> TableReport:
     """Returns the report on a table that was compared.
 
     Args:
         compared: Records of Protime that were compared.
         differences: What differs.
         notes: What a reader must know about it.
+        is_mended: Whether a full load since has mended all that differs.
     """
     found: dict[str, Any] = {
         kind: Found(len(ids), tuple(ids.sort()[:EXAMPLES].to_pylist())) for kind, ids in differences
     }
-    return TableReport(compared, notes=notes, **found)
+    return TableReport(compared, notes=notes, is_mended=is_mended, **found)

@@ -35,9 +35,10 @@ NO_DELTA = (
     " Run the pipeline, then verify at once."
 )
 FULL_LOAD = (
-    "What differed could not be told from changes in between, because the run in between did a full"
-    " load: these are the differences before it, and the table is loaded anew."
+    "The run in between did a full load. These are the differences before it, among which may be"
+    " changes since the last run."
 )
+MENDED = "None of them is left after it."
 
 
 def verify(
@@ -192,13 +193,15 @@ class _Verification:
         if table in self._not_compared:
             return TableReport(not_compared=self._not_compared[table])
         first = self._first[table]
-        differences, notes = first.look.differences, list(_notes_on(first.look))
+        differences, notes, is_mended = first.look.differences, list(_notes_on(first.look)), False
         if not len(differences.ids):
             pass
         elif not first.has_table:
             notes.append(NO_TABLE)
         elif table in caught_up and self._was_loaded_fully(table, first):
-            notes.append(FULL_LOAD)
+            left = len(self._second_look(first)[0].ids)
+            is_mended = not left
+            notes.append(f"{FULL_LOAD} {MENDED if is_mended else f'Left after it: {left:,}.'}")
         else:
             differences, changing = self._second_look(first)
             if changing:
@@ -206,7 +209,7 @@ class _Verification:
                 notes.append(f"{records} changed in Protime between two looks: not counted.")
             if len(differences.ids) and table not in caught_up:
                 notes.append(first.why_not_caught_up)
-        return table_report(first.look.compared, differences, tuple(notes))
+        return table_report(first.look.compared, differences, tuple(notes), is_mended=is_mended)
 
     def _second_look(self, first: _First) -> tuple[Differences, int]:
         """What still differs, and how many records changed between the looks."""

@@ -22,6 +22,7 @@ class BigQuery(Dialect):
     name = "bigquery"
     json_type = "text"
     requires = ("google.cloud.bigquery",)
+    drivers = ("google.",)
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "INT64", "text": "STRING"}
     timestamp_type = "TIMESTAMP"
     table_hints: ClassVar[dict[str, Any]] = {"x-bigquery-cluster-columns": ["id"]}

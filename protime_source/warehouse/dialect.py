@@ -46,7 +46,7 @@ Quote = Callable[[str], str]
 
 
 class Dialect(ABC):
-    """One engine: its SQL, its needs and its errors.
+    r"""One engine: its SQL, its needs and its errors.
 
     Attributes:
         name: dlt's short name of the destination.
@@ -61,7 +61,9 @@ class Dialect(ABC):
             definition, which is empty for a table.
         comments_query: Selects kind, name, column and comment of all that may be commented in a
             dataset; the column is empty for the table or view itself.
-        error_advice: Patterns of its error messages, each with what it means and what to do.
+        error_advice: Patterns of its error messages, each with what it means and what to do; what
+            a pattern's groups match can be named as `\1`.
+        drivers: What the names of the modules of its drivers begin with.
     """
 
     name: ClassVar[str]
@@ -75,6 +77,10 @@ class Dialect(ABC):
     definitions_query: ClassVar[str] = ""
     comments_query: ClassVar[str] = ""
     error_advice: ClassVar[tuple[tuple[str, str], ...]] = ()
+    drivers: ClassVar[tuple[str, ...]]
+
+    def check_credentials(self, client: Client) -> None:  # noqa: B027
+        """Refuses credentials that no driver could use, by a `SettingsError`; does not connect."""
 
     def check(self, client: Client) -> None:  # noqa: B027 - most engines need no check
         """Refuses a destination that cannot work, before the first request to Protime; once a run.
@@ -83,7 +89,8 @@ class Dialect(ABC):
             client: dlt's client of the destination.
 
         Raises:
-            WarehouseError: With what to do about it.
+            SettingsError: When a setting has to be changed first.
+            WarehouseError: With what else to do about it.
         """
 
     def prepare(self, client: Client, pipeline_name: str) -> None:  # noqa: B027
@@ -336,8 +343,8 @@ def dialect_of(pipeline: dlt.Pipeline) -> Dialect:
     """Returns the dialect of a pipeline's destination.
 
     Raises:
-        SettingsError: When it has none.
-        WarehouseError: When it is not supported, or lacks a package.
+        SettingsError: When it has none, or one that is not supported.
+        WarehouseError: When it lacks a package.
     """
     if pipeline.destination is None:
         raise SettingsError(
@@ -348,8 +355,9 @@ def dialect_of(pipeline: dlt.Pipeline) -> Dialect:
     supported = dialects()
     kind = str(pipeline.destination.destination_type).rpartition(".")[2]
     if kind not in supported:
-        raise WarehouseError(
-            f"The destination {kind} is not supported, only {', '.join(supported)}."
+        raise SettingsError(
+            f"The destination {kind} is not supported, only {', '.join(supported)}. Nothing was"
+            " changed."
         )
     dialect = supported[kind]
     if missing := [module for module in dialect.requires if not _is_installed(module)]:
@@ -366,9 +374,14 @@ def client_of(pipeline: dlt.Pipeline, patience_seconds: float = PATIENCE_SECONDS
     Args:
         pipeline: The pipeline.
         patience_seconds: How long it waits for a DuckDB file that another program has open.
+
+    Raises:
+        SettingsError: When no driver could use its credentials.
     """
     client = cast(Client, pipeline.destination_client())
-    dialect_of(pipeline).patient(client, patience_seconds)
+    dialect = dialect_of(pipeline)
+    dialect.check_credentials(client)
+    dialect.patient(client, patience_seconds)
     return client
 
 
@@ -388,7 +401,8 @@ def advice_on(error_text: str) -> str | None:
         *COMMON_ERROR_ADVICE,
         *(known for engine in engines for known in engine.error_advice),
     ):
-        if re.search(pattern, error_text):
+        if found := re.search(pattern, error_text):
+            advice = found.expand(advice)
             named = next(filter(None, (e.named_obstacle(error_text) for e in engines)), "")
             return f"{advice} It is {named}." if named else advice
     return None

@@ -16,7 +16,7 @@ import pyarrow as pa
 from dlt.destinations.impl.duckdb.configuration import DuckDbConnectionPool
 from dlt.destinations.sql_client import SqlClientBase
 
-from protime_source.errors import WarehouseError
+from protime_source.errors import SettingsError, WarehouseError
 from protime_source.warehouse.dialect import Client, Dialect, json_path
 
 logger = logging.getLogger(__name__)
@@ -48,8 +48,7 @@ _DEFINITIONS = """
 """
 
 _NOT_WRITABLE = (
-    "The DuckDB file cannot be opened for writing, so this run could not load into it. Check its"
-    " path and its permissions."
+    "The DuckDB file cannot be opened, or not for writing. Check its path and its permissions."
 )
 
 
@@ -59,13 +58,14 @@ class DuckDB(Dialect):
     name = "duckdb"
     is_file = True
     requires = ("duckdb",)
+    drivers = ("duckdb",)
     definitions_query = _DEFINITIONS
     comments_query = _COMMENTS
     error_advice = (
         (
             _LOCKED,
-            "The DuckDB file is open in another program, often a notebook, so this run could not"
-            " load into it. Close it there, then run again.",
+            "The DuckDB file is open in another program, often a notebook, so it could not be"
+            " opened here. Close it there, then run again.",
         ),
         (
             r"Cannot open file|read-only mode|Is a directory",
@@ -73,7 +73,7 @@ class DuckDB(Dialect):
         ),
         (
             r"not a valid DuckDB database file",
-            "The file is broken or no DuckDB file, so this run could not load into it. Check"
+            "The file is broken or no DuckDB file, so it could not be opened. Check"
             " DESTINATION__DUCKDB__CREDENTIALS. If the file is the right one, move it away and run"
             " again: everything is loaded again, except what was deleted in Protime before.",
         ),
@@ -88,13 +88,13 @@ class DuckDB(Dialect):
         """Refuses what is no file, a file with the dataset's name, and one that is only read."""
         credentials: Any = client.config.credentials
         if _is_elsewhere(credentials):
-            raise WarehouseError(
+            raise SettingsError(
                 "The DuckDB credentials name MotherDuck, DuckLake or another server, which dlt"
                 " would take for the name of a file. Nothing was asked of Protime."
                 " Write the path of a file, or give an open connection of duckdb."
             )
         if credentials.read_only:
-            raise WarehouseError(
+            raise SettingsError(
                 "The DuckDB credentials say read_only, so this run could load nothing. Nothing was"
                 " asked of Protime. Remove read_only."
             )
@@ -198,12 +198,12 @@ def check_file_name(path: Path, dataset: str) -> None:
         dataset: Name of the dataset.
 
     Raises:
-        WarehouseError: When file and dataset have the same name.
+        SettingsError: When file and dataset have the same name.
     """
     if path.stem.lower() == dataset.lower():
-        raise WarehouseError(
+        raise SettingsError(
             f"DuckDB cannot hold a dataset {dataset} in a file {path.name}: the two"
-            " names must differ. Name another file in"
+            " names must differ. Nothing was changed. Name another file in"
             " DESTINATION__DUCKDB__CREDENTIALS or under [destination.duckdb] in .dlt/secrets.toml."
         )
 

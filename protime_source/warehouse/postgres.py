@@ -15,7 +15,12 @@ from dlt.destinations.impl.postgres.factory import get_adbc_driver_location
 
 from protime_source.api.redaction import redact
 from protime_source.catalogue.model import ArrayView, ColumnType
-from protime_source.errors import AlreadyRunningError, WarehouseError, first_line
+from protime_source.errors import (
+    AlreadyRunningError,
+    SettingsError,
+    WarehouseError,
+    first_line,
+)
 from protime_source.warehouse.dialect import Client, Dialect, Quote
 from protime_source.warehouse.postgres_sessions import named_sessions
 from protime_source.warehouse.sessions import Sessions
@@ -24,6 +29,12 @@ _URL = "postgresql://<user>:<password>@<host>:5432/<database>"
 
 _NOTHING_DONE = "Nothing was asked of Protime."
 
+_CREDENTIALS = "[destination.postgres] credentials"
+
+_SECOND_AT = (
+    f"{_CREDENTIALS} has a second @, so where the password ends is not clear. Nothing was changed."
+    " Write %40 for an @ in the password, and %2F for a slash."
+)
 _MAY_NOT_CREATE = (
     "The Postgres user may not create what this run loads into, so this run stopped. Ask an"
     " administrator to run GRANT CREATE ON DATABASE <database> TO <user>, and the same on schemas"
@@ -135,19 +146,38 @@ class Postgres(Dialect):
     name = "postgres"
     holds_nul = False
     requires = ("psycopg2", "adbc_driver_postgresql")
+    drivers = ("psycopg2", "adbc_driver")
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "TEXT"}
     definitions_query = _DEFINITIONS
     comments_query = _COMMENTS
     error_advice = (
         (
+            r'could not translate host name "[^"]*@',
+            _SECOND_AT,
+        ),
+        (
             r"invalid URI query parameter",
-            "The Postgres credentials have a parameter that its drivers do not know, so this run"
-            " could not connect. Remove it.",
+            "The Postgres credentials have a parameter that its drivers do not know, so they cannot"
+            f" connect. Remove it from {_CREDENTIALS}.",
         ),
         (
             r"invalid dsn:",
-            "The drivers of Postgres cannot read its credentials, so this run could not connect."
-            f" Write them as {_URL}.",
+            f"The drivers of Postgres cannot read {_CREDENTIALS}, so they cannot connect."
+            f" Write {_URL}.",
+        ),
+        (
+            r"(?:authentication failed for user|no pg_hba\.conf entry for host .*, user"
+            r'|role(?= "[^"]*" (?:does not exist|is not permitted to log in))) "([^"]*)"',
+            "Postgres refuses the login of \\1. Check user and password in"
+            f" {_CREDENTIALS}, and what the server's pg_hba.conf allows.",
+        ),
+        (
+            r"no password supplied",
+            f"Postgres asks for a password, and {_CREDENTIALS} has none. Write {_URL}.",
+        ),
+        (
+            r"(?m)^((?:connection to server at|could not translate host name) [^\n]*[^\n.])",
+            f"The destination cannot be reached: \\1. Check the address in {_CREDENTIALS}.",
         ),
         (
             r"permission denied for (?:database|schema)",
@@ -170,16 +200,18 @@ class Postgres(Dialect):
         ),
     )
 
+    def check_credentials(self, client: Client) -> None:
+        """Refuses a URL that SQLAlchemy reads, and so dlt, but psycopg2 and ADBC do not."""
+        check_credentials(client.config.credentials)
+
     def check(self, client: Client) -> None:
-        """Refuses credentials that a driver cannot read, and a server that cannot do our part.
+        """Refuses a server that cannot do our part.
 
         ADBC copies the rows, psycopg2 does all else. Connecting by ADBC takes a quarter of a
         second, so only a first load tries it.
         """
-        credentials: Any = client.config.credentials
-        check_credentials(credentials)
         if dlt.config.get("disable_adbc_detection", bool):
-            raise WarehouseError(
+            raise SettingsError(
                 "dlt's setting disable_adbc_detection is true, but without ADBC, empty text would"
                 f" become NULL. {_NOTHING_DONE} Remove the setting."
             )
@@ -189,6 +221,7 @@ class Postgres(Dialect):
             if problem := problem_of(facts):
                 raise WarehouseError(f"{problem} {_NOTHING_DONE}")
             if facts.schemas < len(datasets):
+                credentials: Any = client.config.credentials
                 _connect_by_adbc(credentials.to_native_representation())
 
     def sessions(self, pipeline: dlt.Pipeline) -> AbstractContextManager[Sessions | None]:
@@ -280,18 +313,21 @@ def check_credentials(credentials: Any) -> None:
         credentials: dlt's credentials.
 
     Raises:
-        WarehouseError: With what to write.
+        SettingsError: With what to write.
     """
-    if credentials.drivername not in ("postgresql", "postgres"):
-        raise WarehouseError(
-            f"The Postgres credentials begin with {credentials.drivername}://, which its drivers"
-            f" cannot read. {_NOTHING_DONE} Write {_URL}."
+    scheme, plus, driver = credentials.drivername.partition("+")
+    if plus:
+        raise SettingsError(
+            f"{_CREDENTIALS} begins with {scheme}+{driver}://, which its drivers cannot read."
+            f" Nothing was changed. Leave out +{driver}: write {_URL}."
+        )
+    if scheme not in ("postgresql", "postgres"):
+        raise SettingsError(
+            f"{_CREDENTIALS} begins with {scheme}://, which its drivers cannot read. Nothing was"
+            f" changed. Write {_URL}."
         )
     if "@" in (credentials.host or ""):
-        raise WarehouseError(
-            "The Postgres credentials have a second @, so where the password ends is not clear."
-            f" {_NOTHING_DONE} Write %40 for an @ in the password, and %2F for a slash."
-        )
+        raise SettingsError(_SECOND_AT)
 
 
 def _connect_by_adbc(url: str) -> None:

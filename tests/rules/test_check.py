@@ -12,7 +12,7 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 
 from protime_source import Check, check
 from protime_source.demo import Behaviour, Fault
-from tests.command import fits
+from tests.command import fits, run_here
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
 from tests.world import World
@@ -88,11 +88,15 @@ def test_a_setting_that_is_missing_does_not_hide_the_destination(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SOURCES__PROTIME__CLIENT_ID")
+    monkeypatch.setenv("SOURCES__PROTIME__CLIENT_SECRET", " ")
     found = checked(world)
     assert found.exit_code == 2
     outcome, text = line(found, "settings")
     assert outcome == "problem"
-    assert "client_id" in text
+    assert "client_id, client_secret" in text
+    assert {each.name for each in found.lines} & {"tenant", "client_id", "client_secret"} == {
+        "tenant"
+    }
     assert line(found, "destination")[0] == "ok"
     assert world.tenant.requests == []
 
@@ -208,3 +212,10 @@ def test_the_disks_are_looked_at(world: World) -> None:
     found = checked(world)
     for name in ("working folder", "DuckDB's folder"):
         assert "GiB free in" in line(found, name)[1]
+
+
+def test_the_command_looks_at_the_folder_of_the_runs_before_the_first_one(world: World) -> None:
+    folder = world.folder / "dlt" / "pipelines" / "protime"
+    shown = " ".join(run_here(world, command="check").stdout.split())
+    assert f"GiB free in {folder}." in shown
+    assert not folder.exists()

@@ -10,8 +10,8 @@ import duckdb
 import pytest
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
-from protime_source import protime, reset, status, verify
-from protime_source.errors import SettingsError, WarehouseError
+from protime_source import check, create_models, protime, reset, status, verify
+from protime_source.errors import ProtimeError, SettingsError, WarehouseError
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from tests.engines import PostgresEngine
@@ -24,12 +24,17 @@ each_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 on_postgres = pytest.mark.parametrize("engine", ["postgres"], indirect=True)
 
 
-def refusal(world: World, way: Way, pipeline: dlt.Pipeline | None = None) -> str:
+def refusal(
+    world: World,
+    way: Way,
+    pipeline: dlt.Pipeline | None = None,
+    kind: type[ProtimeError] = WarehouseError,
+) -> str:
     """The line that says why a run is refused; Protime was not asked for anything."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - dlt wraps what a resource raises
         way(pipeline or world.pipeline())
     failure = explain(caught.value)
-    assert failure.exit_code == WarehouseError.exit_code
+    assert failure.exit_code == kind.exit_code
     assert world.tenant.requests == []
     return failure.message
 
@@ -101,7 +106,7 @@ def test_without_adbc_nothing_is_loaded_into_postgres(
     world: World, monkeypatch: pytest.MonkeyPatch, way: Way
 ) -> None:
     monkeypatch.setenv("DISABLE_ADBC_DETECTION", "true")
-    assert "disable_adbc_detection" in refusal(world, way)
+    assert "disable_adbc_detection" in refusal(world, way, kind=SettingsError)
 
 
 @each_way
@@ -110,14 +115,15 @@ def test_a_duckdb_file_that_is_to_be_read_only(world: World, way: Way) -> None:
     world.tenant.clear_requests()
     world.tenant.requests.clear()
     credentials = DuckDbCredentials(str(world.database), read_only=True)
-    assert "Remove read_only" in refusal(world, way, into_duckdb(world, credentials))
+    pipeline = into_duckdb(world, credentials)
+    assert "Remove read_only" in refusal(world, way, pipeline, SettingsError)
 
 
 @pytest.mark.parametrize(
     "credentials", ["md:warehouse", "md:///warehouse?motherduck_token=abcdef", "ducklake:lake"]
 )
 def test_a_name_that_dlt_would_take_for_a_file(world: World, credentials: str) -> None:
-    said = refusal(world, load, into_duckdb(world, credentials))
+    said = refusal(world, load, into_duckdb(world, credentials), SettingsError)
     assert "MotherDuck, DuckLake or another server" in said
     assert "abcdef" not in said
     assert [path.name for path in world.folder.iterdir() if "ware" in path.name] == []
@@ -152,6 +158,55 @@ OTHER_WAYS: dict[str, Way] = {
     "status": status,
     "verify": verify,
 }
+
+
+UNUSABLE = {
+    "postgresql://loader:not@seen@127.0.0.1/planning": "has a second @",
+    "postgresql+psycopg2://loader:not@127.0.0.1/planning": "Leave out +psycopg2",
+}
+
+
+@pytest.mark.parametrize("url", UNUSABLE)
+def test_whoever_looks_is_told_of_credentials_that_no_driver_could_use(
+    world: World, url: str
+) -> None:
+    pipeline = dlt.pipeline(
+        "protime", destination=dlt.destinations.postgres(url), dataset_name=world.dataset
+    )
+    ways: list[Way] = [load, create_models, *OTHER_WAYS.values()]
+    for way in ways:
+        said = refusal(world, way, pipeline, SettingsError)
+        assert UNUSABLE[url] in said
+        assert "seen" not in said
+    found = check(pipeline)
+    assert [(each.text, each.exit_code) for each in found.problems] == [(said, 2)]
+
+
+def test_a_server_that_is_away_is_said_without_a_word_on_loading(world: World) -> None:
+    away = dlt.destinations.postgres("postgresql://loader:not-seen@127.0.0.1:1/planning")
+    said = refusal(world, status, dlt.pipeline("protime", destination=away))
+    assert said.startswith("The destination cannot be reached: connection to server at")
+    assert said.endswith("Check the address in [destination.postgres] credentials.")
+
+
+@on_postgres
+def test_a_refused_login_names_the_user_and_the_setting(world: World) -> None:
+    as_loader(world)
+    user = url_of(world).partition("//")[2].partition(":")[0]
+    world.engine = PostgresEngine(url_of(world).replace(user, "nobody"))
+    said = refusal(world, status)
+    assert said.startswith("Postgres refuses the login of nobody. ")
+    assert "[destination.postgres] credentials" in said
+
+
+def test_missing_credentials_are_named_for_this_destination_alone(world: World) -> None:
+    said = refusal(world, status, dlt.pipeline("protime", destination="postgres"), SettingsError)
+    assert "[destination.postgres]" in said
+    assert "DESTINATION__POSTGRES__CREDENTIALS" in said
+    assert "BIGQUERY" not in said
+    without = dlt.destinations.postgres("postgresql://loader@127.0.0.1/planning")
+    said = refusal(world, status, dlt.pipeline("protime", destination=without), SettingsError)
+    assert "lacks password in credentials" in said
 
 
 @pytest.mark.parametrize("way", [*WAYS.values(), *OTHER_WAYS.values()], ids=[*WAYS, *OTHER_WAYS])

@@ -278,11 +278,20 @@ def test_the_guard_looks_at_the_window_only(make_world: WorldFactory) -> None:
 def test_another_consumer_is_named_as_the_probable_cause(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.run()
+    tables = ("assignments", "people", "contracts")
+    world.load(collections=tables)
     world.tenant.steal_delta()
+    gone = [Fault("status", status=410, where=f"/{name}") for name in tables[1:]]
+    world.tenant.faults += gone
     world.tenant.churn(20)
-    world.run()
-    assert "another consumer has probably started a delta" in caplog.text
+    caplog.clear()
+    caplog.set_level("INFO", "protime_source")
+    world.load(collections=tables)
+    said = caplog.text
+    assert said.count("another consumer has probably started a delta") == 1, "for all of them"
+    assert said.count("the delta has expired or was replaced") == len(tables)
+    for table in tables:
+        assert f"{table}: the delta has expired or was replaced" in said
     world.check()
 
 

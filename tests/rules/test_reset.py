@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from protime_source.demo import Fault
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.lock import one_run
 from protime_source.pipeline.states import read_bookmark
-from tests.command import fits
+from tests.command import fits, reason, run_here
 from tests.conftest import WorldFactory
 from tests.engines import every_engine, sql_engines
 from tests.world import World
@@ -52,12 +53,28 @@ def test_a_collection_is_forgotten_and_loaded_anew(world: World) -> None:
         assert not world.engine.holds(name)
     assert read_bookmark(world.pipeline(), "assignments") is None
     assert [each.table_name for each in status(world.pipeline()).collections] == ["people"]
+    assert found.ledger_rows == 1
     assert (world.rows("people"), read_bookmark(world.pipeline(), "people")) == (people, bookmark)
     world.tenant.churn(20)
     world.load(collections=("assignments", "people"))
     world.check()
     world.check_levels()
     world.check_tables("people")
+
+
+def test_the_command_asks_and_names_the_database(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run()
+    monkeypatch.setattr("sys.stdin", StringIO("no\nyes\n"))
+    kept = run_here(world, "assignments", command="reset")
+    assert kept.returncode == 2
+    assert "Nothing was changed." in reason(kept)
+    for words in (str(world.database), "dataset protime_data", "rows in the ledger"):
+        assert words in kept.stdout
+    assert len(world.rows()) == 300
+    assert "ledger rows: " in run_here(world, "assignments", command="reset").stdout
+    assert not world.engine.holds("assignments")
 
 
 def test_it_needs_no_working_folder(world: World) -> None:

@@ -21,6 +21,7 @@ from protime_source.demo import Behaviour, Fault
 from tests.command import fits
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
+from tests.pages import DOCS, names_in, section, table_rows
 from tests.world import World
 
 KEYS = [
@@ -60,14 +61,28 @@ def test_a_machine_that_never_ran_the_pipeline_sees_rows_success_and_expiry(worl
     assert newest.started_at > first.started_at
     assert (newest.succeeded, newest.collections, newest.outcome) == (2, 2, "succeeded")
     assert newest.counts["soft_deleted"] == 1
+    assert (first.mode, newest.mode) == ("first load", "changes")
     assert "Healthy." in shown(found)
     assert {path.name for path in elsewhere.folder.rglob("*.parquet")} == set()
 
 
+def documented_keys() -> list[list[str]]:
+    """The keys in each table of keys in the docs."""
+    text = section(DOCS / "running.md", "### How is the warehouse?")
+    return [
+        [name for key, *_ in table_rows(table) for name in names_in(key)]
+        for table in text.split("| key of ")[1:]
+    ]
+
+
 def test_the_keys_of_its_json_stay(world: World) -> None:
     world.run()
-    found = json.loads(json.dumps(status(world.pipeline()).as_json()))
-    assert [*found] == ["destination", "dataset", "healthy", "pending_packages", "collections"]
+    found = json.loads(json.dumps(status(world.pipeline(), runs=1).as_json()))
+    [run] = found["runs"]
+    assert [[*found], KEYS] == documented_keys()[:2]
+    assert {*run} == {*documented_keys()[2]}
+    assert found["problems"] == []
+    assert json.loads(json.dumps(status(world.pipeline()).as_json()))["runs"] == []
     assert (found["destination"], found["dataset"]) == (world.engine.name, world.dataset)
     [collection] = found["collections"]
     assert [*collection] == KEYS
@@ -88,8 +103,10 @@ def test_a_failed_run_makes_it_unhealthy_until_the_next_success(world: World) ->
     world.tenant.faults.append(Fault("status", status=418, times=99))
     with pytest.raises(PipelineStepFailed):
         world.load()
-    found = status(world.pipeline())
+    found = status(world.pipeline(), runs=1)
     [collection] = found.collections
+    assert [run.errors for run in found.runs] == [(collection.last_error,)]
+    assert f"{found.runs[0].started_at:%H:%M:%S}: " in shown(found)
     assert (collection.last_outcome, collection.live_rows) == ("failed", 300)
     assert "418" in (collection.last_error or "")
     assert collection.last_success_at is not None

@@ -6,8 +6,10 @@ import ast
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -22,10 +24,12 @@ from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour
 from protime_source.demo.access import Access
 from protime_source.pipeline.recovery import load_pending
+from protime_source.settings import Settings
+from protime_source.warehouse.dialect import dialects
 from tests.command import run_here
 from tests.conftest import WorldFactory
 from tests.ledger import outcomes
-from tests.pages import DOCS, section
+from tests.pages import DOCS, blocks, section
 from tests.world import World
 
 PAGE = DOCS / "own-project.md"
@@ -61,6 +65,14 @@ def world(make_world: WorldFactory, tmp_path: Path) -> World:
     world = make_world(rows=30)
     world.database = tmp_path / "protime.duckdb"
     return world
+
+
+def test_the_two_files_name_settings_and_a_destination_that_exist() -> None:
+    config, secrets = map(tomllib.loads, blocks(PAGE, "toml")[:2])
+    known = {each.name for each in fields(Settings)}
+    assert {*config["sources"]["protime"], *secrets["sources"]["protime"]} <= known
+    assert config["destination_type"] in dialects()
+    assert [*secrets["destination"]] == [config["destination_type"]]
 
 
 def test_a_script_loads_and_goes_on_with_the_rows(world: World, tmp_path: Path) -> None:

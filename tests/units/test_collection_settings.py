@@ -49,13 +49,13 @@ def test_all_includes_activity_definitions_only_with_a_structure() -> None:
     ("settings", "message"),
     [
         ({"collections": "peeple"}, "collections is 'peeple'"),
-        ({"collections": "peeple"}, "catalogue` lists (did you mean people?)"),
+        ({"collections": "peeple"}, "some of the collections (did you mean people?)"),
         ({"collections": ""}, "collections is ''"),
         ({"collections": 5}, "collections is '5'"),
         ({"sensitive_columns": "people.last_name"}, "sensitive_columns is 'people.last_name'"),
         (
             {"sensitive_columns": ["people.birthdate"]},
-            "catalogue` lists (did you mean people.birth_date?)",
+            "sensitive columns (did you mean people.birth_date?)",
         ),
         ({"external_references": {"assignments": "people,@badge-number"}}, "pairs like"),
         ({"external_references": {"shift_definitions": "(people,@x)"}}, "of no collection"),

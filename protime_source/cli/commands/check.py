@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protime_source.cli.arguments import Commands, add_collections, add_pipeline
@@ -34,11 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Shows what was checked, and returns the exit code."""
     stop_at_once("Nothing was changed.")
 
-    from protime_source.cli.pipeline import selected, with_warehouse
-    from protime_source.operations.check import check
+    from protime_source.cli.pipeline import selected, with_warehouse, working_dir
+    from protime_source.operations.check import check_with_folder
 
     def show(pipeline: dlt.Pipeline, console: Console) -> int:
-        found = check(pipeline, **selected(arguments))
+        folder = Path(working_dir(arguments.pipeline))
+        found = check_with_folder(pipeline, folder, **selected(arguments))
         console.show(str(found))
         return found.exit_code
 

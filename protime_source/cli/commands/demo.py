@@ -10,7 +10,7 @@ from protime_source.cli.arguments import Commands, Parser
 DESCRIPTION = (
     "Shows the main job against a demo tenant: no account needed, nothing to set. A small Protime"
     " runs on this machine, and a pipeline follows it over real HTTP into `protime_demo.duckdb`: a"
-    " first load, changes and deletes, an expired delta."
+    " first load, changes and deletes, an expired delta, all other collections."
 )
 
 
@@ -25,14 +25,19 @@ def add_parser(commands: Commands) -> None:
     )
     text = "run the demo tenant alone, until Ctrl-C"
     serving = actions.add_parser(
-        "serve", help=text, description=f"{text.capitalize()}, and print the settings to reach it."
+        "serve",
+        help=text,
+        description=f"{text[:1].upper()}{text[1:]}, and print the settings to reach it. Its rows"
+        " change by themselves, so that each run has something to load.",
     )
-    serving.add_argument("--rows", type=int, default=20_000, help="assignments at the start")
-    serving.add_argument("--seed", type=int, default=1, help="seed of the data")
-    serving.add_argument("--port", type=int, default=8123, help="TCP port; 0 takes a free one")
-    serving.add_argument(
-        "--churn-every", type=float, default=30, help="seconds between changes; 0 for none"
-    )
+    for name, kind, default, metavar, meaning in (
+        ("--rows", int, 20_000, "NUMBER", "assignments at the start"),
+        ("--seed", int, 1, "NUMBER", "seed of the data"),
+        ("--port", int, 8123, "NUMBER", "TCP port; 0 takes a free one"),
+        ("--churn-every", float, 30, "SECONDS", "between changes of some rows; 0 for none"),
+    ):
+        described = f"{meaning}. Default: {default}"
+        serving.add_argument(name, type=kind, default=default, metavar=metavar, help=described)
     serving.set_defaults(run=serve)
 
 

@@ -31,7 +31,10 @@ def add_parser(commands: Commands) -> None:
     )
     add_collections(parser, verb="export")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write a file, not standard output"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="a file to write, not standard output",
     )
     group = parser.add_argument_group("pipeline")
     add_pipeline_name(group)
@@ -82,6 +85,7 @@ def _write(text: str, path: Path | None) -> None:
             raise SettingsError("The export could not be written to standard output.")
         return
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"{path} cannot be written: {error.strerror}.") from error

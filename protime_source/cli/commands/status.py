@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 DESCRIPTION = (
     "Says of each collection how many rows there are, when it was last loaded, how the last run"
     " ended, and how long its delta lives. It reads the warehouse alone, also where nothing was"
-    " ever run. Exit codes: 0 healthy, 7 unhealthy."
+    " ever run. Exit codes: 0 healthy, 7 unhealthy, 2 a setting is missing or wrong, 4 the"
+    " destination cannot be read."
 )
 
 

@@ -86,6 +86,7 @@ def first(world: World) -> str:
         ("user=u password='p w' port=1", "user=u password=*** port=1"),
         ("md:warehouse?motherduck_token=ey.J0&x=1", "md:warehouse?motherduck_token=***&x=1"),
         ("{'password': 'pw'}", "{'password': '***'}"),
+        ('to translate host name "e@nd@host" to', 'to translate host name "***@host" to'),
         (
             "-----BEGIN PRIVATE KEY-----\\nMII\n-----END PRIVATE KEY-----\\n",
             "-----BEGIN PRIVATE KEY-----***-----END PRIVATE KEY-----\\n",
@@ -425,11 +426,11 @@ SERVERS = {
     "no server": ("postgres://postgres:{password}@127.0.0.1:9/postgres", "refused"),
     "a driver's name": (
         "postgresql+psycopg2://postgres:{password}@127.0.0.1:{port}/postgres",
-        "Write them as postgresql://",
+        "Write postgresql://",
     ),
     "an unknown parameter": (
         "postgresql://postgres:{password}@127.0.0.1:{port}/postgres?foo=1",
-        'Remove it. It is "foo".',
+        'credentials. It is "foo".',
     ),
 }
 
@@ -452,12 +453,12 @@ CREDENTIALS = {
     ),
     "a driver's name": (
         "postgresql+psycopg2://postgres:{password}@127.0.0.1/postgres",
-        WarehouseError,
-        "begin with postgresql+psycopg2://, which",
+        SettingsError,
+        "begins with postgresql+psycopg2://, which",
     ),
     "an @ in the password": (
         "postgresql://postgres:p@{password}@127.0.0.1/postgres",
-        WarehouseError,
+        SettingsError,
         "Write %40",
     ),
 }

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from protime_source.catalogue import COLLECTIONS
 from protime_source.cli.commands import COMMANDS
 from protime_source.cli.dlt_plugin import ProtimeCommand
 from protime_source.cli.main import main
@@ -75,7 +76,7 @@ def test_without_a_command_it_shows_its_help(capsys: pytest.CaptureFixture[str])
     [
         ("asignments", "Did you mean assignments?"),
         ("activity-duration", "Did you mean activity_durations?"),
-        ("nonsense", "`python -m protime_source.catalogue` lists all."),
+        ("nonsense", f"There are {', '.join(COLLECTIONS)}."),
     ],
 )
 def test_an_unknown_collection_is_refused_with_a_suggestion(
@@ -85,6 +86,18 @@ def test_an_unknown_collection_is_refused_with_a_suggestion(
     assert (code, out) == (2, "")
     [line] = [line for line in err.splitlines() if line.startswith("error: ")]
     assert f"{name!r} is not a collection. {words} Nothing was changed." in line
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"), [("reset", "COLLECTION"), ("export", "WHAT"), ("run", "")]
+)
+def test_only_what_a_command_needs_is_called_required(
+    capsys: pytest.CaptureFixture[str], command: str, missing: str
+) -> None:
+    code, _, err = ended(capsys, command, *([] if missing else ["--nonsense"]))
+    assert code == 2
+    assert ("are required" in err) == bool(missing)
+    assert err.endswith(f"required: {missing}\n") == bool(missing)
 
 
 def test_an_unknown_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -150,12 +150,11 @@ def test_it_writes_a_file_or_says_why_it_cannot(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     page = exported(capsys, "dictionary", "people")
-    assert exported(capsys, "dictionary", "people", "--output", str(tmp_path / "page.md")) == ""
-    assert (tmp_path / "page.md").read_text(encoding="utf-8") == page
-    assert main(["export", "dictionary", "--output", str(tmp_path / "none" / "page.md")]) == 2
-    assert capsys.readouterr().err == (
-        f"error: {tmp_path}/none/page.md cannot be written: No such file or directory.\n"
-    )
+    path = tmp_path / "new" / "folders" / "page.md"
+    assert exported(capsys, "dictionary", "people", "--output", str(path)) == ""
+    assert path.read_text(encoding="utf-8") == page
+    assert main(["export", "dictionary", "--output", str(path / "page.md")]) == 2
+    assert capsys.readouterr().err == (f"error: {path}/page.md cannot be written: File exists.\n")
 
 
 def test_output_that_cannot_be_written_is_an_error(

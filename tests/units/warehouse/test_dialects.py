@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from protime_source.errors import WarehouseError
+from protime_source.errors import SettingsError, WarehouseError
 from protime_source.warehouse.dialect import advice_on, dialects
 from protime_source.warehouse.duckdb import check_file_name, create_file
 from protime_source.warehouse.postgres import ServerFacts, problem_of
@@ -22,7 +22,7 @@ from protime_source.warehouse.postgres import ServerFacts, problem_of
         (
             'IO Error: Could not set lock on file "/data/warehouse.duckdb": Conflicting lock is'
             " held in python (PID 1)",
-            "often a notebook, so this run could not load into it. Close it there, then run again."
+            "often a notebook, so it could not be opened here. Close it there, then run again."
             " It is /data/warehouse.duckdb.",
         ),
         (
@@ -35,6 +35,10 @@ from protime_source.warehouse.postgres import ServerFacts, problem_of
             "Drop the view, run again, and create the view again. It is view reports.theirs.",
         ),
         ("permission denied for schema protime_data", "GRANT CREATE ON DATABASE"),
+        (
+            'could not translate host name "***@127.0.0.1" to address: unknown',
+            "Write %40 for an @ in the password, and %2F for a slash.",
+        ),
         ("cannot execute CREATE TABLE in a read-only transaction", "name the primary server"),
         ("OSError: [Errno 28] No space left on device", "Make room, then run again."),
         (
@@ -99,7 +103,7 @@ def test_a_postgres_that_cannot_do_its_part_is_told_by_what_it_says_of_itself(
 
 def test_a_duckdb_file_must_not_have_the_name_of_the_dataset(tmp_path: Path) -> None:
     check_file_name(tmp_path / "warehouse.duckdb", "protime_data")
-    with pytest.raises(WarehouseError, match="the two names must differ"):
+    with pytest.raises(SettingsError, match="the two names must differ"):
         check_file_name(tmp_path / "Protime_Data.duckdb", "protime_data")
 
 
