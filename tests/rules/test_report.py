@@ -1,0 +1,172 @@
+"""The report: its figures are those of the models, and it changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from protime_source import SettingsError, WarehouseError, create_models
+from protime_source.reporting.page import report
+from protime_source.reporting.pictures import Picture, all_pictures
+from protime_source.reporting.reading import Selection, open_dataset
+from tests.command import fits, reason, run_here
+from tests.conftest import WorldFactory
+from tests.engines import every_engine
+from tests.world import World
+
+COLLECTIONS = (
+    "assignments",
+    "activity_definitions",
+    "clockings",
+    "departments",
+    "department_histories",
+)
+TODAY = datetime.now(UTC).date()
+SELECTION = Selection.around(TODAY)
+DAYS = SELECTION.days
+
+
+def pictures(world: World, selection: Selection = SELECTION) -> dict[str, Picture]:
+    with open_dataset(world.pipeline()) as dataset:
+        return {each.name: each for each in all_pictures(dataset, selection, TODAY)}
+
+
+def total(picture: Picture, figure: str, **only: str) -> float:
+    rows = [row for row in picture.rows if all(row[name] == only[name] for name in only)]
+    return round(sum(row[figure] for row in rows), 6)
+
+
+def load_all(make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A tenant that changed and lost rows after the first load, also with an expired delta."""
+    world = make_world(rows=600, page_size=500)
+    structures = ",".join(world.tenant.structures)
+    monkeypatch.setenv("SOURCES__PROTIME__ACTIVITY_STRUCTURES", structures)
+    for hours in (1, 100):
+        world.load(collections=COLLECTIONS, history=True)
+        world.tenant.churn(60)
+        world.tenant.clock.advance(hours=hours)
+    world.load(collections=COLLECTIONS, history=True)
+    return world
+
+
+@every_engine
+def test_each_picture_shows_what_its_model_says(
+    make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = load_all(make_world, monkeypatch)
+    found = pictures(world)
+    create_models(world.pipeline())
+
+    def model(query: str) -> float:
+        ((value,),) = world.query(query.replace("data.", f"{world.dataset}."))
+        return float(value)
+
+    planned = f"FROM data.planned_days WHERE {DAYS}"
+    assert total(found["hours by activity"], "hours") * 60 == model(
+        f"SELECT SUM(planned_minutes) {planned}"
+    )
+    covered = model(f"SELECT SUM(minutes_with_breaks) FROM data.coverage WHERE {DAYS}")
+    assert total(found["hours by department"], "hours") * 60 == covered
+    assert total(found["coverage"], "minutes") == covered > 0
+    past = f"FROM data.planned_vs_clocked WHERE {DAYS} AND day < DATE '{TODAY}'"
+    clocked = found["planned and clocked"]
+    assert "with breaks" in clocked.subtitle
+    assert total(clocked, "hours", kind="clocked") * 60 == pytest.approx(
+        model(f"SELECT SUM(clocked_minutes) {past}")
+    )
+    assert total(clocked, "hours", kind="planned") * 60 == pytest.approx(
+        model(f"SELECT SUM(planned_minutes_with_breaks) {past}")
+    )
+    notice = found["short notice"]
+    assert total(notice, "changes") == model("SELECT COUNT(*) FROM data.short_notice_changes") > 0
+    short = model("SELECT COUNT(*) FROM data.short_notice_changes WHERE is_short_notice")
+    assert notice.title.startswith(f"{short:.0f} of ")
+    deleted = found["deleted"]
+    for why in ("announced", "vanished"):
+        rows = f"SELECT COUNT(*) FROM data.assignments WHERE delete_reason = '{why}'"
+        assert total(deleted, "deleted_rows", table_name="assignments", reason=why) == model(rows)
+    assert {row["reason"] for row in deleted.rows} == {"announced", "vanished"}
+
+
+def test_the_page_is_complete_in_one_file_and_changes_nothing(
+    make_world: WorldFactory, tmp_path: Path
+) -> None:
+    world = make_world(rows=60)
+    nothing = run_here(world, "--html", str(tmp_path / "page.html"), command="report")
+    assert nothing.returncode == WarehouseError.exit_code
+    assert "Run `protime run` first." in reason(nothing)
+    world.load()
+    before = world.database.read_bytes()
+    page, image = tmp_path / "page.html", tmp_path / "image.png"
+    drawn = run_here(world, "--html", str(page), "--png", str(image), command="report")
+    assert drawn.returncode == 0, drawn.stderr
+    assert fits(drawn.stdout)
+    assert world.database.read_bytes() == before
+    text = page.read_text()
+    assert image.read_bytes().startswith(b"\x89PNG")
+    for absent in ("http", "<script", "@import", "url(", str(tmp_path), "127.0.0.1"):
+        assert absent not in text
+    assert "from the dataset protime_data (duckdb)" in text
+    assert "Last loaded: assignments on " in text
+    assert text.count("<img ") == 2
+    assert "Load clockings: `protime run clockings`." in text
+    assert "Load departments and department_histories" in text
+    assert "SOURCES__PROTIME__HISTORY=true" in text
+    for arguments, advice in (
+        ((), "Add --html FILE"),
+        (("--png", "/no/x.png"), "/no/x.png cannot"),
+    ):
+        refused = run_here(world, *arguments, command="report")
+        assert refused.returncode == SettingsError.exit_code
+        assert advice in reason(refused)
+
+
+def test_a_page_without_data_says_so(make_world: WorldFactory) -> None:
+    world = make_world(rows=0)
+    world.load(collections=[*COLLECTIONS[:1], *COLLECTIONS[2:]], history=True)
+    found = report(world.pipeline())
+    assert not any(each.rows for each in found.pictures)
+    assert found.html().count("<h2>No") == 5
+    assert len(found.png()) > 1000
+
+
+def test_a_selection_takes_days_and_people_alone(
+    make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = load_all(make_world, monkeypatch)
+    create_models(world.pipeline())
+    data = world.dataset
+    ((person, department),) = world.query(
+        f"SELECT h.person_id, h.department_id FROM {data}.planned_vs_clocked p"
+        f" JOIN {data}.department_histories h ON h.person_id = p.person_id WHERE {DAYS}"
+        " AND p.clocked_minutes > 0 LIMIT 1"
+    )
+    team = f"person_id IN (SELECT person_id FROM {data}.department_histories"
+    everybody = total(pictures(world)["hours by activity"], "hours")
+    for selection, people in (
+        (replace(SELECTION, person_id=person), f"person_id = {person}"),
+        (
+            replace(SELECTION, department_id=department),
+            f"{team} WHERE department_id = {department})",
+        ),
+        (replace(SELECTION, person_id=person, department_id=99), "person_id = 0"),
+        (replace(SELECTION, last_day=TODAY), "TRUE"),
+    ):
+        found = pictures(world, selection)
+        where = f"WHERE {people} AND {selection.days}"
+        ((planned, covered),) = world.query(
+            "SELECT COALESCE(SUM(planned_minutes), 0), COALESCE(SUM(minutes_with_breaks), 0)"
+            f" FROM {data}.planned_days {where}"
+        )
+        assert total(found["hours by activity"], "hours") * 60 == planned < everybody * 60
+        if "person" in people:
+            assert total(found["coverage"], "minutes") == pytest.approx(covered, rel=0.02)
+        ((clocked,),) = world.query(
+            f"SELECT COALESCE(SUM(clocked_minutes), 0) FROM {data}.planned_vs_clocked {where}"
+            f" AND day < DATE '{TODAY}'"
+        )
+        shown = total(found["planned and clocked"], "hours", kind="clocked")
+        assert shown * 60 == pytest.approx(clocked)
