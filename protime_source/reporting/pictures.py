@@ -147,7 +147,7 @@ def coverage(dataset: Dataset, selection: Selection, today: date) -> Picture:
     if rows:
         peak = max(rows, key=lambda row: row["people"])
         when = f"{peak['weekday']} {peak['time']}"
-        title = f"{when} is the busiest half hour: {peak['people']:,.0f} people on average"
+        title = f"{when} is the busiest half hour: {peak['people']:,.1f} people on average"
     about = (
         "People planned by weekday and half hour, on average of all weeks shown. Breaks are"
         " included; who is planned for half of a half hour counts half."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -119,6 +120,27 @@ class Dataset:
             inner.add(name)
         return self.formatted(f"WITH {', '.join(parts)} {text}")
 
+    def people_by_name(self) -> dict[str, int]:
+        """Returns the ids of the live people by their names; none unless people is loaded."""
+        if "people" not in self.tables:
+            return {}
+        found = self.rows(
+            f"SELECT id, last_name, first_name FROM {self.qualified('people')} WHERE NOT is_deleted"
+        )
+        return _by_name(
+            (" ".join(filter(None, (row["last_name"], row["first_name"]))), row["id"])
+            for row in found
+        )
+
+    def departments_by_name(self) -> dict[str, int]:
+        """Returns the ids of the live departments by their names; none unless they are loaded."""
+        if not {"departments", "department_histories"} <= self.tables:
+            return {}
+        found = self.rows(
+            f"SELECT id, name FROM {self.qualified('departments')} WHERE NOT is_deleted"
+        )
+        return _by_name((row["name"], row["id"]) for row in found)
+
     def people(self, selection: Selection, column: str = "person_id") -> str:
         """Returns the condition that a column holds one of the people; "" when all are meant."""
         conditions = []
@@ -189,6 +211,15 @@ def open_dataset(pipeline: dlt.Pipeline) -> Iterator[Dataset]:
                 _client=sql,
                 _dialect=dialect,
             )
+
+
+def _by_name(found: Iterable[tuple[str | None, int]]) -> dict[str, int]:
+    """In the order of the names; two of one name are told apart by their ids."""
+    pairs = sorted((name or "", id_) for name, id_ in found)
+    names = Counter(name for name, _ in pairs)
+    return {
+        name if name and names[name] == 1 else f"{name} ({id_})".strip(): id_ for name, id_ in pairs
+    }
 
 
 def _read_by(model: str) -> list[str]:

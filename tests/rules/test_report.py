@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from protime_source import SettingsError, WarehouseError, create_models
+from protime_source.cli.commands.notebook import command as notebook_command
+from protime_source.reporting import notebook
 from protime_source.reporting.page import report
 from protime_source.reporting.pictures import Picture, all_pictures
 from protime_source.reporting.reading import Selection, open_dataset
@@ -36,7 +39,7 @@ def pictures(world: World, selection: Selection = SELECTION) -> dict[str, Pictur
 
 def total(picture: Picture, figure: str, **only: str) -> float:
     rows = [row for row in picture.rows if all(row[name] == only[name] for name in only)]
-    return round(sum(row[figure] for row in rows), 6)
+    return round(sum(float(row[figure]) for row in rows), 6)
 
 
 def load_all(make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch) -> World:
@@ -170,3 +173,21 @@ def test_a_selection_takes_days_and_people_alone(
         )
         shown = total(found["planned and clocked"], "hours", kind="clocked")
         assert shown * 60 == pytest.approx(clocked)
+
+
+def test_the_notebook_shows_the_report_and_is_a_test_of_itself(
+    make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(rows=60)
+    world.load(collections=("assignments", "people"))
+    for name, value in world.engine.environment().items():
+        monkeypatch.setenv(name, value)
+    outputs, names = notebook.app.run()
+    assert [each.rows for each in names["pictures"]] == [
+        each.rows for each in report(world.pipeline()).pictures
+    ]
+    assert len(names["people"]) == len(world.tenant.of("people"))
+    assert "accordion" in str([getattr(output, "text", "") for output in outputs])
+    notebook.test_each_picture_agrees_with_its_sql()
+    command = notebook_command(Namespace(pipeline="p", destination=None, dataset="d"))
+    assert command[-4:] == [notebook.__file__, "--", "--pipeline=p", "--dataset=d"]
