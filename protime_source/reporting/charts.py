@@ -152,7 +152,10 @@ def _coverage(picture: Picture) -> Drawn:
 
 def _clocked(picture: Picture) -> Drawn:
     """Planned as broad bars, clocked as narrow ones in front of them."""
-    data = _data({**row, "date": f"{row['day']:%A %-d %B %Y}"} for row in picture.rows)
+    data = _data(
+        {**row, "date": f"{row['day']:%A} {row['day'].day} {row['day']:%B %Y}"}
+        for row in picture.rows
+    )
     days = sorted({row["day"] for row in picture.rows})
     mondays = [day for day in days if day.weekday() == 0]
     width = WIDTH / ((days[-1] - days[0]).days + 2)
@@ -256,7 +259,7 @@ def _place(row: Row) -> int:
 
 
 def _week(monday: date) -> str:
-    return f"wk {monday.isocalendar().week}|{monday:%-d %b}"
+    return f"wk {monday.isocalendar().week}|{monday.day} {monday:%b}"
 
 
 _CHARTS: dict[str, Callable[[Picture], Drawn]] = {

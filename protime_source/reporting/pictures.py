@@ -249,10 +249,10 @@ def deleted(dataset: Dataset, selection: Selection, today: date) -> Picture:
     rows = sorted(dataset.rows(sql), key=lambda row: (row["table_name"], row["reason"]))
     counts = _totals(rows, "reason")
     total = sum(counts.values())
-    title = f"No row was deleted since {since:%-d %B %Y}"
+    title = f"No row was soft-deleted since {since.day} {since:%B %Y}"
     if rows:
         how = ", ".join(f"{counts[reason]:,} {reason}" for reason in sorted(counts))
-        title = f"{_count(total, 'row')} deleted since {since:%-d %B}: {how}"
+        title = f"{_count(total, 'row')} deleted since {since.day} {since:%B}: {how}"
     about = (
         "Soft-deleted rows of all people, by table. Announced: Protime's changes said so. Vanished:"
         " a full load no longer found them."
