@@ -18,6 +18,8 @@ WIDTH = 720
 """Of the plot, in pixels."""
 
 _HEIGHT = 250
+_MOST_LABELS = 14
+"""Of weeks, which then also have their sums above them."""
 _SUBTITLE_CHARACTERS = 118
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 _INK, _FAINT = "#333333", "#8a8a8a"
@@ -89,7 +91,15 @@ def _weeks(picture: Picture) -> Drawn:
         for row in picture.rows
     )
     order = [_week(week) for week in weeks]
-    axis = alt.Axis(title=None, domain=False, ticks=False, labelAngle=0, labelExpr=_WEEK_LABEL)
+    step = -(-len(weeks) // _MOST_LABELS)
+    axis = alt.Axis(
+        title=None,
+        domain=False,
+        ticks=False,
+        labelAngle=0,
+        labelExpr="slice(split(datum.label, '|'), 1)",
+        values=order[::step],
+    )
     base = alt.Chart(data).encode(
         x=alt.X("label:N", sort=order, axis=axis, scale=alt.Scale(paddingInner=0.2))
     )
@@ -101,7 +111,7 @@ def _weeks(picture: Picture) -> Drawn:
             "is_to_come:N", scale=alt.Scale(domain=[False, True], range=[1, 0.55]), legend=None
         ),
         tooltip=[
-            alt.Tooltip("label:N", title="week of"),
+            alt.Tooltip("week:N", title="week of"),
             alt.Tooltip("group:N", title=picture.name.rpartition(" ")[2]),
             alt.Tooltip("sum(hours):Q", title="hours", format=",.1f"),
         ],
@@ -109,11 +119,7 @@ def _weeks(picture: Picture) -> Drawn:
     sums = base.mark_text(dy=-7, color=_INK, fontSize=11).encode(
         y=alt.Y("sum(hours):Q"), text=alt.Text("sum(hours):Q", format=",.0f")
     )
-    return _layers(bars, sums, height=_HEIGHT)
-
-
-_WEEK_LABEL = "split(datum.label, '|')"
-"""Two lines of an axis: the week's number and its Monday."""
+    return _layers(*((bars, sums) if step == 1 else (bars,)), height=_HEIGHT)
 
 
 def _coverage(picture: Picture) -> Drawn:
@@ -147,27 +153,27 @@ def _coverage(picture: Picture) -> Drawn:
             alt.Tooltip("people:Q", format=",.1f"),
         ],
     )
-    return _layers(cells, height=7 * 28)
+    weekdays = {row["weekday"] for row in picture.rows}
+    return _layers(cells, height=len(weekdays) * 28)
 
 
 def _clocked(picture: Picture) -> Drawn:
     """Planned as broad bars, clocked as narrow ones in front of them."""
-    data = _data(
-        {**row, "date": f"{row['day']:%A} {row['day'].day} {row['day']:%B %Y}"}
-        for row in picture.rows
-    )
-    days = sorted({row["day"] for row in picture.rows})
-    mondays = [day for day in days if day.weekday() == 0]
-    width = WIDTH / ((days[-1] - days[0]).days + 2)
+    time = "week" if "week" in picture.rows[0] else "day"
+    data = _data({**row, "date": f"{row[time]:%a} {row[time]}"} for row in picture.rows)
+    days = sorted({row[time] for row in picture.rows})
+    mondays = [str(day) for day in days if day.weekday() == 0] or [str(days[0])]
+    bars_wide = (days[-1] - days[0]).days / (7 if time == "week" else 1) + 2
+    width = WIDTH / bars_wide
     colours = {"planned": "#A9CFE6", "clocked": _COLOURS[0]}
     base = alt.Chart(data).encode(
         x=alt.X(
-            "day:T",
+            f"{time}:T",
             scale=alt.Scale(type="utc", padding=width),
             axis=alt.Axis(
                 title=None,
-                values=[str(day) for day in mondays or days[:1]],
-                format="Mon %-d %b",
+                values=mondays[:: -(-len(mondays) // _MOST_LABELS)],
+                format="%a %-d %b",
                 grid=False,
                 domain=False,
             ),
@@ -177,7 +183,7 @@ def _clocked(picture: Picture) -> Drawn:
             "kind:N", scale=alt.Scale(domain=[*colours], range=[*colours.values()]), title=None
         ),
         tooltip=[
-            alt.Tooltip("date:N"),
+            alt.Tooltip("date:N", title=time),
             alt.Tooltip("kind:N"),
             alt.Tooltip("hours:Q", format=",.1f"),
         ],
@@ -259,7 +265,8 @@ def _place(row: Row) -> int:
 
 
 def _week(monday: date) -> str:
-    return f"wk {monday.isocalendar().week}|{monday.day} {monday:%b}"
+    """A week as no other one, its number, and its Monday: the last two are lines of an axis."""
+    return f"{monday}|wk {monday.isocalendar().week}|{monday.day} {monday:%b}"
 
 
 _CHARTS: dict[str, Callable[[Picture], Drawn]] = {

@@ -28,6 +28,8 @@ OTHERS, UNKNOWN = "others", "none"
 
 _FIGURES = ("hours", "changes", "deleted_rows")
 _MOST_GROUPS = 7
+_MOST_DAYS = 120
+"""Of more days than these, hours are shown by week."""
 _CLOCKINGS_WITH_BREAK = 3
 """From so many clockings a person and day on, breaks are clocked."""
 
@@ -82,7 +84,7 @@ def hours_by_activity(dataset: Dataset, selection: Selection, today: date) -> Pi
         for row in dataset.rows(sql)
     ]
     rows = _by_week(found)
-    title = "No hours are planned in these weeks" if not rows else _this_week(rows, today)
+    title = "No hours are planned on these days" if not rows else _this_week(rows, today)
     return Picture("hours by activity", title, about, rows, sql=sql)
 
 
@@ -108,12 +110,14 @@ def hours_by_department(dataset: Dataset, selection: Selection, today: date) -> 
         for row in dataset.rows(sql)
     ]
     rows = _by_week(found)
-    title = "No hours are planned in these weeks"
+    title = "No hours are planned on these days"
     if rows:
         hours = _totals(rows, "group")
         largest = max(hours, key=lambda group: hours[group])
         share = hours[largest] / max(sum(hours.values()), 1)
         title = f"{largest} has the most planned hours: {share:.0%} of all"
+        if largest == UNKNOWN:
+            title = f"No department is known for {share:.0%} of the planned hours"
     return Picture(name, title, about, rows, sql=sql)
 
 
@@ -143,7 +147,7 @@ def coverage(dataset: Dataset, selection: Selection, today: date) -> Picture:
         for start in range(0, 1440, 30)
         if minutes
     ]
-    title = "Nobody is planned in these weeks"
+    title = "Nobody is planned on these days"
     if rows:
         peak = max(rows, key=lambda row: row["people"])
         when = f"{peak['weekday']} {peak['time']}"
@@ -176,10 +180,15 @@ def planned_and_clocked(dataset: Dataset, selection: Selection, today: date) -> 
     per_day = sum(row["clockings"] for row in found) / max(person_days, 1)
     are_breaks_clocked = per_day >= _CLOCKINGS_WITH_BREAK
     column = "planned" if are_breaks_clocked else "planned_with_breaks"
+    is_long = (selection.last_day - selection.first_day).days > _MOST_DAYS
+    minutes: Counter[tuple[date, str]] = Counter()
+    for row in found:
+        day = _monday(row["day"]) if is_long else row["day"]
+        for kind, source in (("planned", column), ("clocked", "clocked")):
+            minutes[day, kind] += row[source] or 0
     rows: list[Row] = [
-        {"day": row["day"], "kind": kind, "hours": (row[source] or 0) / 60}
-        for row in found
-        for kind, source in (("planned", column), ("clocked", "clocked"))
+        {"week" if is_long else "day": day, "kind": kind, "hours": each / 60}
+        for (day, kind), each in minutes.items()
     ]
     title = "Nothing was planned or clocked on these days"
     if rows:
@@ -189,8 +198,9 @@ def planned_and_clocked(dataset: Dataset, selection: Selection, today: date) -> 
             title += f": {_change(hours['clocked'] / hours['planned'] - 1)}"
     absent, not_clocked = (sum(row[each] for row in found) for each in ("absent", "not_clocked"))
     about = (
-        f"Hours by day, until yesterday. Planned is {'without' if are_breaks_clocked else 'with'}"
-        f" breaks, because people clock {per_day:.1f} times a day."
+        f"Hours by {'week' if is_long else 'day'}, until yesterday."
+        f" Planned is {'without' if are_breaks_clocked else 'with'} breaks, because people clock"
+        f" {per_day:.1f} times a day."
         f" Planned, but not clocked: {_count(absent, 'absence')} and"
         f" {_count(not_clocked, 'day')} without a reason in the data."
     )
@@ -222,7 +232,7 @@ def short_notice(dataset: Dataset, selection: Selection, today: date) -> Picture
     changes = _totals(rows, "notice")
     total, late = sum(changes.values()), changes[NOTICES[0]]
     short = total - late - changes[NOTICES[-1]]
-    title = "The plan was not changed in these weeks"
+    title = "The plan was not changed on these days"
     if rows:
         title = f"{short:,} of {_count(total, 'change')} came less than 7 working days ahead"
         title += f", {late:,} after the start" if late else ""
@@ -291,8 +301,9 @@ def _by_week(found: Sequence[Row]) -> list[Row]:
     places = {group: place for place, group in enumerate([*named[:most], OTHERS, UNKNOWN])}
     weeks: Counter[tuple[date, str]] = Counter()
     for row in found:
-        monday = row["day"] - timedelta(days=row["day"].weekday())
-        weeks[monday, row["group"] if row["group"] in places else OTHERS] += row["minutes"]
+        weeks[_monday(row["day"]), row["group"] if row["group"] in places else OTHERS] += row[
+            "minutes"
+        ]
     rows = [
         {"week": week, "group": group, "hours": minutes / 60, "place": places[group]}
         for (week, group), minutes in weeks.items()
@@ -303,7 +314,7 @@ def _by_week(found: Sequence[Row]) -> list[Row]:
 def _this_week(rows: Sequence[Row], today: date) -> str:
     """This week's hours against the average of the weeks before."""
     hours = _totals(rows, "week")
-    monday = today - timedelta(days=today.weekday())
+    monday = _monday(today)
     before = [value for week, value in hours.items() if week < monday]
     if monday not in hours or not before:
         return f"{sum(hours.values()):,.0f} hours are planned in {_count(len(hours), 'week')}"
@@ -312,6 +323,10 @@ def _this_week(rows: Sequence[Row], today: date) -> str:
         f"{hours[monday]:,.0f} hours are planned this week,"
         f" {_change(hours[monday] / mean - 1)} than the average of the {len(before)} before"
     )
+
+
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
 
 
 def _totals(rows: Sequence[Row], key: str) -> Counter[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -166,7 +166,8 @@ def test_a_selection_takes_days_and_people_alone(make_world: WorldFactory) -> No
         (replace(SELECTION, person_id=person), f"person_id = {person}"),
         (replace(SELECTION, department_id=department), f"person_id IN ({team})"),
         (replace(SELECTION, person_id=person, department_id=99), "FALSE"),
-        (replace(SELECTION, last_day=TODAY), "TRUE"),
+        (replace(SELECTION, first_day=TODAY - timedelta(days=500)), "TRUE"),
+        (replace(SELECTION, first_day=TODAY, last_day=TODAY), "TRUE"),
     ):
         where = f"WHERE {people} AND {selection.days}"
         ((planned,),) = world.query(
