@@ -119,7 +119,9 @@ def _weeks(picture: Picture) -> Drawn:
     sums = base.mark_text(dy=-7, color=_INK, fontSize=11).encode(
         y=alt.Y("sum(hours):Q"), text=alt.Text("sum(hours):Q", format=",.0f")
     )
-    return _layers(*((bars, sums) if step == 1 else (bars,)), height=_HEIGHT)
+    # Without it, the grid would be seen through the paler bars.
+    behind = base.mark_bar(color="white").encode(y=alt.Y("sum(hours):Q"))
+    return _layers(behind, bars, *([sums] if step == 1 else []), height=_HEIGHT)
 
 
 def _coverage(picture: Picture) -> Drawn:
