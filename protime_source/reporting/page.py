@@ -122,7 +122,8 @@ def _figures(picture: Picture) -> Iterator[str]:
     names = [name for name in picture.rows[0] if name != "place"]
     yield "<details>\n<summary>Figures</summary>\n<table>\n<tr>"
     for name in names:
-        yield f"<th{_alignment(picture.rows[0][name])}>{escape(name.replace('_', ' '))}</th>"
+        head = picture.name.rpartition(" ")[2] if name == "group" else name.replace("_", " ")
+        yield f"<th{_alignment(picture.rows[0][name])}>{escape(head)}</th>"
     yield "</tr>\n"
     for row in picture.rows:
         cells = (f"<td{_alignment(row[name])}>{escape(_cell(row[name]))}</td>" for name in names)
