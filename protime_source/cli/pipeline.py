@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import sys
 from collections.abc import Callable
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
 import pyarrow as pa
-from dlt.common.configuration.resolve import resolve_configuration
-from dlt.common.configuration.specs import known_sections
-from dlt.common.pipeline import get_dlt_pipelines_dir
-from dlt.pipeline.configuration import PipelineConfiguration
 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.cli.console import Console
@@ -30,6 +24,7 @@ from protime_source.errors import (
 from protime_source.pipeline.failures import Failure, explain
 from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.lock import one_run
+from protime_source.pipeline.opening import looked_at, open_pipeline, pipelines_dir, working_dir
 from protime_source.pipeline.states import read_bookmark
 from protime_source.settings import Settings, __version__
 
@@ -79,12 +74,12 @@ def with_pipeline(
                 dataset=arguments.dataset,
                 package_version=__version__,
             )
-            folder = _pipelines_dir(name)
+            folder = pipelines_dir(name)
             # Locked before dlt makes the pipeline: it empties a working folder without state, and
             # a folder that another run has just begun to use has none.
-            with one_run(os.path.join(folder, name)):
-                discard_if_damaged(os.path.join(folder, name))
-                pipeline = _pipeline(arguments, folder)
+            with one_run(working_dir(name)):
+                discard_if_damaged(working_dir(name))
+                pipeline = open_pipeline(name, folder, arguments.destination, arguments.dataset)
                 return work(pipeline, console)
         except (Exception, KeyboardInterrupt) as error:
             failure = explain(error)
@@ -100,9 +95,6 @@ def with_warehouse(
 ) -> int:
     """Opens the pipeline that the arguments name, for a command that loads nothing.
 
-    It holds no lock of its own, so a look is possible while a run is active, and leaves no working
-    folder where there was none.
-
     Args:
         arguments: The command's.
         look: Shows what it saw or did, and returns the exit code.
@@ -110,40 +102,15 @@ def with_warehouse(
     Returns:
         The exit code: that of the look, or of what failed.
     """
-    name = arguments.pipeline
-    with open_console() as console, TemporaryDirectory() as nowhere:
+    warehouse = (arguments.pipeline, arguments.destination, arguments.dataset)
+    with open_console() as console:
         try:
-            there = os.path.isdir(working_dir(name))
-            folder = _pipelines_dir(name) if there else nowhere
-            return look(_pipeline(arguments, folder), console)
+            with looked_at(*warehouse) as pipeline:
+                return look(pipeline, console)
         except (Exception, KeyboardInterrupt) as error:
             failure = explain(error)
             console.fail(failure.message, failure.exit_code)
             return failure.exit_code
-
-
-def _pipeline(arguments: argparse.Namespace, folder: str) -> dlt.Pipeline:
-    """The pipeline that the arguments name, with its working folder in a folder."""
-    destination = arguments.destination or dlt.config.get("destination_type", str) or "duckdb"
-    return dlt.pipeline(
-        arguments.pipeline, folder, destination=destination, dataset_name=arguments.dataset
-    )
-
-
-def working_dir(pipeline_name: str) -> str:
-    """Returns the working folder of a pipeline's runs, which need not exist.
-
-    Args:
-        pipeline_name: The pipeline.
-    """
-    return os.path.join(_pipelines_dir(pipeline_name), pipeline_name)
-
-
-def _pipelines_dir(pipeline_name: str) -> str:
-    """Where dlt keeps the working folders of pipelines, as it is configured for this one."""
-    spec = PipelineConfiguration(pipeline_name=pipeline_name)
-    configuration = resolve_configuration(spec, sections=(known_sections.PIPELINES, pipeline_name))
-    return configuration.pipelines_dir or get_dlt_pipelines_dir()
 
 
 def _consequence(failure: Failure, pipeline: dlt.Pipeline | None, *, full_resync: bool) -> str:

@@ -42,6 +42,21 @@ _CATALOGS = {
     "shift-definitions": ("Early", "Late", "Night", "Day"),
     "break-definitions": ("Lunch", "Coffee"),
 }
+_ACTIVITIES = {
+    1: ("Warehouse", "Production", "Transport", "Quality control"),
+    2: ("Receiving", "Assembly line", "Maintenance", "Packing"),
+    3: (
+        "Unloading",
+        "Order picking",
+        "Welding",
+        "Painting",
+        "Repairs",
+        "Machine set-up",
+        "Labelling",
+        "Stocktaking",
+    ),
+}
+"""Names of activity definitions by level."""
 _TERMINALS = 4
 _DAYS_BETWEEN_ABSENCES = 23
 """Worked days from the beginning of an absence to that of the next one."""
@@ -291,11 +306,13 @@ class Company:
                 "id": guid,
                 "structureVersion": STRUCTURE,
                 "level": level,
-                "name": {"default": f"Activity {guid[:4]}", "translations": {}},
+                "name": {"default": name, "translations": {}},
                 "dataEntryCode": guid[:8],
                 **({"parent": {"id": parent}} if parent else {}),
             }
-            for guid, parent in sorted(self._planning.definitions(level).items())
+            for (guid, parent), name in zip(
+                sorted(self._planning.definitions(level).items()), _ACTIVITIES[level], strict=True
+            )
         ]
 
 

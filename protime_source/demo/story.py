@@ -199,6 +199,7 @@ def play() -> int:
     # Every setting, so that settings of a real tenant in the environment have no effect.
     own = {**asdict(Settings("", "", "")), "company": "demo"}
     own["start_date"] = earliest_start().isoformat()
+    own["history"] = True  # for the picture of what changed at short notice
     with DemoServer(tenant) as server, tempfile.TemporaryDirectory() as folder:
         pipeline = dlt.pipeline(
             "protime_demo",

@@ -54,9 +54,15 @@ def test_dlts_dataset_reads_views_and_follows_references(world: World) -> None:
     assert names["levels"].num_rows > 0
 
 
+def test_a_picture_is_drawn_from_python(world: World) -> None:
+    pipeline = dlt.pipeline("protime", destination="duckdb", dataset_name="protime_data")
+    load(pipeline)
+    assert run_python(DOCS / "analysis.md")["first"].rows
+
+
 def test_no_other_page_has_python() -> None:
     pages = {page.name for page in DOCS.glob("*.md") if blocks(page, "python")}
-    assert pages == {"data-model.md", "own-project.md", "running.md", "writing.md"}
+    assert pages == {"analysis.md", "data-model.md", "own-project.md", "running.md", "writing.md"}
 
 
 def documented_columns() -> dict[str, dict[str, str]]:

@@ -23,12 +23,12 @@ def test_the_wheel_runs_outside_of_the_clone(world: World, tmp_path: Path) -> No
     ours = ("PYTHON", "VIRTUAL_ENV", "UV_PROJECT", "COV_")
     environment = {n: value for n, value in os.environ.items() if not n.startswith(ours)}
 
-    def run(*command: str | Path) -> str:
+    def run(*command: str | Path, code: int = 0) -> str:
         done = subprocess.run(
             command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
         )
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout
+        assert done.returncode == code, f"{command}: {done.stdout}{done.stderr}"
+        return done.stderr if code else done.stdout
 
     python = tmp_path / "installed" / "bin" / "python"
     protime = python.with_name("protime")
@@ -45,4 +45,7 @@ def test_the_wheel_runs_outside_of_the_clone(world: World, tmp_path: Path) -> No
     world.database = tmp_path / "protime.duckdb"
     world.check()
     assert "assignments" in run(protime, "status")
+    for extra, *options in (("report", "--png", "plan.png"), ("notebook",)):
+        refused = run(protime, extra, *options, code=2)
+        assert f'pip install "dlt-source-protime[{extra}]"' in refused
     assert "The table equals the tenant" in run(protime, "demo")

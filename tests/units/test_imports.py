@@ -26,6 +26,7 @@ LAYERS = (
     "verification",
     "operations",
     "exports",
+    "reporting",
     "demo",
     "cli",
 )

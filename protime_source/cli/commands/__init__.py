@@ -7,7 +7,29 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from protime_source.cli.commands import check, demo, export, models, reset, run, status, verify
+from protime_source.cli.commands import (
+    check,
+    demo,
+    export,
+    models,
+    notebook,
+    report,
+    reset,
+    run,
+    status,
+    verify,
+)
 
-COMMANDS: tuple[ModuleType, ...] = (run, check, status, verify, models, export, reset, demo)
+COMMANDS: tuple[ModuleType, ...] = (
+    run,
+    check,
+    status,
+    verify,
+    models,
+    report,
+    notebook,
+    export,
+    reset,
+    demo,
+)
 """In the order of the help."""

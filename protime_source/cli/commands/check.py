@@ -35,8 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Shows what was checked, and returns the exit code."""
     stop_at_once("Nothing was changed.")
 
-    from protime_source.cli.pipeline import selected, with_warehouse, working_dir
+    from protime_source.cli.pipeline import selected, with_warehouse
     from protime_source.operations.check import check_with_folder
+    from protime_source.pipeline.opening import working_dir
 
     def show(pipeline: dlt.Pipeline, console: Console) -> int:
         folder = Path(working_dir(arguments.pipeline))
