@@ -63,10 +63,12 @@ class Lease:
                 self._sql.create_dataset()
             self._create("CREATE TABLE IF NOT EXISTS")
             self._take()
-        if not self._rows():  # somebody has emptied the table
+        rows = self._rows()
+        if not rows:  # somebody has emptied the table
             self._create("CREATE OR REPLACE TABLE")
             self._take()
-        [(holder, seconds)] = self._rows()
+            rows = self._rows()
+        [(holder, seconds)] = rows
         if holder != self._holder:
             raise AlreadyRunningError(
                 f"Another run loads into the dataset {self._sql.dataset_name}, from another working"

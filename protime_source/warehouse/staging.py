@@ -38,7 +38,7 @@ class StagedRows:
     def from_json(cls, stored: Sequence[Any]) -> StagedRows:
         """Reads what `to_json` returned."""
         count, *moments = stored
-        return cls(count, *(None if text is None else _moment(text) for text in moments))
+        return cls(count, *(text and datetime.fromisoformat(text) for text in moments))
 
     def to_json(self) -> list[Any]:
         """Returns it as JSON has it."""
@@ -103,7 +103,3 @@ def holds(
         staged[name].may_be(held.get(name, StagedRows()), whole=is_whole)
         for name, is_whole in whole.items()
     )
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
