@@ -132,7 +132,7 @@ def _load_all(pipeline: dlt.Pipeline, run: RunContext) -> None:
             for table in due:
                 run.errors.setdefault(table, ledger_line(error))
             raise
-        resumed = {table for table, counts in run.package.items() if counts.resumed}
+        continued = {table for table, counts in run.package.items() if counts.continues}
         run.package_loaded()
         run.full_resync = False
         for table in run.guarded.keys() & due:
@@ -158,12 +158,7 @@ def _load_all(pipeline: dlt.Pipeline, run: RunContext) -> None:
             )
             run.errors |= dict.fromkeys(failing, str(problem))
             raise problem
-        due = tuple(
-            table
-            for table in due
-            # What a full load in parts showed first may have changed since: the delta follows.
-            if table not in stopped and (_is_in_progress(bookmarks[table]) or table in resumed)
-        )
+        due = tuple(table for table in due if table in continued and table not in stopped)
 
 
 def _check_loaded(pipeline: dlt.Pipeline, loaded: LoadInfo | None) -> None:
