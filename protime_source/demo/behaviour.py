@@ -22,6 +22,8 @@ _READABLE = (
 ALL_SCOPES = (
     *(f"connector-protimeapi-{name}.read" for name in _READABLE.split()),
     "connector-protimeapi-assignments.write",
+    "connector-protimeapi-webhooks.read",
+    "connector-protimeapi-webhooks.write",
 )
 
 
@@ -71,6 +73,21 @@ class Behaviour:
         without_version: Collections whose records and events have no changeVersion, as in the
             newer tables of `reference/collections/activities/activity-durations/delta/`.
         latency: Seconds added to each request.
+        webhook_lateness: Seconds between a change and its event.
+        webhook_loss: Share of the events that are never sent.
+        webhook_repeats: How many more times each event is sent.
+        webhook_attempts: Attempts to deliver an event before the webhook is disabled.
+        webhook_retry_seconds: Seconds between them.
+        webhook_signature: How the HMAC of the body is written; `other` is one of something else.
+            The reference documents it in a part that could not be read.
+        webhook_signature_header: Its header, which is in that part too.
+        webhook_validity_hours: Hours until `validUntil`; the length is not documented.
+        webhook_list_needs_filter: The list of webhooks returns 400 without a filter, as those of
+            most collections do.
+        webhook_deleted_listed: The list still has webhooks that were deleted.
+        webhook_twins: A second webhook for the same collection and URL: created, or 409.
+        webhook_needs_collection_scope: To create one needs the collection's `.read` scope as well,
+            which the token of `tutorials/real-time-sync/` has.
     """
 
     links_rereadable: bool = True
@@ -99,6 +116,18 @@ class Behaviour:
     extra_fields: Mapping[str, Any] = field(default_factory=dict)
     without_version: tuple[str, ...] = ()
     latency: float = 0
+    webhook_lateness: float = 0
+    webhook_loss: float = 0
+    webhook_repeats: int = 0
+    webhook_attempts: int = 3
+    webhook_retry_seconds: float = 0.2
+    webhook_signature: Literal["hex", "base64", "other"] | None = "hex"
+    webhook_signature_header: str = "X-Signature"
+    webhook_validity_hours: float = 720
+    webhook_list_needs_filter: bool = False
+    webhook_deleted_listed: bool = False
+    webhook_twins: Literal["allowed", "refused"] = "allowed"
+    webhook_needs_collection_scope: bool = False
 
 
 class Clock:

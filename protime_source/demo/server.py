@@ -46,6 +46,7 @@ class DemoServer:
 
     def __exit__(self, *_: object) -> None:
         """Stop at once and close all open connections."""
+        self.tenant.close()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

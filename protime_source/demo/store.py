@@ -33,6 +33,10 @@ class Store:
 
     A version is 20 upper-case hex characters, compared as text; it grows with every change (page
     `reference/delta/`). A record is replaced, never modified, because the log keeps it.
+
+    Attributes:
+        records: The records by id.
+        on_event: Called with each change.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -48,6 +52,7 @@ class Store:
         self._ids: list[Any] = list(self.records)
         self._texts: dict[Any, bytes] = {}
         self._log: list[Event] = []
+        self.on_event: Callable[[Event], None] = _ignore
         self._loaded = len(ages)
         self._next_id = _FIRST_ID + len(ages)
 
@@ -96,7 +101,7 @@ class Store:
         """
         before = self.records.pop(id_)
         self._texts.pop(id_, None)
-        self._log.append(Event(id_, _version(self.cursor + 1), before, None))
+        self._note(Event(id_, _version(self.cursor + 1), before, None))
         if len(self._ids) > 2 * len(self.records) + 1000:
             self._ids = list(self.records)
 
@@ -138,7 +143,15 @@ class Store:
         record = {**fields, "changeVersion": version, "id": id_}
         self.records[id_] = record
         self._texts.pop(id_, None)
-        self._log.append(Event(id_, version, before, record))
+        self._note(Event(id_, version, before, record))
+
+    def _note(self, event: Event) -> None:
+        self._log.append(event)
+        self.on_event(event)
+
+
+def _ignore(_: Event) -> None:
+    """Do nothing."""
 
 
 def _version(number: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from protime_source.demo.access import Access
 from protime_source.demo.behaviour import Behaviour, Clock
-from protime_source.demo.collection import ASSIGNMENTS, OTHERS
+from protime_source.demo.collection import ASSIGNMENTS, OTHERS, Collection
 from protime_source.demo.company import Company, edit
 from protime_source.demo.data import LEVELS, STRUCTURE, Planning
 from protime_source.demo.endpoints import Endpoints
@@ -24,10 +24,13 @@ from protime_source.demo.messages import (
     Response,
 )
 from protime_source.demo.store import Record, Store
+from protime_source.demo.webhooks import PATH as WEBHOOKS_PATH
+from protime_source.demo.webhooks import Webhook, Webhooks
 
 _MAX_URI_LENGTH = 4096
 _MAX_ROWS_OF_A_FULL_COMPANY = 200_000
 _OTHERS = {collection.name: collection for collection in OTHERS}
+_WEBHOOKS = Collection("webhooks")
 _USER_AGENT = re.compile(r"[^\s/]+/\S+ \(.+\)")
 
 
@@ -77,6 +80,9 @@ class DemoTenant:
         self._page_size = page_size
         self._assignments = Endpoints(ASSIGNMENTS, self._store, self.clock, page_size)
         self._endpoints = {ASSIGNMENTS.name: self._assignments}
+        with_delta = [each for each in (ASSIGNMENTS, *OTHERS) if each.has_delta]
+        self._webhooks = Webhooks(with_delta, self.clock, page_size, self._access.check)
+        self._notify_of(ASSIGNMENTS.name, self._store)
         start = list(self._store.records.values()) if rows <= _MAX_ROWS_OF_A_FULL_COMPANY else []
         self._company = Company(self._planning, start, self.clock.today())
 
@@ -137,6 +143,16 @@ class DemoTenant:
                     store.insert(fields)
                 else:
                     store.replace(id_, fields)
+
+    @property
+    def webhooks(self) -> list[Webhook]:
+        """The webhooks that were created and not deleted."""
+        with self._lock:
+            return [each for each in self._webhooks.all if not each.deleted]
+
+    def close(self) -> None:
+        """Send no more events to webhooks."""
+        self._webhooks.close()
 
     def clear_requests(self) -> None:
         """Clear the list of requests."""
@@ -229,22 +245,29 @@ class DemoTenant:
     def _route(self, request: Request) -> Response:
         if request.path == self.token_path and request.method == "POST":
             return self._access.issue(request, self.behaviour)
+        if request.path == WEBHOOKS_PATH or request.path.startswith(f"{WEBHOOKS_PATH}/"):
+            self._check(request, _WEBHOOKS)
+            return self._webhooks.respond(request, self.behaviour)
         resource = request.path.removeprefix(f"{API_ROOT}/").removeprefix("delta/")
         found = [name for name in self.collections if f"{resource}/".startswith(f"{name}/")]
         if not found or not request.path.startswith(API_ROOT):
             raise HttpError(404, "There is no such resource.")
         endpoints = self._endpoint(found[0])
-        self._check(request, endpoints)
+        self._check(request, endpoints.collection)
         return endpoints.respond(request, self.behaviour)
 
     def _endpoint(self, name: str) -> Endpoints:
         """The endpoints of a collection, with its data generated on first use."""
         if name not in self._endpoints:
             store = Store(self._company.rows(name))
+            self._notify_of(name, store)
             self._endpoints[name] = Endpoints(_OTHERS[name], store, self.clock, self._page_size)
         return self._endpoints[name]
 
-    def _check(self, request: Request, endpoints: Endpoints) -> None:
+    def _notify_of(self, name: str, store: Store) -> None:
+        store.on_event = lambda event: self._webhooks.notify(name, event, self.behaviour)
+
+    def _check(self, request: Request, collection: Collection) -> None:
         """The checks of each API request (pages `reference/general-specs/`, `responses/`)."""
         behaviour = self.behaviour
         if len(request.target) > _MAX_URI_LENGTH:
@@ -252,9 +275,9 @@ class DemoTenant:
         user_agent = request.headers.get("User-Agent", "")
         if behaviour.require_user_agent and not _USER_AGENT.fullmatch(user_agent):
             raise HttpError(400, "User-Agent must be: ServiceName/Version (Company Name)")
-        scopes = endpoints.collection.scopes("read" if request.method == "GET" else "write")
+        scopes = collection.scopes("read" if request.method == "GET" else "write")
         self._access.check(request, scopes, behaviour)
-        if behaviour.feature_disabled and endpoints is self._assignments:
+        if behaviour.feature_disabled and collection is ASSIGNMENTS:
             raise HttpError(403, "Assignments are not available with Planning Flex or Shift.")
 
     def _change(self, random: Random) -> None:

@@ -23,7 +23,7 @@ def test_token_has_the_documented_form(serve: Serve) -> None:
         ({"client_secret": "wrong"}, "invalid_client"),
         ({"client_id": "wrong"}, "invalid_client"),
         ({"grant_type": "password"}, "unsupported_grant_type"),
-        ({"scope": "connector-protimeapi-webhooks.read"}, "invalid_scope"),
+        ({"scope": "connector-protimeapi-terminals.read"}, "invalid_scope"),
     ],
 )
 def test_token_refused(serve: Serve, changes: dict[str, str], error: str) -> None:
