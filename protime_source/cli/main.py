@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
 
 from protime_source.cli.arguments import Parser
 from protime_source.cli.commands import COMMANDS
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; docs/running.md lists them.
     """
+    if arguments is None:  # the process is the command alone, and nobody else's pandas is hidden
+        sys.meta_path.insert(0, _NoPandas())
     parser = Parser(prog="protime", description=DESCRIPTION)
     add_commands(parser)
     parsed = parser.parse_args(arguments)
@@ -45,3 +48,16 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     )
     for command in COMMANDS:
         command.add_parser(commands)
+
+
+class _NoPandas(MetaPathFinder):
+    """Makes pandas look as if it were not installed.
+
+    DuckDB imports it with the first statement that has parameters, and pyarrow with the first array
+    made of a list, whether or not it is used: a tenth of the CPU time of a run without changes.
+    """
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        """Refuses pandas alone."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("The command `protime` does without pandas.", name=fullname)

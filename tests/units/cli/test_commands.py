@@ -171,3 +171,9 @@ def test_dlt_itself_imports_only_the_plugin(installed: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     names = ("", ".errors", ".cli", ".cli.dlt_plugin")
     assert set(done.stdout.split()) == {f"protime_source{name}" for name in names}
+
+
+@pytest.mark.parametrize(("call", "is_hidden"), [("main()", True), ("main([])", False)])
+def test_pandas_is_hidden_only_in_a_process_that_is_the_command(call: str, is_hidden: bool) -> None:
+    code = f"from protime_source.cli.main import main\n{call}\nimport pandas"
+    assert ("does without pandas" in python(code).stderr) == is_hidden
