@@ -3,7 +3,8 @@
 ProtimeError
 ├── SettingsError            a setting is missing or invalid; no request was sent
 ├── WarehouseError           the destination cannot be used as it is
-│   └── IncompleteFullLoadError  it lost what the first parts of a full load showed
+│   ├── IncompleteFullLoadError  it lost what the first parts of a full load showed
+│   └── PublishError         all is loaded, but there is no new copy for readers
 ├── VanishedRowsError        a full load no longer found more rows than the limit allows
 ├── AlreadyRunningError      another run is active, on the pipeline or the dataset
 ├── UnhealthyError           `status` found the warehouse unhealthy
@@ -57,6 +58,18 @@ class WarehouseError(ProtimeError):
 
 class IncompleteFullLoadError(WarehouseError):
     """The ids that the first parts of a full load showed are lost; only a new one can tell."""
+
+
+class PublishError(WarehouseError):
+    """All is loaded, but the copy for readers could not be made; the old one is as it was.
+
+    Attributes:
+        summary: From `load`: the `Summary` of the run.
+    """
+
+    def __init__(self, message: str, summary: Any = None) -> None:
+        super().__init__(message)
+        self.summary = summary
 
 
 class VanishedRowsError(ProtimeError):

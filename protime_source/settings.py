@@ -42,6 +42,7 @@ _CHECKS: dict[str, tuple[Any, str]] = {
     "company": (str, "text"),
     "deletes": (Deletes, "mark or remove"),
     "max_vanished_share": (Annotated[float, msgspec.Meta(ge=0, le=1)], "a number from 0 to 1"),
+    "publish_to": (str, "the path of a file"),
     "lock_timeout": (Annotated[float, msgspec.Meta(ge=0)], "a number of seconds from 0"),
 }
 """By setting: the type that its value must convert to, and that type in words."""
@@ -70,6 +71,7 @@ class Settings:
         activity_structures: Where activity definitions are: `<GUID of a version>/<level>`.
         history: Whether to keep every version of a row, in `<table>__history`.
         models: Whether to keep the analysts' models, views of the dataset.
+        publish_to: Where to put a copy of DuckDB's file for readers after each run.
         lock_timeout: Seconds to wait for a DuckDB file that another program has open.
     """
 
@@ -89,6 +91,7 @@ class Settings:
     activity_structures: tuple[str, ...] = ()
     history: bool = False
     models: bool = False
+    publish_to: str | None = None
     lock_timeout: float = 300.0
 
     @classmethod

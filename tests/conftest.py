@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -142,3 +143,16 @@ def every_page_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
 def every_page_is_a_package(every_page_is_a_table: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a run loads each page of a full load before it takes the next one."""
     monkeypatch.setattr("protime_source.pipeline.load.PACKAGE_BYTES", 1)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Path:
+    """A disk of six megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    return folder

@@ -113,6 +113,14 @@ CREATION_POINTS: dict[str, KillPoint] = {
 }
 """Where DuckDB's file comes into being, once."""
 
+_COPYING = "protime_source.warehouse.duckdb_copy"
+
+COPY_POINTS: dict[str, KillPoint] = {
+    "copy's bytes": KillPoint(f"{_COPYING}.shutil", "copyfileobj"),
+    "copy's name": KillPoint(f"{_COPYING}.os", "replace", _is_unfinished),
+}
+"""Where the copy for readers comes into being, after the load."""
+
 
 @dataclass(frozen=True)
 class Errand:
@@ -153,7 +161,7 @@ def run_until(name: str, moment: Moment, world: World, *, nth: int = 1, **settin
     """Runs once in another process, which dies before or after the n-th call of a point.
 
     Args:
-        name: One of `KILL_POINTS`, or of `CREATION_POINTS`.
+        name: One of `KILL_POINTS`, `CREATION_POINTS` or `COPY_POINTS`.
         moment: On which side of the call.
         world: What the run touches.
         nth: Which call of those that count.
@@ -197,7 +205,7 @@ class Stop:
     """Where a process receives a signal.
 
     Attributes:
-        name: One of `KILL_POINTS`, or of `CREATION_POINTS`.
+        name: One of `KILL_POINTS`, `CREATION_POINTS` or `COPY_POINTS`.
         moment: On which side of the call.
         signal: Which signal.
         nth: Which call of those that count.
@@ -241,7 +249,7 @@ def _ended(process: ForkServerProcess) -> int | None:
 
 
 def _act(errand: Errand, stop: Stop, parent: Connection) -> None:
-    point = {**KILL_POINTS, **CREATION_POINTS}[stop.name]
+    point = {**KILL_POINTS, **CREATION_POINTS, **COPY_POINTS}[stop.name]
     module, _, owner = point.owner.rpartition(".")
     _arm(getattr(importlib.import_module(module), owner), point, stop, parent)
     errand.run()

@@ -17,6 +17,7 @@ from protime_source.cli.json_log import JsonConsole, is_wanted
 from protime_source.configuration import ConfigSections
 from protime_source.errors import (
     AlreadyRunningError,
+    PublishError,
     RefusedCollectionsError,
     SettingsError,
     VanishedRowsError,
@@ -28,8 +29,8 @@ from protime_source.pipeline.opening import looked_at, open_pipeline, pipelines_
 from protime_source.pipeline.states import read_bookmark
 from protime_source.settings import Settings, __version__
 
-PARTLY_LOADED = (RefusedCollectionsError, VanishedRowsError)
-"""Errors of a run that loaded all other collections."""
+PARTLY_LOADED = (RefusedCollectionsError, VanishedRowsError, PublishError)
+"""Errors of a run that loaded all other collections, or all without a new copy for readers."""
 
 
 def selected(arguments: argparse.Namespace) -> dict[str, Any]:

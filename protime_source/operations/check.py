@@ -19,6 +19,7 @@ from protime_source.operations.access import AccessCheck
 from protime_source.operations.lines import CheckLine
 from protime_source.pipeline import guards
 from protime_source.pipeline.failures import explain
+from protime_source.pipeline.publishing import check_publishing, copy_path
 from protime_source.pipeline.states import NAME, committed_state, other_states, resource_states
 from protime_source.pipeline.text import wrap
 from protime_source.settings import Settings
@@ -101,6 +102,7 @@ class _Checks:
         self._sections = ConfigSections(pipeline_name=pipeline.pipeline_name)
         self._settings: Settings | None = None
         self._states: dict[str, dict[str, Any]] = {}
+        self._problem_of_copy: CheckLine | None = None
 
     def lines(self) -> Iterator[CheckLine]:
         """Yields a line for each thing."""
@@ -130,6 +132,9 @@ class _Checks:
         if self._settings is None:
             if place:
                 yield CheckLine(name, "ok", f"from {place}")
+            return
+        if name == "publish_to" and self._problem_of_copy:
+            yield self._problem_of_copy
             return
         if name == "start_date" and (problem := self._problem_of_start(self._settings)):
             yield problem
@@ -164,14 +169,31 @@ class _Checks:
             if folder := dialect.local_folder(client):
                 folders["DuckDB's folder"] = folder
             dialect.check(client)
+            self._check_copy(dialect, client)
             dialect.probe(client)
             with dialect.reading(client):
                 self._check_tenant(dialect, client)
             yield CheckLine("destination", "ok", f"{dialect.name}: {dialect.location(client)}")
         except Exception as error:
             yield _problem("destination", error)
+        if self._settings is not None and self._settings.publish_to and not self._problem_of_copy:
+            folders["copy's folder"] = copy_path(self._settings.publish_to).parent
         for name, folder in folders.items():
             yield _disk(name, folder)
+
+    def _check_copy(self, dialect: Dialect, client: Client) -> None:
+        """Checks where the copy for readers is meant to be."""
+        if self._settings is not None and self._settings.publish_to:
+            folder = copy_path(self._settings.publish_to).parent
+            try:
+                check_publishing(self._settings, dialect, client)
+                if not folder.is_dir():
+                    raise WarehouseError(
+                        f"publish_to names a file in {folder}, which does not exist. Create it:"
+                        " until then a run loads, but fails because it makes no copy for readers."
+                    )
+            except (SettingsError, WarehouseError) as error:
+                self._problem_of_copy = _problem("publish_to", error)
 
     def _check_tenant(self, dialect: Dialect, client: Client) -> None:
         """Checks that the dataset holds no rows of another tenant."""
@@ -200,6 +222,7 @@ def _place(name: str, sections: ConfigSections) -> str:
 def _in_words(name: str, settings: Settings) -> str:
     derived = {
         "company": settings.company or settings.tenant,
+        "publish_to": settings.publish_to or "none",
         "start_date": settings.window_start().isoformat(),
         "api_url": settings.api_origin,
         "token_url": settings.token_endpoint,

@@ -14,6 +14,7 @@ from protime_source.api.redaction import redacted_errors
 from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import UnhealthyError
 from protime_source.operations.lines import minute
+from protime_source.operations.published import PublishedCopy, published_copy
 from protime_source.pipeline.states import NAME, committed_state, other_states, resource_states
 from protime_source.pipeline.text import text_table, wrap
 from protime_source.settings import invalid_setting
@@ -103,6 +104,7 @@ class Status:
         collections: Each collection that was ever loaded or asked for.
         pending_packages: Load packages that an earlier run left in this machine's working folder.
         runs: The last runs, newest first, if they were asked for.
+        published: The copy for readers; `None` when the setting `publish_to` asks for none.
     """
 
     destination: str
@@ -111,6 +113,7 @@ class Status:
     collections: tuple[CollectionStatus, ...]
     pending_packages: int
     runs: tuple[PastRun, ...] = ()
+    published: PublishedCopy | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -121,7 +124,10 @@ class Status:
         for each in self.collections:
             if each.problem:
                 names.setdefault(each.problem, []).append(each.table_name)
-        return tuple(f"{', '.join(tables)}: {problem}" for problem, tables in names.items())
+        found = [f"{', '.join(tables)}: {problem}" for problem, tables in names.items()]
+        if self.published and self.published.problem:
+            found.append(f"{self.published.path}: {self.published.problem}")
+        return tuple(found)
 
     @property
     def healthy(self) -> bool:
@@ -149,6 +155,7 @@ class Status:
             "dataset": self.dataset,
             "healthy": self.healthy,
             "pending_packages": self.pending_packages,
+            "published": self.published and self.published.as_json(),
             "collections": [each.as_json() for each in self.collections],
             "problems": [*self.problems],
             "runs": [run.as_json() for run in self.runs],
@@ -157,6 +164,9 @@ class Status:
     def __str__(self) -> str:
         """Returns tables to read at a glance, and what to do."""
         lines = [*wrap(f"{self.place[:1].upper()}{self.place[1:]}.")]
+        if self.published and self.published.made_at:
+            made_at = minute(self.published.made_at)
+            lines += wrap(f"Copy for readers {self.published.path}, of {made_at} UTC.")
         if self.collections:
             lines += ["", *self._table()]
         if self.runs:
@@ -239,14 +249,16 @@ def status(
         reader = _Reader(pipeline, dialect, client)
         now = pendulum.now("UTC")
         max_age = None if max_age_hours is None else timedelta(hours=max_age_hours)
+        collections = tuple(reader.collections(now, min_hours_left, max_age))
         return Status(
             destination=dialect.name,
             dataset=str(client.sql_client.dataset_name),
             place=dialect.location(client),
-            collections=tuple(reader.collections(now, min_hours_left, max_age)),
+            collections=collections,
             pending_packages=len(pipeline.list_extracted_load_packages())
             + len(pipeline.list_normalized_load_packages()),
             runs=tuple(reader.past_runs(runs)),
+            published=published_copy(pipeline, (each.last_success_at for each in collections), now),
         )
 
 

@@ -19,7 +19,7 @@ from protime_source.api.redaction import RedactingFilter, redact, redact_error, 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
 from protime_source.configuration import ConfigSections
-from protime_source.errors import AlreadyRunningError, SettingsError
+from protime_source.errors import AlreadyRunningError, PublishError, SettingsError
 from protime_source.models.views import ModelOutcome, ensure_models
 from protime_source.pipeline.data_model import MODELS_HINT, comments_of
 from protime_source.pipeline.folder import advice_on_damage
@@ -32,6 +32,7 @@ from protime_source.pipeline.packages import (
     note_failure,
     pending_packages,
 )
+from protime_source.pipeline.publishing import publish
 from protime_source.pipeline.states import NAME, uncommit
 from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import Settings
@@ -211,7 +212,7 @@ class LoadHooks:
                     run.errors |= dict.fromkeys(staged, OVERLAP)
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
-        """After a run: redacts its errors, closes its ledger, and releases the lock it acquired.
+        """After a run: redacts its errors, closes its ledger, publishes, releases its lock.
 
         dlt saves the trace after this, and raises the error of the run.
         """
@@ -235,6 +236,11 @@ class LoadHooks:
                     reason = next(iter(run.errors.values()), reason)
                     run.errors = dict.fromkeys(run.ledger.table_names, reason) | run.errors
                 run.ledger.close(run)
+            if not failed:
+                try:
+                    publish(pipeline, run.settings)
+                except PublishError as error:  # dlt would only log it, with a stack trace
+                    logger.error("%s", error)
 
     def _complete_tables(self, pipeline: dlt.Pipeline, client: Client) -> None:
         loaded, dialect = self._loaded_tables(pipeline), dialect_of(pipeline)

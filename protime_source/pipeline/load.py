@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import dlt
@@ -15,6 +16,7 @@ from protime_source.api.redaction import redacted_errors
 from protime_source.configuration import ConfigSections
 from protime_source.errors import (
     AlreadyRunningError,
+    PublishError,
     RefusedCollectionsError,
     UnavailableError,
     VanishedRowsError,
@@ -24,6 +26,7 @@ from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.hooks import HOOKS, OVERLAP, register
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
+from protime_source.pipeline.publishing import check_publishing, publish
 from protime_source.pipeline.recovery import load_pending
 from protime_source.pipeline.source import source_of
 from protime_source.pipeline.states import NAME, read_bookmark
@@ -59,6 +62,7 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         SettingsError: When a setting is missing or wrong.
         UnavailableError: When full loads have to be restarted again and again.
         VanishedRowsError: When too many rows vanished from some; the others are loaded.
+        PublishError: When all is loaded, but there is no new copy for readers.
         WarehouseError: When the destination is not supported, not installed or not usable.
         AlreadyRunningError: When another run is at work, on the pipeline or on the dataset.
     """
@@ -79,14 +83,18 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
         patience = resolved.lock_timeout
         dialect, client = dialect_of(pipeline), client_of(pipeline, patience)
         dialect.check(client)
+        check_publishing(resolved, dialect, client)
         run.destination_checked = True
         dialect.prepare(client, pipeline.pipeline_name)
         with one_run_on_dataset(pipeline, patience):
             summary = _load(pipeline, run, dialect.location(client))
+            summary = _published(summary, pipeline, resolved)
     if run.guarded:
         raise VanishedRowsError(summary.problem, next(iter(run.guarded)), summary)
     if run.refusals:
         raise RefusedCollectionsError(summary.problem, tuple(run.refusals), summary)
+    if summary.unpublished:
+        raise PublishError(summary.problem, summary)
     return summary
 
 
@@ -113,6 +121,15 @@ def _load(pipeline: dlt.Pipeline, run: RunContext, place: str) -> Summary:
         pending=pending,
         place=place,
     )
+
+
+def _published(summary: Summary, pipeline: dlt.Pipeline, settings: Settings) -> Summary:
+    """The summary with the copy for readers, which follows a run that loaded something."""
+    try:
+        published_to = publish(pipeline, settings) if summary.tables else ""
+    except PublishError as error:
+        return replace(summary, unpublished=str(error))
+    return replace(summary, published_to=published_to)
 
 
 def _load_all(pipeline: dlt.Pipeline, run: RunContext) -> None:

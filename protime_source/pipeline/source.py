@@ -40,6 +40,7 @@ from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, record_history, register
 from protime_source.pipeline.ledger import Ledger
 from protime_source.pipeline.packages import note_staged, rest_on
+from protime_source.pipeline.publishing import check_publishing
 from protime_source.pipeline.states import (
     NAME,
     committed_state,
@@ -221,6 +222,7 @@ def _extract(
     destination = _destination(pipeline, load_id, run.settings.lock_timeout)
     if not run.destination_checked:
         dialect_of(pipeline).check(destination.client)
+        check_publishing(run.settings, dialect_of(pipeline), destination.client)
         run.destination_checked = True
     HOOKS.acquire_lock(pipeline, run.settings.lock_timeout)
     HOOKS.bound_waits(pipeline)

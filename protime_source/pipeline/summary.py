@@ -59,6 +59,8 @@ class Summary:
         seconds: How long it took.
         pending: Load packages of an earlier run that were loaded first.
         place: The destination, in words.
+        published_to: The copy for readers that was made; empty when none was.
+        unpublished: Why there is no new copy although one is wanted; empty when nothing is wrong.
     """
 
     tables: Mapping[str, TableSummary]
@@ -67,6 +69,8 @@ class Summary:
     seconds: float
     pending: int
     place: str
+    published_to: str = ""
+    unpublished: str = ""
 
     def __str__(self) -> str:
         """Returns a table to read at a glance."""
@@ -83,12 +87,13 @@ class Summary:
             "seconds": round(self.seconds, 1),
             "pending_packages": self.pending,
             "tables": {name: table.as_json() for name, table in self.tables.items()},
+            "published_to": self.published_to or None,
             "not_loaded": [*self.guarded, *self.refusals],
         }
 
     @property
     def problem(self) -> str:
-        """What to do about the tables that were not loaded; empty when there are none."""
+        """What to do about tables that were not loaded, and the copy; empty when all is well."""
         sentences = [str(error) for error in self.guarded.values()]
         if len(self.refusals) == 1:
             [(table, error)] = self.refusals.items()
@@ -99,7 +104,7 @@ class Summary:
             sentences.append("What was loaded before stays as it is.")
         if sentences and self.tables:
             sentences.append("All others are loaded.")
-        return " ".join(sentences)
+        return " ".join(filter(None, [*sentences, self.unpublished]))
 
     def _unreadable(self) -> Iterator[str]:
         tables = [t for t, error in self.refusals.items() if not isinstance(error, NotFoundError)]
@@ -126,6 +131,8 @@ class Summary:
         refused = self._refused_records()
         yield from wrap(f"{requests:,} {noun} in {self.seconds:.1f} s.{first}{refused}")
         yield from wrap(f"Loaded into {self.place}.")
+        if self.published_to:
+            yield from wrap(f"Published to {self.published_to}.")
         yield from wrap(self._expiry())
 
     def _refused_records(self) -> str:

@@ -18,6 +18,7 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.errors import SettingsError, WarehouseError
 from protime_source.warehouse.dialect import Client, Dialect, json_path
+from protime_source.warehouse.duckdb_copy import check_copy, publish_copy
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,15 @@ class DuckDB(Dialect):
         """Creates the file, unless the connection is somebody else's."""
         if file := _file(client):
             create_file(file, pipeline_name)
+
+    def check_copy(self, client: Client, copy: Path) -> None:
+        """Refuses the warehouse itself, and what is or would be no DuckDB file."""
+        check_copy(_file(client), copy, client.sql_client.dataset_name)
+
+    def publish(self, client: Client, copy: Path, creator: str) -> None:
+        """Replaces the copy for readers at once."""
+        if file := _file(client):
+            publish_copy(file, client.config.credentials, copy, creator)
 
     def kept_open(self, client: Client) -> AbstractContextManager[None]:
         """Returns a context in which the file stays open."""

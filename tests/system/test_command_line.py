@@ -319,19 +319,6 @@ def test_a_broken_file_is_named(world: World) -> None:
     assert "move it away" in reason(failed)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
-    """A disk of six megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("only root can mount a small disk")
-    return folder
-
-
 @pytest.mark.parametrize("holds", ["warehouse", "working folder"])
 def test_a_full_disk(make_world: WorldFactory, small_disk: Path, holds: str) -> None:
     world = make_world(rows=12_000, page_size=2000)

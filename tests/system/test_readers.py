@@ -128,6 +128,31 @@ def test_a_reader_sees_the_old_table_or_the_new_one(
     assert old != new
 
 
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+def test_a_long_transaction_keeps_its_picture_and_no_run_waits_for_it(world: World) -> None:
+    """All tables of one moment: a run changes each by a statement of its own."""
+    assert isinstance(world.engine, PostgresEngine)
+    world.run(collections=("assignments", "departments"))
+    tables = f"{_TABLE}; SELECT id, name, is_deleted FROM protime_data.departments"
+
+    def look(cursor: Any) -> list[Look]:
+        looks = []
+        for query in tables.split("; "):
+            cursor.execute(query)
+            looks.append(frozenset(cursor.fetchall()))
+        return looks
+
+    with closing(psycopg2.connect(world.engine.url)) as connection, connection.cursor() as cursor:
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        before = look(cursor)
+        _change(world)
+        world.run(collections=("assignments", "departments"))
+        world.check()
+        assert look(cursor) == before
+        connection.rollback()
+        assert look(cursor) != before
+
+
 def _can_be_read(world: World) -> bool:
     """Whether another program can open DuckDB's file."""
     opens = "import sys, duckdb; duckdb.connect(sys.argv[1], read_only=True)"

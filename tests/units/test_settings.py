@@ -37,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "activity_structures": (),
     "history": False,
     "models": False,
+    "publish_to": None,
     "lock_timeout": 300,
 }
 CHANGED = {
@@ -56,6 +57,7 @@ CHANGED = {
     "activity_structures": ("7c1f2f0e-3b0a-4d55-9f43-0c5a6f7b8d90/1",),
     "history": True,
     "models": True,
+    "publish_to": "plan.duckdb",
     "lock_timeout": 5.0,
 }
 
@@ -245,7 +247,7 @@ def test_an_unknown_setting_is_named_with_all_valid_ones() -> None:
         "Unknown setting: secret, tennant. Nothing was changed. The settings are: tenant,"
         " client_id, client_secret, environment, company, start_date, deletes, max_vanished_share,"
         " api_url, token_url, collections, sensitive_columns, external_references,"
-        " activity_structures, history, models, lock_timeout."
+        " activity_structures, history, models, publish_to, lock_timeout."
     )
 
 

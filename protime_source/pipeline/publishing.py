@@ -1,0 +1,53 @@
+"""The copy for readers, which follows a run: `publish_to`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dlt
+
+from protime_source.errors import PublishError, WarehouseError
+from protime_source.settings import Settings
+from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
+
+
+def copy_path(publish_to: str) -> Path:
+    """Returns the copy's path, seen from the current folder; a link leads to what it names."""
+    return Path(os.path.realpath(publish_to))
+
+
+def check_publishing(settings: Settings, dialect: Dialect, client: Client) -> None:
+    """Refuses a `publish_to` that can never work; what may be mended meanwhile is no reason.
+
+    Args:
+        settings: The settings of the run.
+        dialect: The destination's.
+        client: A client of the destination.
+
+    Raises:
+        SettingsError: When it can never work.
+    """
+    if settings.publish_to:
+        dialect.check_copy(client, copy_path(settings.publish_to))
+
+
+def publish(pipeline: dlt.Pipeline, settings: Settings) -> str:
+    """Replaces the copy for readers, and returns its path; "" when none is wanted.
+
+    Args:
+        pipeline: The pipeline, whose run has ended.
+        settings: The settings of the run.
+
+    Raises:
+        PublishError: When there is no new copy; the old one is as it was.
+    """
+    if not settings.publish_to:
+        return ""
+    copy = copy_path(settings.publish_to)
+    try:
+        client = client_of(pipeline, settings.lock_timeout)
+        dialect_of(pipeline).publish(client, copy, pipeline.pipeline_name)
+    except WarehouseError as error:
+        raise PublishError(str(error)) from error
+    return str(copy)

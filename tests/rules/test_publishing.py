@@ -1,0 +1,316 @@
+"""`publish_to`: after each run readers have a whole copy of DuckDB's file, made at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb
+import pendulum
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from protime_source import (
+    PublishError,
+    RefusedCollectionsError,
+    SettingsError,
+    check,
+    load,
+    protime,
+    status,
+)
+from protime_source.catalogue import ASSIGNMENTS
+from protime_source.demo import Behaviour
+from protime_source.pipeline.failures import explain
+from tests.command import reason, run
+from tests.conftest import WorldFactory
+from tests.engines import every_engine
+from tests.kill_points import Moment, run_until
+from tests.world import World
+
+_EVERYTHING = """
+    SELECT table_schema, table_name, table_type FROM information_schema.tables
+    WHERE table_schema = 'protime_data' ORDER BY ALL
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the setting puts the copy: another name than the warehouse's."""
+    monkeypatch.setenv("SOURCES__PROTIME__PUBLISH_TO", "for readers/plan.duckdb")
+    (tmp_path / "for readers").mkdir()
+    return tmp_path / "for readers" / "plan.duckdb"
+
+
+def read(file: Path, sql: str) -> list[tuple[Any, ...]]:
+    """What somebody reads who may only read."""
+    with closing(duckdb.connect(str(file), read_only=True)) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection.execute(sql).fetchall()
+
+
+def contents(file: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows of each table and view of a file."""
+    with closing(duckdb.connect(str(file), read_only=True)) as connection:
+        names = [name for _, name, _ in connection.execute(_EVERYTHING).fetchall()]
+        query = 'FROM protime_data."{}" ORDER BY ALL'
+        return {name: connection.execute(query.format(name)).fetchall() for name in names}
+
+
+def is_whole(world: World, copy: Path) -> bool:
+    """Whether each table and view of the warehouse has the same rows in the copy."""
+    assert not [*copy.parent.glob(f".{copy.name}*")]
+    assert not copy.with_name(f"{copy.name}.wal").exists()
+    return contents(copy) == contents(world.database)
+
+
+@pytest.mark.parametrize("way", ["load", "pipeline.run"])
+def test_the_copy_has_tables_views_models_history_and_the_closed_ledger(
+    world: World, copy: Path, way: str
+) -> None:
+    if way == "load":
+        summary = load(world.pipeline(), history=True, models=True)
+        assert summary.published_to == summary.as_json()["published_to"] == str(copy)
+    else:
+        world.pipeline().run(protime(history=True, models=True))
+    assert is_whole(world, copy)
+    names = {name for _, name, _ in read(copy, _EVERYTHING)}
+    assert {"assignments__history", "assignments__versions", "planned_days"} <= names
+    outcomes = read(copy, "SELECT DISTINCT outcome FROM protime_data.sync_runs")
+    assert outcomes == [("succeeded",)]
+    assert not copy.stat().st_mode & 0o222
+
+
+def test_after_a_run_without_changes_the_copy_says_when_it_was(world: World, copy: Path) -> None:
+    load(world.pipeline())
+    load(world.pipeline())
+    assert read(copy, "SELECT count(*) FROM protime_data.sync_runs") == [(2,)]
+
+
+def test_the_copys_views_work_when_it_is_attached_under_any_name(world: World, copy: Path) -> None:
+    load(world.pipeline(), models=True)
+    with closing(duckdb.connect()) as connection:
+        connection.execute(f"ATTACH '{copy}' AS anything (READ_ONLY)")
+        query = "SELECT count(*) FROM anything.protime_data.planned_days"
+        [(days,)] = connection.execute(query).fetchall()
+    assert [(days,)] == world.query("SELECT count(*) FROM protime_data.planned_days")
+
+
+def test_who_has_the_old_copy_open_keeps_it(world: World, copy: Path) -> None:
+    load(world.pipeline())
+    query = "SELECT count(*) FROM protime_data.assignments"
+    with closing(duckdb.connect(str(copy), read_only=True)) as reader:
+        world.tenant.create(world.tenant.records[min(world.tenant.records)])
+        load(world.pipeline())
+        assert reader.execute(query).fetchall() == [(300,)]
+    assert read(copy, query) == [(301,)]
+
+
+def test_what_somebody_wrote_into_a_copy_is_gone_with_it(world: World, copy: Path) -> None:
+    load(world.pipeline())
+    copy.chmod(0o644)
+    with closing(duckdb.connect(str(copy))) as writer:
+        writer.execute("CREATE TABLE protime_data.mine (id INTEGER)")
+        assert copy.with_name("plan.duckdb.wal").exists()
+        load(world.pipeline())
+    assert is_whole(world, copy)
+
+
+def test_the_copy_is_read_by_those_who_could_read_the_old_one(world: World, copy: Path) -> None:
+    load(world.pipeline(), publish_to="first.duckdb")
+    world.database.chmod(0o640)
+    load(world.pipeline())
+    assert copy.stat().st_mode & 0o777 == 0o440
+    copy.chmod(0o444)
+    load(world.pipeline())
+    assert copy.stat().st_mode & 0o777 == 0o444
+
+
+def test_a_link_leads_to_the_copy(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, target = tmp_path / "link.duckdb", tmp_path / "target.duckdb"
+    link.symlink_to(target)
+    monkeypatch.setenv("SOURCES__PROTIME__PUBLISH_TO", str(link))
+    load(world.pipeline())
+    assert link.is_symlink()
+    assert read(link, "SELECT count(*) FROM protime_data.assignments") == [(300,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [("copy's bytes", "before"), ("copy's name", "before"), ("copy's name", "after")],
+)
+def test_a_kill_while_it_is_made_leaves_the_old_copy_or_the_new_one(
+    world: World, copy: Path, name: str, moment: Moment
+) -> None:
+    load(world.pipeline())
+    old = copy.read_bytes()
+    world.tenant.churn(5)
+    assert run_until(name, moment, world)
+    is_new = moment == "after"
+    assert (copy.read_bytes() == old) is not is_new
+    assert is_new is not any(copy.parent.glob(".*"))
+    assert read(copy, "SELECT count(*) FROM protime_data.sync_runs") == [(1 + is_new,)]
+    load(world.pipeline())
+    world.check()
+    assert is_whole(world, copy)
+
+
+def test_without_its_folder_all_is_loaded_and_the_command_fails(world: World, copy: Path) -> None:
+    copy.parent.rmdir()
+    failed = run(world)
+    assert failed.returncode == 4
+    assert "its folder does not exist. Create it" in reason(failed)
+    assert "All that was loaded is in the warehouse; readers have none." in reason(failed)
+    assert "Loaded into" in failed.stdout
+    world.check()
+    copy.parent.mkdir()
+    assert f"Published to {copy}." in " ".join(run(world).stdout.split())
+    assert is_whole(world, copy)
+
+
+def test_dlts_own_run_does_not_fail_for_a_copy_but_says_so(
+    world: World, copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Dlt lets nothing fail a run after its load."""
+    copy.parent.rmdir()
+    world.pipeline().run(protime())
+    [line] = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert "its folder does not exist. Create it" in line.getMessage()
+    assert line.exc_info is None
+    world.check()
+
+
+@pytest.mark.parametrize("problem", ["room", "right"])
+def test_a_copy_that_cannot_be_written_leaves_the_old_one(
+    world: World, small_disk: Path, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    copy = small_disk / "plan.duckdb"
+    monkeypatch.setenv("SOURCES__PROTIME__PUBLISH_TO", str(copy))
+    try:
+        load(world.pipeline())
+        old = copy.read_bytes()
+        world.tenant.churn(5)
+        if problem == "room":
+            (small_disk / "other").write_bytes(bytes(6 * 2**20 - 2 * len(old) + 2**18))
+        else:
+            subprocess.run(["mount", "-o", "remount,size=6m,ro", str(small_disk)], check=True)
+        wanted = "needs room" if problem == "room" else "cannot be written"
+        with pytest.raises(PublishError, match=f"{wanted}.*; the old copy, of 20") as raised:
+            load(world.pipeline())
+        assert raised.value.summary.tables["assignments"].live_rows == len(world.tenant.records)
+        assert copy.read_bytes() == old
+        assert not [*small_disk.glob(".*")]
+        world.check()
+        subprocess.run(["mount", "-o", "remount,size=50m,rw", str(small_disk)], check=True)
+        load(world.pipeline())
+        assert is_whole(world, copy)
+    finally:
+        subprocess.run(["umount", small_disk], check=True)
+
+
+def test_a_file_that_this_process_has_open_is_not_copied(world: World, copy: Path) -> None:
+    """It could change while it is copied, and the end of the copy would end its lock."""
+    load(world.pipeline())
+    old = copy.read_bytes()
+    with (
+        closing(duckdb.connect(str(world.database))),
+        pytest.raises(PublishError, match="this Python process has the warehouse open itself"),
+    ):
+        load(world.pipeline())
+    assert copy.read_bytes() == old
+
+
+def test_what_was_loaded_beside_a_refused_collection_is_published(
+    make_world: WorldFactory, copy: Path
+) -> None:
+    world = make_world(behaviour=Behaviour(granted_scopes=(ASSIGNMENTS.read_scope,)))
+    with pytest.raises(RefusedCollectionsError):
+        load(world.pipeline(), collections=("assignments", "people"))
+    assert is_whole(world, copy)
+
+
+def test_a_run_that_fails_publishes_nothing(world: World, copy: Path) -> None:
+    load(world.pipeline())
+    old = copy.read_bytes()
+    with pytest.raises(PipelineStepFailed):
+        world.pipeline().run(protime(start_date="2001-01-01"))
+    assert copy.read_bytes() == old
+
+
+REFUSED = {
+    "protime.duckdb": "the warehouse itself",
+    "same.duckdb": "the warehouse itself",
+    "protime_data.duckdb": "cannot tell a file of that name from the dataset",
+    "folder": "that is a folder",
+    "notes.txt": "no DuckDB file",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_place_where_no_copy_can_be_is_refused_before_anything_is_loaded(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    world.run()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "notes.txt").write_text("what somebody wants to keep")
+    (tmp_path / "same.duckdb").symlink_to(world.database)
+    before = world.database.read_bytes()
+    world.tenant.clear_requests()
+    place = world.database.name if name == "protime.duckdb" else name
+    with pytest.raises(SettingsError, match=REFUSED[name]):
+        load(world.pipeline(), publish_to=str(tmp_path / place))
+    with pytest.raises(PipelineStepFailed) as raised:
+        world.pipeline().run(protime(publish_to=str(tmp_path / place)))
+    assert explain(raised.value).exit_code == 2
+    assert (world.requests, world.database.read_bytes()) == (0, before)
+    assert (tmp_path / "notes.txt").read_text() == "what somebody wants to keep"
+
+
+@every_engine
+def test_other_engines_refuse_it(world: World) -> None:
+    """Each can be read while a run works; a user who switches must not wait for a copy."""
+    if world.engine.name == "duckdb":
+        pipeline = dlt.pipeline("memory", destination=dlt.destinations.duckdb(duckdb.connect()))
+        message = "an open connection of duckdb"
+    else:
+        pipeline, message = world.pipeline(), f"the destination is {world.engine.name}"
+    with pytest.raises(SettingsError, match=message):
+        load(pipeline, publish_to="plan.duckdb")
+    assert world.requests == 0
+    assert not Path("plan.duckdb").exists()
+
+
+def test_status_knows_the_copy_and_sees_one_that_is_left_behind(world: World, copy: Path) -> None:
+    load(world.pipeline())
+    found = status(world.pipeline())
+    assert found.healthy
+    assert f"Copy for readers {copy}, of {pendulum.now('UTC'):%Y-%m-%d}" in " ".join(
+        str(found).split()
+    )
+    assert found.as_json()["published"]["path"] == str(copy)
+    earlier = copy.stat().st_mtime - timedelta(hours=1).total_seconds()
+    os.utime(copy, (earlier, earlier))
+    world.query("UPDATE protime_data.sync_runs SET ended_at = ended_at - INTERVAL 2 MINUTE")
+    [problem] = status(world.pipeline()).problems
+    assert f"{copy}: the copy for readers is of" in problem
+    copy.unlink()
+    [problem] = status(world.pipeline()).problems
+    assert "does not exist" in problem
+
+
+def test_check_says_where_the_copy_goes_or_why_it_cannot(world: World, copy: Path) -> None:
+    found = check(world.pipeline())
+    assert found.exit_code == 0
+    assert any(each.name == "copy's folder" for each in found.lines)
+    copy.parent.rmdir()
+    [problem] = check(world.pipeline()).problems
+    assert (problem.name, problem.exit_code) == ("publish_to", 4)
+    [problem] = check(world.pipeline(), publish_to=str(world.database)).problems
+    assert (problem.name, problem.exit_code) == ("publish_to", 2)
