@@ -166,8 +166,8 @@ class _Checks:
         folders = {"working folder": self._working_dir}
         try:
             dialect, client = dialect_of(self._pipeline), client_of(self._pipeline)
-            if folder := dialect.local_folder(client):
-                folders["DuckDB's folder"] = folder
+            if file := dialect.local_file(client):
+                folders["DuckDB's folder"] = file.parent
             dialect.check(client)
             self._check_copy(dialect, client)
             dialect.probe(client)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import dlt
 
-from protime_source.errors import PublishError, WarehouseError
+from protime_source.errors import PublishError, SettingsError, WarehouseError
 from protime_source.settings import Settings
 from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
+from protime_source.warehouse.duckdb_copy import check_copy, publish_copy
 
 
 def copy_path(publish_to: str) -> Path:
@@ -28,8 +29,16 @@ def check_publishing(settings: Settings, dialect: Dialect, client: Client) -> No
     Raises:
         SettingsError: When it can never work.
     """
-    if settings.publish_to:
-        dialect.check_copy(client, copy_path(settings.publish_to))
+    if not settings.publish_to:
+        return
+    if not dialect.is_file:
+        raise SettingsError(
+            f"publish_to is set, but the destination is {dialect.name}, and only DuckDB's file is"
+            f" copied: {dialect.name} can be read while a run works. Nothing was changed. Remove"
+            " publish_to, or set it for the pipeline that loads into DuckDB alone."
+        )
+    dataset = str(client.sql_client.dataset_name)
+    check_copy(dialect.local_file(client), copy_path(settings.publish_to), dataset)
 
 
 def publish(pipeline: dlt.Pipeline, settings: Settings) -> str:
@@ -47,7 +56,8 @@ def publish(pipeline: dlt.Pipeline, settings: Settings) -> str:
     copy = copy_path(settings.publish_to)
     try:
         client = client_of(pipeline, settings.lock_timeout)
-        dialect_of(pipeline).publish(client, copy, pipeline.pipeline_name)
+        if file := dialect_of(pipeline).local_file(client):
+            publish_copy(file, client.config.credentials, copy, pipeline.pipeline_name)
     except WarehouseError as error:
         raise PublishError(str(error)) from error
     return str(copy)

@@ -104,34 +104,6 @@ class Dialect(ABC):
             WarehouseError: When the destination cannot be created.
         """
 
-    def check_copy(self, client: Client, copy: Path) -> None:
-        """Refuses a place where there can be no copy for readers.
-
-        Args:
-            client: dlt's client of the destination.
-            copy: Where the copy is meant to be.
-
-        Raises:
-            SettingsError: When it is refused; always where a run shuts no reader out.
-        """
-        raise SettingsError(
-            f"publish_to is set, but the destination is {self.name}, and only DuckDB's file is"
-            f" copied: {self.name} can be read while a run works. Nothing was changed. Remove"
-            " publish_to, or set it for the pipeline that loads into DuckDB alone."
-        )
-
-    def publish(self, client: Client, copy: Path, creator: str) -> None:  # noqa: B027
-        """Replaces the copy for readers at once.
-
-        Args:
-            client: dlt's client of the destination, which is used for nothing else.
-            copy: Where the copy is.
-            creator: The pipeline that makes it, of which one run is active at a time.
-
-        Raises:
-            WarehouseError: When there is no new copy; the old one is as it was.
-        """
-
     def kept_open(self, client: Client) -> AbstractContextManager[None]:
         """Returns a context in which the destination stays open, so that connecting is cheap.
 
@@ -192,8 +164,8 @@ class Dialect(ABC):
         with client.sql_client as sql:
             sql.execute_sql("SELECT 1")
 
-    def local_folder(self, client: Client) -> Path | None:
-        """Returns the folder on this machine that holds the data; `None` when it is elsewhere."""
+    def local_file(self, client: Client) -> Path | None:
+        """Returns the file on this machine that holds the data; `None` when there is none."""
         return None
 
     def has_dataset(self, client: Client) -> bool:

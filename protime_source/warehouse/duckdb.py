@@ -18,7 +18,6 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.errors import SettingsError, WarehouseError
 from protime_source.warehouse.dialect import Client, Dialect, json_path
-from protime_source.warehouse.duckdb_copy import check_copy, publish_copy
 
 logger = logging.getLogger(__name__)
 
@@ -107,15 +106,6 @@ class DuckDB(Dialect):
         if file := _file(client):
             create_file(file, pipeline_name)
 
-    def check_copy(self, client: Client, copy: Path) -> None:
-        """Refuses the warehouse itself, and what is or would be no DuckDB file."""
-        check_copy(_file(client), copy, client.sql_client.dataset_name)
-
-    def publish(self, client: Client, copy: Path, creator: str) -> None:
-        """Replaces the copy for readers at once."""
-        if file := _file(client):
-            publish_copy(file, client.config.credentials, copy, creator)
-
     def kept_open(self, client: Client) -> AbstractContextManager[None]:
         """Returns a context in which the file stays open."""
         credentials: Any = client.config.credentials
@@ -162,10 +152,10 @@ class DuckDB(Dialect):
             if file.exists():
                 super().probe(client)
 
-    def local_folder(self, client: Client) -> Path | None:
-        """Returns the folder of the file."""
+    def local_file(self, client: Client) -> Path | None:
+        """Returns the file, which need not exist; `None` for a connection that was given."""
         file = _file(client)
-        return file and file.absolute().parent
+        return file and file.absolute()
 
     def has_dataset(self, client: Client) -> bool:
         """Returns whether there is the dataset; a missing file would be created by opening it."""
