@@ -27,6 +27,7 @@ LAYERS = (
     "operations",
     "exports",
     "reporting",
+    "webhooks",
     "demo",
     "cli",
 )

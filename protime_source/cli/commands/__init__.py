@@ -11,6 +11,7 @@ from protime_source.cli.commands import (
     check,
     demo,
     export,
+    listen,
     models,
     notebook,
     report,
@@ -22,6 +23,7 @@ from protime_source.cli.commands import (
 
 COMMANDS: tuple[ModuleType, ...] = (
     run,
+    listen,
     check,
     status,
     verify,
