@@ -25,17 +25,21 @@ from protime_source.errors import (
     SettingsError,
     TokenUnavailableError,
     TooLargeError,
+    TooManyDeletesError,
     UnauthorizedError,
     UnavailableError,
     UnhealthyError,
     UnknownChangeError,
     UntrustedCertificateError,
+    UnwrittenRowsError,
     VanishedRowsError,
     WarehouseError,
 )
 
 if TYPE_CHECKING:
-    from protime_source.api.assignments import ActivityLevel, Assignment, Client
+    from protime_source.api.assignments import ActivityLevel, Assignment
+    from protime_source.api.client import Client
+    from protime_source.api.clockings import Clocking
     from protime_source.operations.check import Check, check
     from protime_source.operations.models import Models, create_models, drop_models
     from protime_source.operations.reset import Reset, reset
@@ -46,13 +50,17 @@ if TYPE_CHECKING:
     from protime_source.settings import Settings, __version__
     from protime_source.verification.report import VerifyReport
     from protime_source.verification.run import verify
+    from protime_source.writeback.push import push
+    from protime_source.writeback.report import PushReport
 
 _HOMES = {
     "ActivityLevel": "api.assignments",
     "Assignment": "api.assignments",
     "Check": "operations.check",
-    "Client": "api.assignments",
+    "Client": "api.client",
+    "Clocking": "api.clockings",
     "Models": "operations.models",
+    "PushReport": "writeback.report",
     "Reset": "operations.reset",
     "Settings": "settings",
     "Status": "operations.status",
@@ -64,6 +72,7 @@ _HOMES = {
     "drop_models": "operations.models",
     "load": "pipeline.load",
     "protime": "pipeline.source",
+    "push": "writeback.push",
     "reset": "operations.reset",
     "status": "operations.status",
     "verify": "verification.run",
@@ -94,6 +103,7 @@ __all__ = [
     "BadRequestError",
     "Check",
     "Client",
+    "Clocking",
     "DifferencesError",
     "ExpiredError",
     "ForbiddenError",
@@ -103,6 +113,7 @@ __all__ = [
     "ProtimeError",
     "ProtocolError",
     "PublishError",
+    "PushReport",
     "RateLimitedError",
     "RefusedCollectionsError",
     "Reset",
@@ -114,11 +125,13 @@ __all__ = [
     "Summary",
     "TokenUnavailableError",
     "TooLargeError",
+    "TooManyDeletesError",
     "UnauthorizedError",
     "UnavailableError",
     "UnhealthyError",
     "UnknownChangeError",
     "UntrustedCertificateError",
+    "UnwrittenRowsError",
     "VanishedRowsError",
     "VerifyReport",
     "WarehouseError",
@@ -128,6 +141,7 @@ __all__ = [
     "drop_models",
     "load",
     "protime",
+    "push",
     "reset",
     "status",
     "verify",

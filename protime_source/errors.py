@@ -6,6 +6,7 @@ ProtimeError
 │   ├── IncompleteFullLoadError  it lost what the first parts of a full load showed
 │   └── PublishError         all is loaded, but there is no new copy for readers
 ├── VanishedRowsError        a full load no longer found more rows than the limit allows
+├── TooManyDeletesError      a push was to delete more assignments than the limit allows
 ├── AlreadyRunningError      another run is active, on the pipeline or the dataset
 ├── UnhealthyError           `status` found the warehouse unhealthy
 ├── DifferencesError         `verify` found that the warehouse differs from Protime
@@ -13,6 +14,7 @@ ProtimeError
     ├── AuthenticationError  the token endpoint refused the credentials
     │   └── ScopeError           or a scope
     ├── RefusedCollectionsError  Protime refused some of the collections asked for
+    ├── UnwrittenRowsError   a push could not write some of its rows
     ├── UnavailableError     no usable response
     │   ├── RateLimitedError     429: Protime did not process the request
     │   ├── TokenUnavailableError  the token endpoint gave no usable response
@@ -88,6 +90,20 @@ class VanishedRowsError(ProtimeError):
         self.summary = summary
 
 
+class TooManyDeletesError(ProtimeError):
+    """A push was to delete more assignments than `max_deleted_share` allows; it sent nothing.
+
+    Attributes:
+        report: The `PushReport`.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
 class AlreadyRunningError(ProtimeError):
     """Another run is active, on the pipeline or the dataset. Raised before any request."""
 
@@ -148,6 +164,18 @@ class RefusedCollectionsError(ApiError):
         super().__init__(message)
         self.tables = tuple(tables)
         self.summary = summary
+
+
+class UnwrittenRowsError(ApiError):
+    """A push could not write some of its rows; all others are written.
+
+    Attributes:
+        report: The `PushReport`.
+    """
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class UnavailableError(ApiError):

@@ -15,6 +15,7 @@ from functools import cached_property
 import protime_source
 from protime_source import ProtimeError
 from protime_source.api.assignments import Assignments
+from protime_source.api.clockings import Clockings
 from protime_source.cli.arguments import Parser
 from protime_source.cli.main import add_commands
 from protime_source.decode.soft_delete import SYNC_COLUMNS
@@ -22,10 +23,20 @@ from protime_source.operations.lines import CheckLine
 from protime_source.operations.status import CollectionStatus, PastRun
 from protime_source.pipeline.summary import TableSummary
 from protime_source.verification.report import TableReport
-from protime_source.warehouse import ledger
+from protime_source.warehouse import ledger, receipts
+from protime_source.writeback.plan import PlannedRow
 from tests.pages import ROOT
 
-WITHIN = (Assignments, CheckLine, CollectionStatus, PastRun, TableReport, TableSummary)
+WITHIN = (
+    Assignments,
+    CheckLine,
+    Clockings,
+    CollectionStatus,
+    PastRun,
+    PlannedRow,
+    TableReport,
+    TableSummary,
+)
 """Classes that are not exported, because they come within those that are."""
 
 FILE = ROOT / "tests" / "documentation" / "api.txt"
@@ -41,6 +52,7 @@ def public_api() -> str:
             for name, column in SYNC_COLUMNS.items()
         ),
         "Ledger": (f"{name} {kind}" for name, (kind, _) in ledger.COLUMNS.items()),
+        "Receipts": (f"{name} {kind}" for name, (kind, _) in receipts.COLUMNS.items()),
     }
     return "\n\n".join("\n".join((f"# {title}", *lines)) for title, lines in parts.items()) + "\n"
 

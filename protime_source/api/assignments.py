@@ -11,16 +11,19 @@ The steps of Protime's tutorial (tutorials/first-assignment-integration), in a l
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any, Self
+from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
-from protime_source.api.http import ApiSession, HttpClient
+from protime_source.api.http import ApiSession
+from protime_source.api.pages import Page, iter_pages
+from protime_source.api.responses import created_id
 from protime_source.catalogue import ASSIGNMENTS
-from protime_source.errors import ProtocolError
-from protime_source.settings import Settings
+from protime_source.errors import ExpiredError, ProtocolError
 
 _SCALARS = {
     "start_time_in_minutes": "startTimeInMinutes",
@@ -29,6 +32,9 @@ _SCALARS = {
     "comments": "comments",
 }
 """Fields that are sent as they are."""
+
+_LIST_ATTEMPTS = 3
+"""Attempts to read a list whose continuation link expires on the way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,19 +103,14 @@ class Assignments:
         an `UnavailableError` check whether it exists.
 
         Returns:
-            The new id, from the response's `Location`.
+            The new id, from the response's `Location`, or from its body where it has one.
 
         Raises:
             BadRequestError: When Protime finds it invalid; `reasons` says why.
             ApiError: When Protime does not accept it for another reason.
         """
         response = self._session.send("POST", ASSIGNMENTS.path, _to_json(assignment))
-        location = response.headers.get("Location", "")
-        if not (new := location.rstrip("/").rpartition("/")[2]).isdecimal():
-            raise ProtocolError(
-                "Protime created the assignment but the response has no id (Location)."
-            )
-        return int(new)
+        return created_id(response, "assignment")
 
     def get(self, id_: int) -> Assignment:
         """Returns an assignment (documentation: reference/collections/assignments/get).
@@ -118,14 +119,42 @@ class Assignments:
             NotFoundError: When no assignment has this id.
             ApiError: When there is no usable response.
         """
-        record: dict[str, Any] = self._session.get(
-            _path(id_), msgspec.json.Decoder(dict[str, Any]).decode
+        return _read(
+            self._session.get(_path(id_), msgspec.json.Decoder(dict[str, Any]).decode), id_
         )
-        try:
-            return _from_json(record)
-        except (KeyError, TypeError, ValueError) as error:
-            kind = type(error).__name__
-            raise ProtocolError(f"Assignment {id_} is not as documented ({kind}).") from error
+
+    def find(
+        self, first_day: date, last_day: date, people: Sequence[int] = ()
+    ) -> Iterator[Assignment]:
+        """Yields the assignments that begin within some days.
+
+        Documentation: reference/collections/assignments/get-list. A list that Protime pages may
+        repeat an assignment, or show an older version of it too.
+
+        Args:
+            first_day: The first of the days.
+            last_day: The last of them; a year after the first at most.
+            people: Their ids; everybody's assignments when there are none. A request has room for
+                some hundreds.
+
+        Raises:
+            ApiError: When there is no usable response.
+        """
+        filter_ = f"date ge '{first_day.isoformat()}' and date le '{last_day.isoformat()}'"
+        if people:
+            filter_ += f" and person in ({','.join(str(int(person)) for person in people)})"
+        # A plain list ends without a deltaLink.
+        collection = replace(ASSIGNMENTS, has_delta=False)
+        for attempt in range(1, _LIST_ATTEMPTS + 1):
+            try:
+                for page in iter_pages(
+                    self._session, collection, f"{ASSIGNMENTS.path}?filter={quote(filter_)}"
+                ):
+                    yield from (_read(each, each.get("id")) for each in _records(page))
+                return
+            except ExpiredError:  # a continuation link, on the way
+                if attempt == _LIST_ATTEMPTS:
+                    raise
 
     def update(self, id_: int, assignment: Assignment) -> None:
         """Replaces an assignment (documentation: reference/collections/assignments/put).
@@ -149,44 +178,6 @@ class Assignments:
         self._session.send("DELETE", _path(id_))
 
 
-class Client:
-    """A tenant, to read and write single records.
-
-    Args:
-        settings: The tenant.
-
-    Attributes:
-        assignments: Its assignments.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._http = HttpClient(settings)
-        scopes = [ASSIGNMENTS.read_scope, ASSIGNMENTS.write_scope]
-        self.assignments = Assignments(self._http.session(scopes))
-
-    @classmethod
-    def from_config(cls, **settings: Any) -> Self:
-        """Returns a client with the settings of the source.
-
-        Args:
-            **settings: Any of `Settings`, in place of dlt's configuration.
-
-        Raises:
-            SettingsError: When a setting is missing or wrong.
-        """
-        return cls(Settings.from_config(**settings))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._http.close()
-
-
 def _path(id_: int) -> str:
     return f"{ASSIGNMENTS.path}/{int(id_)}"
 
@@ -198,13 +189,18 @@ def _to_json(assignment: Assignment) -> dict[str, Any]:
     if assignment.until_date is not None:
         body["until"] = assignment.until_date.isoformat()
     if assignment.activity_levels:
-        body["activityLevels"] = [
-            _with_id(each.other, "activityDefinition", each.activity_definition_id)
-            | {"level": each.level}
-            for each in assignment.activity_levels
-        ]
+        body["activityLevels"] = levels_to_json(assignment.activity_levels)
     known = {field: value for field, value in body.items() if value is not None}
     return _with_id(assignment.other, "person", assignment.person_id) | known
+
+
+def levels_to_json(levels: Sequence[ActivityLevel]) -> list[dict[str, Any]]:
+    """Returns activity levels as Protime takes them."""
+    return [
+        _with_id(each.other, "activityDefinition", each.activity_definition_id)
+        | {"level": each.level}
+        for each in levels
+    ]
 
 
 def _with_id(other: dict[str, Any], name: str, id_: object) -> dict[str, Any]:
@@ -222,6 +218,21 @@ def _without_id(record: dict[str, Any], name: str) -> tuple[Any, dict[str, Any]]
 def _level(record: dict[str, Any]) -> ActivityLevel:
     definition, left = _without_id(record, "activityDefinition")
     return ActivityLevel(level=left.pop("level"), activity_definition_id=definition, other=left)
+
+
+def _records(page: Page) -> list[dict[str, Any]]:
+    try:
+        return msgspec.json.decode(page.records, type=list[dict[str, Any]] | None) or []
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"A list of assignments is not as documented: {error}.") from error
+
+
+def _read(record: dict[str, Any], id_: object) -> Assignment:
+    try:
+        return _from_json(record)
+    except (KeyError, TypeError, ValueError) as error:
+        kind = type(error).__name__
+        raise ProtocolError(f"Assignment {id_} is not as documented ({kind}).") from error
 
 
 def _from_json(record: dict[str, Any]) -> Assignment:

@@ -118,6 +118,31 @@ def decode_body(response: Response, url: str, decode: Callable[[bytes], T]) -> T
     )
 
 
+def created_id(response: Response, what: str) -> int:
+    """Returns the id of a record that Protime has created.
+
+    It is in `Location` (documentation: reference/responses). Whether a body comes too is not
+    documented; where `Location` has no id, one in the body counts.
+
+    Args:
+        response: The response to a POST.
+        what: What was created.
+
+    Raises:
+        ProtocolError: When neither has an id: the record exists all the same.
+    """
+    location = response.headers.get("Location", "")
+    if (new := location.rstrip("/").rpartition("/")[2]).isdecimal():
+        return int(new)
+    try:
+        body: Any = msgspec.json.decode(response.content)
+    except (msgspec.DecodeError, RecursionError):
+        body = None
+    if isinstance(body, dict) and type(body.get("id")) is int:
+        return int(body["id"])
+    raise ProtocolError(f"Protime created the {what} but the response has no id (Location).")
+
+
 def status_line(status: int) -> str:
     """Returns a status with its name: `404 Not Found`."""
     try:

@@ -38,19 +38,9 @@ def selected(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"collections": arguments.collections} if arguments.collections else {}
 
 
-def open_console(*, in_place: bool = True) -> Console:
-    """Returns what shows a command's work: to people, or to a collector of logs.
-
-    Args:
-        in_place: Whether a terminal shows progress in place.
-    """
-    return JsonConsole(sys.stderr) if is_wanted() else Console(sys.stderr, in_place=in_place)
-
-
-def use_little_memory() -> None:
-    """Prepares this process for loads; once."""
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 70 MB that it does not use
-    gc.freeze()  # what is imported stays: looking through it took a tenth of a first load
+def open_console() -> Console:
+    """Returns what shows a command's work: to people, or to a collector of logs."""
+    return JsonConsole(sys.stderr) if is_wanted() else Console(sys.stderr)
 
 
 def with_pipeline(
@@ -69,7 +59,8 @@ def with_pipeline(
     Returns:
         The exit code: that of the work, or of what failed.
     """
-    use_little_memory()
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 70 MB that it does not use
+    gc.freeze()  # what is imported stays: looking through it took a tenth of a first load
     name = arguments.pipeline
     with open_console() as console:
         pipeline = None

@@ -24,6 +24,7 @@ ALL_SCOPES = (
     "connector-protimeapi-assignments.write",
     "connector-protimeapi-webhooks.read",
     "connector-protimeapi-webhooks.write",
+    "connector-protimeapi-clockings.write",
 )
 
 
@@ -72,6 +73,11 @@ class Behaviour:
         extra_fields: More fields for each record written from now on.
         without_version: Collections whose records and events have no changeVersion, as in the
             newer tables of `reference/collections/activities/activity-durations/delta/`.
+        created_body: The response to a POST has the record as its body, besides `Location`.
+        delete_status: Status of a successful DELETE; the documentation has both
+            (`reference/responses/`).
+        fills_in: What a write leaves out gets a value: the last day is the first one, the break 0
+            minutes, the comments are empty.
         latency: Seconds added to each request.
         webhook_lateness: Seconds between a change and its event.
         webhook_loss: Share of the events that are never sent.
@@ -115,6 +121,9 @@ class Behaviour:
     require_user_agent: bool = True
     extra_fields: Mapping[str, Any] = field(default_factory=dict)
     without_version: tuple[str, ...] = ()
+    created_body: bool = False
+    delete_status: Literal[200, 204] = 200
+    fills_in: bool = False
     latency: float = 0
     webhook_lateness: float = 0
     webhook_loss: float = 0

@@ -14,6 +14,7 @@ from protime_source.demo.messages import HttpError
 from protime_source.demo.store import Match, Record
 
 Fields = Mapping[str, Any]
+Rules = dict[str, tuple[Callable[[Any], bool], str]]
 Dates = tuple[str, str]
 _LAST_DATE = "9999-12-31"
 
@@ -34,6 +35,11 @@ def _no_problems(_: Fields) -> list[tuple[str, str]]:
     return []
 
 
+def _nothing(_: Fields) -> Fields:
+    """Nothing is filled in."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Collection:
     """A collection of the demo tenant.
@@ -48,6 +54,7 @@ class Collection:
         has_delta: Whether the collection offers a delta.
         scope_names: The collections whose scopes give access; empty for the collection's own.
         has_yearly_lists: Whether a list takes a date range of one year at most, if it takes one.
+        filled_in: Returns what a write gets that leaves it out, where the tenant fills it in.
     """
 
     name: str
@@ -58,6 +65,7 @@ class Collection:
     has_delta: bool = True
     scope_names: tuple[str, ...] = ()
     has_yearly_lists: bool = True
+    filled_in: Callable[[Fields], Fields] = _nothing
 
     def scopes(self, access: Literal["read", "write"]) -> tuple[str, ...]:
         """The OAuth2 scopes of which one is needed (page `concepts/oauth2-scope-model/`)."""
@@ -91,7 +99,7 @@ _UNDATED = (
     " counter-groups shift-definitions"
 )
 _DATED = (
-    "clockings access-clockings absences activity-durations calculated-totals paid-presences"
+    "access-clockings absences activity-durations calculated-totals paid-presences"
     " breaks work-interruptions counters"
 )
 _CATALOGS = "departments employers jobs job-categories sectors work-locations"
@@ -99,7 +107,19 @@ _HISTORIES = "department employer job job-category sector work-location"
 _SCOPE_NAMES = {"paid-presences": ("calculated-totals",)}
 _HISTORY_SCOPE_NAMES = ("people-historical-data", "people")
 
+_CLOCKING_KINDS = ("InOut", "Reason", "Activity", "ActivityEnd")
+
+
+def _clocking_problems(fields: Fields) -> list[tuple[str, str]]:
+    required = ("person", "date", "timeOfDayInMinutes", "kind")
+    found = [(name, "is required") for name in required if fields.get(name) is None]
+    return [*found, *_broken_rules(fields, _CLOCKING_RULES)]
+
+
 OTHERS = (
+    Collection(  # page `reference/collections/clockings/post/`
+        "clockings", problems=_clocking_problems, initial={"status": "Active"}
+    ),
     *(Collection(name, scope_names=_SCOPE_NAMES.get(name, ())) for name in _DATED.split()),
     *(Collection(name, None) for name in _UNDATED.split()),
     *(Collection(name, None, has_delta=False) for name in _CATALOGS.split()),
@@ -176,7 +196,7 @@ def _is_level(value: Any) -> bool:
 _TIME = f"must be a whole number of minutes from {_EARLIEST_MINUTE} to {_LATEST_MINUTE}"
 _DATE = "must be a date of the form YYYY-MM-DD"
 _REQUIRED = ("person", "from")
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+_RULES: Rules = {
     "person": (_is_person, "must have an integer id"),
     "from": (_is_date, _DATE),
     "until": (_is_date, _DATE),
@@ -188,16 +208,31 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+_CLOCKING_RULES: Rules = {
+    "person": (_is_person, "must have an integer id"),
+    "date": (_is_date, _DATE),
+    "timeOfDayInMinutes": (_is_time, _TIME),
+    "kind": (lambda value: value in _CLOCKING_KINDS, f"must be one of {_CLOCKING_KINDS}"),
+    "terminal": (_is_person, "must have an integer id"),
+    "reason": (_is_person, "must have an integer id"),
+    "activityLevels": (_is_levels, "must be a list of level and activityDefinition.id"),
+}
+
+
 def _assignment_problems(fields: Fields) -> list[tuple[str, str]]:
     found = [(name, "is required") for name in _REQUIRED if fields.get(name) is None]
-    found += _broken_rules(fields)
+    found += _broken_rules(fields, _RULES)
     if not found and _assignment_dates(dict(fields))[1] < fields["from"]:
         found.append(("until", "must not be before from"))
     return found
 
 
-def _broken_rules(fields: Fields) -> Iterator[tuple[str, str]]:
-    for name, (is_valid, message) in _RULES.items():
+def _filled_in(fields: Fields) -> Fields:
+    return {"until": fields["from"], "breakDurationInMinutes": 0, "comments": ""}
+
+
+def _broken_rules(fields: Fields, rules: Rules) -> Iterator[tuple[str, str]]:
+    for name, (is_valid, message) in rules.items():
         value = fields.get(name)
         if value is not None and not is_valid(value):
             yield name, message
@@ -209,6 +244,7 @@ ASSIGNMENTS = Collection(
     person=_assignment_person,
     problems=_assignment_problems,
     initial={"isRejected": False},
+    filled_in=_filled_in,
     has_yearly_lists=False,  # `reference/collections/assignments/get-list/` names no maximum
 )
 

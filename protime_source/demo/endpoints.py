@@ -175,19 +175,21 @@ class Endpoints:
         return response
 
     def _create(self, request: Request, behaviour: Behaviour) -> Response:
-        id_ = self.create(self._body(request), behaviour)
-        return Response(201, headers={"Location": f"{self.path}/{id_}"})
+        id_ = self.create(self._body(request, behaviour), behaviour)
+        record = json_response(201, self.store.records[id_])
+        headers = {**record.headers, "Location": f"{self.path}/{id_}"}
+        return Response(201, record.body if behaviour.created_body else b"", headers)
 
     def _get(self, request: Request, behaviour: Behaviour) -> Response:
         return json_response(200, self.store.records[self._id(request)])
 
     def _update(self, request: Request, behaviour: Behaviour) -> Response:
-        self.replace(self._id(request), self._body(request), behaviour)
+        self.replace(self._id(request), self._body(request, behaviour), behaviour)
         return Response(200)
 
     def _delete(self, request: Request, behaviour: Behaviour) -> Response:
         self.store.remove(self._id(request))
-        return Response(200)
+        return Response(behaviour.delete_status)
 
     def _id(self, request: Request) -> int:
         text = request.path.removeprefix(f"{self.path}/")
@@ -197,8 +199,8 @@ class Endpoints:
             raise HttpError(404, f"There is no {text} in {self.collection.name}.")
         return int(text)
 
-    def _body(self, request: Request) -> dict[str, Any]:
-        """The writable fields of the body."""
+    def _body(self, request: Request, behaviour: Behaviour) -> dict[str, Any]:
+        """The writable fields of the body, and what the tenant fills in."""
         try:
             body = json.loads(request.body)
         except ValueError:
@@ -207,7 +209,7 @@ class Endpoints:
         problems = self.collection.problems(fields)
         if problems:
             raise BodyError(problems)
-        return fields
+        return {**self.collection.filled_in(fields), **fields} if behaviour.fills_in else fields
 
 
 class BodyError(HttpError):

@@ -13,7 +13,8 @@ from typing import Any, TextIO
 import dlt
 import duckdb
 
-from protime_source.api.assignments import ActivityLevel, Assignment, Client
+from protime_source.api.assignments import ActivityLevel, Assignment
+from protime_source.api.client import Client
 from protime_source.demo.server import DemoServer
 from protime_source.demo.tenant import DemoTenant
 from protime_source.pipeline.load import load

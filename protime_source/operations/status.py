@@ -20,7 +20,8 @@ from protime_source.pipeline.text import text_table, wrap
 from protime_source.settings import invalid_setting
 from protime_source.sync.bookmark import Bookmark
 from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
-from protime_source.warehouse.ledger import Entry, LedgerTable
+from protime_source.warehouse.ledger import LedgerTable
+from protime_source.warehouse.own_table import Entry
 from protime_source.warehouse.table import count_rows
 
 _OUTCOMES = ("failed", "refused", "running", "succeeded")

@@ -18,7 +18,8 @@ from protime_source.sync.bookmark import Bookmark
 from protime_source.sync.context import RunContext
 from protime_source.sync.counts import Totals
 from protime_source.warehouse.dialect import Client, dialect_of
-from protime_source.warehouse.ledger import Entry, LedgerTable
+from protime_source.warehouse.ledger import LedgerTable
+from protime_source.warehouse.own_table import Entry
 from protime_source.warehouse.table import count_live
 
 logger = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from protime_source.decode.soft_delete import SYNC_COLUMNS
 from protime_source.demo import Behaviour
 from protime_source.models import __main__ as models
 from protime_source.pipeline.failures import STOPPED
+from protime_source.warehouse import receipts
 from tests.pages import DOCS, PAGES, README, ROOT, names_in, section, table_rows, text_of
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -97,6 +98,12 @@ def test_the_sync_columns_are_those_of_every_table() -> None:
     }
 
 
+def test_the_columns_of_the_receipts_are_those_of_the_table() -> None:
+    rows = table_rows(section(DOCS / "data-model.md", "## Receipts"))
+    documented = {names_in(name)[0]: kind for name, kind, _ in rows}
+    assert documented == {name: kind for name, (kind, _) in receipts.COLUMNS.items()}
+
+
 def test_the_exit_codes_are_those_of_the_errors() -> None:
     codes = {each.exit_code for each in error_classes()}
     codes |= {0, STOPPED + signal.SIGINT, STOPPED + signal.SIGTERM}
@@ -146,7 +153,7 @@ def test_every_promise_names_a_test_file() -> None:
 
 def test_every_open_question_names_a_switch_of_the_demo_tenant() -> None:
     rows = table_rows(section(DOCS / "guarantees.md", "## Where the documentation is silent"))
-    assert len(rows) == 15
+    assert len(rows) == 16
     switches = {each.name for each in fields(Behaviour)}
     for _, _, shown_by in rows:
         named = {name for name in names_in(shown_by) if "/" not in name}

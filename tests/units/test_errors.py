@@ -16,6 +16,7 @@ EXIT_CODES = {
     "ApiError": 3,
     "WarehouseError": 4,
     "VanishedRowsError": 5,
+    "TooManyDeletesError": 5,
     "AlreadyRunningError": 6,
     "UnhealthyError": 7,
     "DifferencesError": 8,

@@ -25,9 +25,9 @@ LAYERS = (
     "pipeline",
     "verification",
     "operations",
+    "writeback",
     "exports",
     "reporting",
-    "webhooks",
     "demo",
     "cli",
 )

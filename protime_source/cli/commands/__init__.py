@@ -11,9 +11,9 @@ from protime_source.cli.commands import (
     check,
     demo,
     export,
-    listen,
     models,
     notebook,
+    push,
     report,
     reset,
     run,
@@ -23,10 +23,10 @@ from protime_source.cli.commands import (
 
 COMMANDS: tuple[ModuleType, ...] = (
     run,
-    listen,
     check,
     status,
     verify,
+    push,
     models,
     report,
     notebook,
