@@ -1,0 +1,86 @@
+"""A push that is killed at any moment, and pushed again: nothing is doubled, nothing is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import count
+
+import pytest
+
+from protime_source.writeback import push as push_module
+from protime_source.writeback import send
+from tests.engines import sql_engines
+from tests.pushes import DAY, FIRST_PERSON, Pusher, check, creates, receipts, sent, wanted
+from tests.world import World
+
+ROWS = int(os.environ.get("PROTIME_PUSH_ROWS", "12"))
+
+
+@pytest.fixture
+def pusher(world: World) -> Iterator[Pusher]:
+    """Pushes into the world."""
+    with ExitStack() as opened:
+        yield Pusher(world, opened)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_at_work_after_a_kill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tenant answers at once, so there is nothing to wait for."""
+    monkeypatch.setattr(push_module, "SETTLE_SECONDS", 0)
+
+
+@sql_engines
+def test_killed_before_and_after_each_request_and_each_statement(
+    world: World, pusher: Pusher
+) -> None:
+    """Each time with other times, so that there is something to create, to update and to delete."""
+    rows = wanted(5)
+    pusher.push(rows)
+    for moment in count():
+        new = wanted(3, key="", person_id=FIRST_PERSON + 1 + moment)
+        for number, row in enumerate(new):
+            row["key"] = f"new-{moment}-{number}"
+        rows = [row for row in rows if not row.get("is_deleted")]
+        rows[0]["end_time_in_minutes"] = 600 + moment
+        rows[-1]["is_deleted"] = True
+        rows += new
+        with pusher.killed_at(moment) as killer:
+            pusher.push(rows)
+        again = pusher.push(rows)
+        assert again.exit_code == 0, (moment, str(again))
+        assert not again.counts["uncertain"]
+        check(world, rows)
+        if not killer.is_dead:
+            break
+    assert moment > 30
+    world.tenant.clear_requests()
+    assert pusher.push(rows).counts == {"unchanged": len(rows)}
+    assert sent(world) == []
+
+
+@sql_engines
+def test_killed_again_and_again_until_all_is_sent(
+    world: World, pusher: Pusher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each create, before it and after it."""
+    monkeypatch.setattr(send, "RECEIPTS_AT_ONCE", max(ROWS // 10, 4))
+    rows = wanted(ROWS)
+    for attempt in count():
+        with pusher.killed_at(attempt % 2, only=creates) as killer:
+            report = pusher.push(rows)
+        if not killer.is_dead:
+            break
+    assert attempt == 2 * ROWS
+    assert report.exit_code == 0, str(report)
+    check(world, rows)
+    done = [key for key, _, _, status, _ in receipts(world) if status == "done"]
+    assert sorted(done) == sorted(row["key"] for row in rows)
+
+
+def test_the_rows_have_twins() -> None:
+    """Proof that what cannot be told apart is among them."""
+    first, second, third, *_ = wanted(4)
+    assert {**first, "key": ""} == {**second, "key": ""} != {**third, "key": ""}
+    assert first["from_date"] == DAY
