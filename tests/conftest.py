@@ -17,7 +17,7 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 
 from protime_source.demo import DemoServer, DemoTenant
 from tests.command import end_started
-from tests.dlt_hints import remember_what_hints_mean
+from tests.dlt_shortcuts import take_shortcuts
 from tests.engines import (
     BigQueryEngine,
     DuckDBEngine,
@@ -33,14 +33,15 @@ from tests.world import World
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-remember_what_hints_mean()
+take_shortcuts()
 
 WorldFactory = Callable[..., World]
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays: to look through it again takes a twentieth of all tests."""
+    """What is imported by now stays, and a run makes little: to look for garbage takes a tenth."""
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @pytest.fixture(scope="session", autouse=True)

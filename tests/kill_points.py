@@ -21,6 +21,7 @@ import dlt
 from protime_source import protime
 from protime_source.pipeline.load import load
 from protime_source.pipeline.recovery import load_pending
+from tests.dlt_shortcuts import take_shortcuts
 from tests.engines import BigQueryEngine, DuckDBEngine, Engine, PostgresEngine
 from tests.world import World
 
@@ -249,6 +250,7 @@ def _ended(process: ForkServerProcess) -> int | None:
 
 
 def _act(errand: Errand, stop: Stop, parent: Connection) -> None:
+    take_shortcuts()
     point = {**KILL_POINTS, **CREATION_POINTS, **COPY_POINTS}[stop.name]
     module, _, owner = point.owner.rpartition(".")
     _arm(getattr(importlib.import_module(module), owner), point, stop, parent)

@@ -92,8 +92,8 @@ class Console(logging.Handler):
         progress.setLevel(logging.NOTSET)
 
     def begin(self, collections: tuple[str, ...], **_: str) -> None:
-        """Says which collections will be read, so that progress can be told."""
-        self._progress.expected = len(collections)
+        """Says which collections a run will read, so that progress can be told."""
+        self._progress.begin(len(collections))
         if self._display is not None:
             self._display.start()
 

@@ -38,9 +38,19 @@ def selected(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"collections": arguments.collections} if arguments.collections else {}
 
 
-def open_console() -> Console:
-    """Returns what shows a command's work: to people, or to a collector of logs."""
-    return JsonConsole(sys.stderr) if is_wanted() else Console(sys.stderr)
+def open_console(*, in_place: bool = True) -> Console:
+    """Returns what shows a command's work: to people, or to a collector of logs.
+
+    Args:
+        in_place: Whether a terminal shows progress in place.
+    """
+    return JsonConsole(sys.stderr) if is_wanted() else Console(sys.stderr, in_place=in_place)
+
+
+def use_little_memory() -> None:
+    """Prepares this process for loads; once."""
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 70 MB that it does not use
+    gc.freeze()  # what is imported stays: looking through it took a tenth of a first load
 
 
 def with_pipeline(
@@ -59,8 +69,7 @@ def with_pipeline(
     Returns:
         The exit code: that of the work, or of what failed.
     """
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 70 MB that it does not use
-    gc.freeze()  # what is imported stays: looking through it took a tenth of a first load
+    use_little_memory()
     name = arguments.pipeline
     with open_console() as console:
         pipeline = None

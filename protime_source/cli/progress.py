@@ -24,9 +24,17 @@ class Progress:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.expected = 0
-        self.latest = ""
         self._clock = clock
+        self.begin(0)
+
+    def begin(self, expected: int) -> None:
+        """Begins to follow a run.
+
+        Args:
+            expected: How many collections it reads.
+        """
+        self.expected = expected
+        self.latest = ""
         self._counts: dict[str, Counts] = {}
         self._first: dict[str, Counts] = {}
         self._rows_before: Counter[str] = Counter()

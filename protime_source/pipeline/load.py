@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -68,10 +69,31 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
     """
     sections = ConfigSections(pipeline_name=pipeline.pipeline_name)
     resolved = Settings.from_config(sections=sections, **settings)
+    return load_with(pipeline, resolved, HttpClient(resolved), full_resync=full_resync)
+
+
+def load_with(
+    pipeline: dlt.Pipeline,
+    settings: Settings,
+    http: HttpClient,
+    *,
+    full_resync: bool = False,
+    is_short: bool = False,
+) -> Summary:
+    """Does what `load` does, with an HTTP client whose tokens other runs use too.
+
+    Args:
+        pipeline: The pipeline to load with.
+        settings: The settings.
+        http: The client; its connections are closed at the end.
+        full_resync: Load fully from the start, whatever is remembered.
+        is_short: Whether the run is probably so short that a file may stay open from its start to
+            its end: to open it a dozen times takes a fifth of such a run.
+    """
     register()
     run = RunContext(
-        resolved,
-        HttpClient(resolved),
+        settings,
+        http,
         Limits(max_bytes=PACKAGE_BYTES),
         full_resync,
         keeps_prefetchers=True,
@@ -80,15 +102,16 @@ def load(pipeline: dlt.Pipeline, *, full_resync: bool = False, **settings: Any) 
     with redacted_errors(), one_run(pipeline.working_dir), bounded_waits(pipeline), run:
         if discard_if_damaged(pipeline.working_dir):
             pipeline.drop()
-        patience = resolved.lock_timeout
+        patience = settings.lock_timeout
         dialect, client = dialect_of(pipeline), client_of(pipeline, patience)
         dialect.check(client)
-        check_publishing(resolved, dialect, client)
+        check_publishing(settings, dialect, client)
         run.destination_checked = True
         dialect.prepare(client, pipeline.pipeline_name)
         with one_run_on_dataset(pipeline, patience):
-            summary = _load(pipeline, run, dialect.location(client))
-            summary = _published(summary, pipeline, resolved)
+            with dialect.kept_open(client) if is_short else nullcontext():
+                summary = _load(pipeline, run, dialect.location(client))
+            summary = _published(summary, pipeline, settings)
     if run.guarded:
         raise VanishedRowsError(summary.problem, next(iter(run.guarded)), summary)
     if run.refusals:

@@ -45,7 +45,11 @@ def test_the_wheel_runs_outside_of_the_clone(world: World, tmp_path: Path) -> No
     world.database = tmp_path / "protime.duckdb"
     world.check()
     assert "assignments" in run(protime, "status")
-    for extra, *options in (("report", "--png", "plan.png"), ("notebook",)):
-        refused = run(protime, extra, *options, code=2)
+    for extra, *command in (
+        ("report", "report", "--png", "plan.png"),
+        ("notebook", "notebook"),
+        ("webhooks", "listen", "--url", "https://acme.example"),
+    ):
+        refused = run(protime, *command, code=2)
         assert f'pip install "dlt-source-protime[{extra}]"' in refused
     assert "The table equals the tenant" in run(protime, "demo")

@@ -28,6 +28,7 @@ LAYERS = (
     "writeback",
     "exports",
     "reporting",
+    "webhooks",
     "demo",
     "cli",
 )

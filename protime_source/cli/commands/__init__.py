@@ -11,6 +11,7 @@ from protime_source.cli.commands import (
     check,
     demo,
     export,
+    listen,
     models,
     notebook,
     push,
@@ -23,6 +24,7 @@ from protime_source.cli.commands import (
 
 COMMANDS: tuple[ModuleType, ...] = (
     run,
+    listen,
     check,
     status,
     verify,
