@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
@@ -19,6 +23,7 @@ from typing import Any, Literal
 import dlt
 
 from protime_source import protime
+from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from protime_source.pipeline.recovery import load_pending
 from tests.dlt_shortcuts import take_shortcuts
@@ -29,6 +34,8 @@ Moment = Literal["before", "after"]
 MOMENTS: tuple[Moment, ...] = ("before", "after")
 _PATIENCE_SECONDS = 120.0
 _ROOT = Path(__file__).parents[1]
+_USED = ("adbc_driver_postgresql.dbapi", "psycopg2.sql", "pyarrow.dataset")
+"""A run imports them, which is a quarter of its CPU time."""
 
 
 def _always(*_: Any, **__: Any) -> bool:
@@ -105,6 +112,17 @@ KILL_POINTS: dict[str, KillPoint] = {
 }
 """In the order in which a run comes by."""
 
+_PIPELINE = "protime_source.pipeline"
+
+OVERLAP_POINTS: dict[str, KillPoint] = {
+    **KILL_POINTS,
+    "committed state": KillPoint(f"{_PIPELINE}.source", "committed_state"),
+    "committed state of a pending package": KillPoint(f"{_PIPELINE}.packages", "committed_state"),
+    "staged rows": KillPoint(f"{_PIPELINE}.packages", "read_staged_rows"),
+    "commit taken back": KillPoint(f"{_PIPELINE}.hooks", "uncommit"),
+}
+"""Those, and where a run looks at what another one may have done, or changes it."""
+
 CREATION_POINTS: dict[str, KillPoint] = {
     "unfinished database": KillPoint(
         "protime_source.warehouse.duckdb.duckdb", "connect", _is_unfinished
@@ -171,7 +189,7 @@ def run_until(name: str, moment: Moment, world: World, *, nth: int = 1, **settin
     Returns:
         Whether it came by the point and died there; otherwise the run went well to its end.
     """
-    process, connection = _start(world, Stop(name, moment, signal.SIGKILL, nth), settings)
+    process, connection = _start(world, [Stop(name, moment, signal.SIGKILL, nth)], settings)
     code = _ended(process)
     with connection:
         reached = _told(connection, 0)
@@ -191,7 +209,7 @@ def stopped_at(name: str, moment: Moment, world: World) -> Iterator[bool]:
     Yields:
         Whether it came by the point; otherwise it has ended.
     """
-    process, connection = _start(world, Stop(name, moment, signal.SIGSTOP), {})
+    process, connection = _start(world, [Stop(name, moment, signal.SIGSTOP)], {})
     try:
         with connection:
             yield _told(connection, _PATIENCE_SECONDS)
@@ -201,15 +219,83 @@ def stopped_at(name: str, moment: Moment, world: World) -> Iterator[bool]:
         _ended(process)
 
 
+class SteppedRun:
+    """A run in another process, which stands still at every point until it may go on.
+
+    Args:
+        world: What the run touches.
+
+    Attributes:
+        at: The side and the point where it stands, as `after load record`; empty while it runs,
+            and at its end.
+        exit_code: That of the command, once it has ended.
+    """
+
+    def __init__(self, world: World) -> None:
+        stops = [Stop(name, m, signal.SIGSTOP, 0) for name in OVERLAP_POINTS for m in MOMENTS]
+        self._process, self._connection = _start(world, stops, {})
+        self.at = ""
+        self.exit_code: int | None = None
+
+    def go_on(self, patience_seconds: float = 2.0) -> None:
+        """Lets it go on to its next point, or to its end.
+
+        Args:
+            patience_seconds: How long to look; it may wait for what another run holds.
+        """
+        if self.at:
+            self._send(signal.SIGCONT)
+            self.at = ""
+        try:
+            if self._connection.poll(patience_seconds):
+                self.at = self._connection.recv()
+        except EOFError:
+            self._end()
+
+    def go_on_until(self, at: str) -> None:
+        """Lets it go on to a point, which it comes by.
+
+        Args:
+            at: The side and the point, as `after load record`.
+        """
+        while self.at != at:
+            self.go_on(_PATIENCE_SECONDS)
+            assert self.at, f"never came by: {at}"
+
+    def finish(self) -> None:
+        """Lets it go on to its end, if that has not come."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while self.exit_code is None:
+            self.go_on()
+            assert time.monotonic() < deadline, "it never ends"
+
+    def kill(self) -> None:
+        """Ends it where it is."""
+        if self.exit_code is None:
+            os.kill(self._process.pid or 0, signal.SIGKILL)
+            self._end()
+
+    def _send(self, number: signal.Signals) -> None:
+        """Once it stands still: it says where it is just before."""
+        status = Path(f"/proc/{self._process.pid}/stat")
+        while status.read_text().rpartition(") ")[2][0] not in "TtZ":
+            time.sleep(0.0005)
+        os.kill(self._process.pid or 0, number)
+
+    def _end(self) -> None:
+        self.exit_code, self.at = _ended(self._process), ""
+        self._connection.close()
+
+
 @dataclass(frozen=True)
 class Stop:
     """Where a process receives a signal.
 
     Attributes:
-        name: One of `KILL_POINTS`, `CREATION_POINTS` or `COPY_POINTS`.
+        name: One of `OVERLAP_POINTS`, `CREATION_POINTS` or `COPY_POINTS`.
         moment: On which side of the call.
         signal: Which signal.
-        nth: Which call of those that count.
+        nth: Which call of those that count; 0 for each of them.
     """
 
     name: str
@@ -219,9 +305,9 @@ class Stop:
 
 
 def _start(
-    world: World, stop: Stop, settings: Mapping[str, Any]
+    world: World, stops: Sequence[Stop], settings: Mapping[str, Any]
 ) -> tuple[ForkServerProcess, Connection]:
-    """Starts a run, which says on the connection that it is at its point."""
+    """Starts a run, which says on the connection that it is at a point."""
     errand = Errand(
         _destination(world.engine),
         world.dataset,
@@ -232,7 +318,7 @@ def _start(
     context = get_context("forkserver")
     _start_server()
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_act, args=(errand, stop, theirs))
+    process = context.Process(target=_act, args=(errand, stops, theirs))
     process.start()
     theirs.close()
     return process, ours
@@ -249,12 +335,18 @@ def _ended(process: ForkServerProcess) -> int | None:
     return code
 
 
-def _act(errand: Errand, stop: Stop, parent: Connection) -> None:
+def _act(errand: Errand, stops: Sequence[Stop], parent: Connection) -> None:
     take_shortcuts()
-    point = {**KILL_POINTS, **CREATION_POINTS, **COPY_POINTS}[stop.name]
-    module, _, owner = point.owner.rpartition(".")
-    _arm(getattr(importlib.import_module(module), owner), point, stop, parent)
-    errand.run()
+    for stop in stops:
+        point = {**OVERLAP_POINTS, **CREATION_POINTS, **COPY_POINTS}[stop.name]
+        module, _, owner = point.owner.rpartition(".")
+        _arm(getattr(importlib.import_module(module), owner), point, stop, parent)
+    gc.freeze()  # to look through what is imported would copy the memory that it is in
+    try:
+        errand.run()
+    except Exception as error:
+        traceback.print_exc()
+        sys.exit(explain(error).exit_code)
 
 
 def _arm(owner: Any, point: KillPoint, stop: Stop, parent: Connection) -> None:
@@ -266,7 +358,7 @@ def _arm(owner: Any, point: KillPoint, stop: Stop, parent: Connection) -> None:
         nonlocal calls
         counts = point.counts(*args, **kwargs)
         calls += counts
-        is_here = counts and calls == stop.nth
+        is_here = counts and stop.nth in (0, calls)
         if is_here and stop.moment == "before":
             _signal(stop, parent)
         result = function(*args, **kwargs)
@@ -278,7 +370,7 @@ def _arm(owner: Any, point: KillPoint, stop: Stop, parent: Connection) -> None:
 
 
 def _signal(stop: Stop, parent: Connection) -> None:
-    parent.send(True)
+    parent.send(f"{stop.moment} {stop.name}")
     # To this thread: with one to the process, this thread may go on until another has taken it.
     signal.pthread_kill(get_ident(), stop.signal)
 
@@ -304,7 +396,7 @@ def _destination(engine: Engine) -> tuple[str, tuple[str, ...]]:
 
 def _start_server() -> None:
     """Starts the process that the others are forked from, once; it has imported all by then."""
-    get_context("forkserver").set_forkserver_preload(["protime_source", __name__])
+    get_context("forkserver").set_forkserver_preload(["protime_source", __name__, *_USED])
     with _import_path():
         forkserver.ensure_running()
 

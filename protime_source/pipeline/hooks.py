@@ -28,6 +28,7 @@ from protime_source.pipeline.packages import (
     discard_all,
     discard_outdated,
     discard_refused,
+    is_emptied_by_dlt,
     is_merged,
     note_failure,
     pending_packages,
@@ -200,8 +201,8 @@ class LoadHooks:
         load_ids: list[str],
     ) -> None:
         """Takes back what was committed with other rows than those that were received for it."""
-        if dlt.config.get("load.truncate_staging_dataset", bool):
-            return  # dlt has just emptied the staging tables itself
+        if is_emptied_by_dlt():
+            return
         with _warning("What was merged could not be checked:"):
             if not is_merged(client, staged):
                 uncommit(client, pipeline.pipeline_name, load_ids)

@@ -49,8 +49,12 @@ class Ledger:
         self.table_names = tuple(table_names)
         self._table = LedgerTable(client, dialect_of(pipeline))
 
-    def open(self) -> None:
-        """Notes that the run has begun; a ledger that cannot be written fails no run."""
+    def open(self) -> bool:
+        """Notes that the run has begun; a ledger that cannot be written fails no run.
+
+        Returns:
+            Whether an earlier run may have died, or be still at work: it has not noted its end.
+        """
         now = pendulum.now("UTC")
         entries = [
             {
@@ -64,9 +68,10 @@ class Ledger:
             for table in self.table_names
         ]
         try:
-            self._table.open(entries, now)
+            return self._table.open(entries, now)
         except DestinationException as error:
             _warn(error)
+            return True
 
     def close(self, run: RunContext) -> dict[str, int]:
         """Notes how the run ended.

@@ -21,7 +21,12 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation, DestinationCo
 from dlt.pipeline.state_sync import mark_state_extracted
 
 from protime_source.errors import causes
-from protime_source.pipeline.states import committed_state
+from protime_source.pipeline.states import (
+    committed_state,
+    last_committed,
+    resource_states,
+    uncommit,
+)
 from protime_source.warehouse.dialect import Client, client_of
 from protime_source.warehouse.staging import StagedRows, holds, read_staged_rows
 
@@ -130,10 +135,19 @@ def rest_on(committed: TPipelineState | None) -> None:
     local["_state_version"] = max(local["_state_version"], committed.get("_state_version", 0))
 
 
-def note_staged(table_name: str, staged: StagedRows) -> None:
-    """Notes in the package that is being extracted what it puts into a staging table."""
-    package: Any = dlt.current.load_package_state()["state"]
-    package.setdefault(_STAGED, {})[table_name] = staged.to_json()
+def note_staged(table_name: str, staged: StagedRows, state: dict[str, Any]) -> None:
+    """Notes what the package that is being extracted puts into a staging table.
+
+    Args:
+        table_name: The table.
+        staged: The rows.
+        state: The resource's state, which the package commits.
+    """
+    package: Any = dlt.current.load_package_state()
+    package["state"].setdefault(_STAGED, {})[table_name] = staged.to_json()
+    state.pop(_STAGED, None)
+    if staged.count:
+        state[_STAGED] = {"load_id": package["load_id"], "rows": staged.to_json()}
 
 
 def pending_packages(pipeline: dlt.Pipeline) -> Iterator[PendingPackage]:
@@ -241,6 +255,43 @@ def is_merged(client: Client, staged: Mapping[str, StagedRows]) -> bool:
     """
     held = read_staged_rows(client, staged)
     return holds(staged, held, dict.fromkeys(staged, True))
+
+
+def take_back_unmerged(pipeline: dlt.Pipeline, client: Client) -> bool:
+    """Takes back the newest state if the rows that it stands for may not be those merged with it.
+
+    Each run looks at that after its load. This is for one that died before, or whose state another
+    run must not rest on meanwhile. While the staging tables hold a package's rows, they are what
+    was merged.
+
+    Args:
+        pipeline: The pipeline.
+        client: A client of its destination.
+
+    Returns:
+        Whether the state before that one counts now.
+    """
+    if is_emptied_by_dlt() or not pipeline.config.restore_from_destination:
+        return False
+    load_id, state = last_committed(pipeline, client)
+    staged = {
+        table_name: StagedRows.from_json(each[_STAGED]["rows"])
+        for table_name, each in resource_states(state, dlt.current.source_schema().name).items()
+        if each.get(_STAGED, {}).get("load_id") == load_id
+    }
+    if is_merged(client, staged):
+        return False
+    uncommit(client, pipeline.pipeline_name, [load_id])
+    logger.warning(
+        "An earlier run ended without a word, and the staging tables no longer hold what it"
+        " received: it may not be complete in the tables, and is fetched again."
+    )
+    return True
+
+
+def is_emptied_by_dlt() -> bool:
+    """Whether dlt is set to empty the staging tables itself after each load."""
+    return bool(dlt.config.get("load.truncate_staging_dataset", bool))
 
 
 def discard_all(pipeline: dlt.Pipeline, patience_seconds: float, reason: str) -> bool:

@@ -39,7 +39,7 @@ from protime_source.pipeline.data_model import column_hints, describe_tables
 from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, record_history, register
 from protime_source.pipeline.ledger import Ledger
-from protime_source.pipeline.packages import note_staged, rest_on
+from protime_source.pipeline.packages import note_staged, rest_on, take_back_unmerged
 from protime_source.pipeline.publishing import check_publishing
 from protime_source.pipeline.states import (
     NAME,
@@ -227,8 +227,8 @@ def _extract(
     HOOKS.acquire_lock(pipeline, run.settings.lock_timeout)
     HOOKS.bound_waits(pipeline)
     _check_tenant(run.settings, destination)
-    rest_on(destination.committed)
     _open_ledger(run, destination, load_id)
+    rest_on(destination.committed)
     run.tables_in_extraction.add(table_name)
     try:
         yield from _load_with_scopes(collection, run, destination)
@@ -272,11 +272,11 @@ def _open_ledger(run: RunContext, destination: _Destination, load_id: str) -> No
     if run.ledger is None:
         selected = dlt.current.source().selected_resources
         names = run.settings.collections if run.stops_alone else tuple(selected)
-        ledger = Ledger(destination.pipeline, destination.client, names)
-        ledger.open()
-        run.ledger = ledger
+        run.ledger = ledger = Ledger(destination.pipeline, destination.client, names)
         if not run.stops_alone:
             HOOKS.close_ledger_after(destination.pipeline, run)
+        if ledger.open() and take_back_unmerged(destination.pipeline, destination.client):
+            del destination.committed
     run.ledger.load_id = load_id
 
 
@@ -330,7 +330,7 @@ def _load(
         yield from (
             None if each is None else _with_hints(each, sync, stored, staged) for each in batches
         )
-    note_staged(collection.table, staged)
+    note_staged(collection.table, staged, state)
     describe_tables(schema, history=run.settings.history, models=run.settings.models)
     guards.write_tenant(run.settings, state)
     context.counts.requests = run.new_requests(session)

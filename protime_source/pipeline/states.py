@@ -24,8 +24,14 @@ def committed_state(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | 
     if not pipeline.config.restore_from_destination:
         return None
     name = pipeline.pipeline_name
-    found = _newest_states(client, "=", name)
-    return migrate_state_to_current(name, found[name]) if name in found else TPipelineState()
+    _, found = _newest_states(client, "=", name).get(name, ("", None))
+    return migrate_state_to_current(name, found) if found else TPipelineState()
+
+
+def last_committed(pipeline: dlt.Pipeline, client: Client) -> tuple[str, dict[str, Any]]:
+    """Returns dlt's id of the load package that committed the newest state, and the state."""
+    name = pipeline.pipeline_name
+    return _newest_states(client, "=", name).get(name, ("", {}))
 
 
 def other_states(pipeline_name: str, client: Client) -> dict[str, dict[str, Any]]:
@@ -35,11 +41,14 @@ def other_states(pipeline_name: str, client: Client) -> dict[str, dict[str, Any]
         pipeline_name: The pipeline that is left out.
         client: dlt's client of the destination.
     """
-    return _newest_states(client, "<>", pipeline_name)
+    found = _newest_states(client, "<>", pipeline_name)
+    return {name: state for name, (_, state) in found.items()}
 
 
-def _newest_states(client: Client, operator: str, pipeline_name: str) -> dict[str, dict[str, Any]]:
-    """The newest are those with the highest version.
+def _newest_states(
+    client: Client, operator: str, pipeline_name: str
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The newest are those with the highest version; each with the package that committed it.
 
     dlt goes by the time of the load, and so takes a run for the newest whose machine had its clock
     ahead.
@@ -51,8 +60,9 @@ def _newest_states(client: Client, operator: str, pipeline_name: str) -> dict[st
         "pipeline_name", "state", "version", "_dlt_load_id", "load_id", "status"
     )
     query = (
-        f"SELECT {name}, {state} FROM (SELECT s.{name}, s.{state}, ROW_NUMBER() OVER (PARTITION BY"
-        f" s.{name} ORDER BY s.{version} DESC, s.{state_load} DESC) AS newest_first"
+        f"SELECT {name}, {state_load}, {state} FROM (SELECT s.{name}, s.{state_load}, s.{state},"
+        f" ROW_NUMBER() OVER (PARTITION BY s.{name}"
+        f" ORDER BY s.{version} DESC, s.{state_load} DESC) AS newest_first"
         f" FROM {states} AS s JOIN {loads} AS l ON l.{load} = s.{state_load}"
         f" WHERE l.{status} = 0 AND s.{name} {operator} %s) AS n WHERE newest_first = 1"
     )
@@ -61,7 +71,7 @@ def _newest_states(client: Client, operator: str, pipeline_name: str) -> dict[st
             rows = sql.execute_sql(query, pipeline_name) or []
         except DatabaseUndefinedRelation:
             rows = []
-    return {str(pipeline): decompress_state(text) for pipeline, text in rows}
+    return {str(each): (str(load_id), decompress_state(text)) for each, load_id, text in rows}
 
 
 def uncommit(client: Client, pipeline_name: str, load_ids: Sequence[str]) -> None:

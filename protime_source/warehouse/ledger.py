@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from protime_source.warehouse.own_table import Columns, Entry, OwnTable
 
@@ -39,25 +40,32 @@ class LedgerTable(OwnTable):
     table = TABLE
     columns = COLUMNS
 
-    def open(self, entries: Sequence[Entry], now: datetime) -> None:
+    def open(self, entries: Sequence[Entry], now: datetime) -> bool:
         """Adds the rows of a run that begins, and closes those of runs that were killed.
 
         Args:
             entries: The rows.
             now: The present time (UTC).
 
+        Returns:
+            Whether there were such runs.
+
         Raises:
             DestinationException: When the destination refuses.
         """
         with self._sql as client:
             self._create(client)
-            client.execute_sql(
+            with client.execute_query(
                 f"UPDATE {self._name} SET outcome = 'failed', ended_at = %s, error = %s"
                 " WHERE outcome = 'running'",
                 now,
                 "The run ended without a word: it was killed, or its machine stopped.",
-            )
+            ) as cursor:
+                closed: Any = cursor
+                # DuckDB returns the number as a row.
+                count = closed.rowcount if closed.rowcount >= 0 else closed.fetchone()[0]
             self._insert(client, entries)
+        return bool(count)
 
     def close(self, run_id: str, entries: Sequence[Entry]) -> None:
         """Completes the rows of a run that ends.

@@ -99,6 +99,29 @@ def test_a_package_is_discarded_when_others_rows_were_staged_since(
 
 
 @pytest.mark.parametrize(
+    ("engine", "is_replaced"),
+    [("duckdb", False), ("duckdb", True), ("postgres", False), ("bigquery", True)],
+    indirect=["engine"],
+)
+def test_a_state_is_taken_back_when_its_run_died_and_others_rows_were_staged(
+    make_world: WorldFactory, caplog: pytest.LogCaptureFixture, is_replaced: bool
+) -> None:
+    """What was merged may have been those: the run died before it looked."""
+    world = make_world(rows=20, behaviour=Behaviour(older_delta_dies=False))
+    world.load()
+    world.tenant.churn(5, seed=1)
+    assert run_until("load record", "after", world)
+    world.lose_working_folder()
+    if is_replaced:
+        world.query(
+            f"UPDATE {world.dataset}_staging.assignments SET synced_at = '2000-01-01' WHERE id > 0"
+        )
+    world.load()
+    assert ("is fetched again" in caplog.text) is is_replaced
+    world.check()
+
+
+@pytest.mark.parametrize(
     ("engine", "run"), [("duckdb", _run), ("postgres", _load)], indirect=["engine"]
 )
 def test_a_package_is_discarded_when_another_working_folder_went_on(world: World, run: Run) -> None:

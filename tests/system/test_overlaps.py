@@ -1,35 +1,42 @@
-"""Two hosts at once on one dataset: no row is lost, also when the lock between them is lost."""
+"""Two hosts at once on one dataset: no row is lost, also when the lock between them is lost.
+
+Thousands of overlaps, not the same ones each time:
+
+    PROTIME_OVERLAPS=2000 uv run pytest tests/system/test_overlaps.py
+"""
 
 from __future__ import annotations
 
 import os
 import random
-from contextlib import ExitStack, suppress
+import sys
+from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
-from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source.demo import Behaviour
-from protime_source.errors import AlreadyRunningError, WarehouseError
 from protime_source.pipeline.load import load
 from tests.conftest import WorldFactory
-from tests.kill_points import KILL_POINTS, MOMENTS, stopped_at
+from tests.kill_points import SteppedRun, stopped_at
 from tests.world import World
 
-OVERLAPS = int(os.environ.get("PROTIME_OVERLAPS", "6"))
+OVERLAPS = int(os.environ.get("PROTIME_OVERLAPS", "0"))
+PER_WORLD = 50 if OVERLAPS else 10
+"""What a world costs is four overlaps."""
+
+RUNS = 6
+"""Runs that follow each other before the table is looked at: each costs half a second."""
+
+STEPS = 32
+"""As many points does a run with changes come by, before and after."""
 
 _END_LOCKS = """
     SELECT pg_terminate_backend(pid) FROM pg_locks
     WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database
         WHERE datname = current_database())
 """
-
-
-def _try(world: World) -> None:
-    """A run as a schedule starts it: the next one comes, whatever becomes of it."""
-    with suppress(PipelineStepFailed, AlreadyRunningError, WarehouseError):
-        load(world.pipeline())
 
 
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)
@@ -54,34 +61,90 @@ def test_what_was_merged_of_anothers_rows_is_taken_back(make_world: WorldFactory
 
 
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)
-@pytest.mark.parametrize("seed", range(OVERLAPS))
-def test_two_hosts_at_once_lose_no_row(make_world: WorldFactory, seed: int) -> None:
-    """One stands still somewhere in its load, as a paused machine does; its lock may be lost."""
-    dice = random.Random(seed)
-    # Links stay valid, so that no full load mends what is lost.
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_no_run_goes_on_from_what_was_merged_of_anothers_rows(
+    make_world: WorldFactory, is_killed: bool
+) -> None:
+    """A run that stood still while another one used the staging tables has not looked yet."""
     world = make_world(rows=20, behaviour=Behaviour(older_delta_dies=False))
-    other = replace(world, folder=world.folder / "elsewhere")
-    world.load()
-    other.load()
-
-    def churn() -> None:
-        world.tenant.churn(dice.randint(1, 6), seed=dice.randint(0, 10**6))
-
-    churn()
-    stopped = []
-    for host in dice.choice(((world,), (world, other), (other, world))):
-        stopped.append(ExitStack())
-        point = dice.choice(list(KILL_POINTS))
-        stopped[-1].enter_context(stopped_at(point, dice.choice(MOMENTS), host))
-        churn()
-        if dice.random() < 0.8:
-            world.query(_END_LOCKS)
-    _try(dice.choice((world, other)))
-    for each in dice.sample(stopped, len(stopped)):
-        each.close()
-    for host in (world, other, world, other):
-        _try(host)
-        churn()
-    for host in (world, other):
+    hosts = [replace(world, folder=world.folder / name) for name in ("a", "b", "c")]
+    for host in hosts:
         load(host.pipeline())
+    world.tenant.churn(5, seed=1)
+    earlier = SteppedRun(hosts[0])
+    earlier.go_on_until("after extract commit")
+    world.query(_END_LOCKS)
+    world.tenant.churn(5, seed=2)
+    later = SteppedRun(hosts[1])
+    later.go_on_until("before merge statement")
+    world.query(_END_LOCKS)
+    earlier.finish()
+    later.go_on_until("after package completed")
+    world.query(_END_LOCKS)
+    if is_killed:
+        later.kill()
+    load(hosts[2].pipeline())
+    later.finish()
+    load(hosts[2].pipeline())
     world.check()
+
+
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+@pytest.mark.parametrize("number", range(OVERLAPS // PER_WORLD or 1))
+def test_hosts_at_once_lose_no_row(make_world: WorldFactory, number: int) -> None:
+    """Each stands still at every point, as a paused machine does; their lock may be lost."""
+    dice = random.Random(None if OVERLAPS else number)
+    # Links stay valid, so that no full load mends what is lost.
+    world = make_world(rows=100, page_size=100, behaviour=Behaviour(older_delta_dies=False))
+    hosts = [replace(world, folder=world.folder / name) for name in ("a", "b", "c")]
+    for host in hosts:
+        load(host.pipeline())
+    counted = Counter[str]()
+    while counted["overlap"] < PER_WORLD:
+        trace: list[str] = []
+        try:
+            _work_at_once(hosts, dice, trace)
+        except BaseException as error:
+            error.add_note("\n".join(trace))
+            raise
+        counted.update(trace)
+    if OVERLAPS:
+        print(f"{number}: {dict(sorted(counted.items()))}", file=sys.stderr, flush=True)
+
+
+def _work_at_once(hosts: list[World], dice: random.Random, trace: list[str]) -> None:
+    """Runs begin while others are at work, and go on by turns, in any order."""
+    at_work: dict[str, SteppedRun] = {}
+
+    def go_on(name: str, steps: int) -> None:
+        for _ in range(steps):
+            at_work[name].go_on()
+            trace.append(f"{at_work[name].at or '...'}")
+            if (code := at_work[name].exit_code) is not None:
+                del at_work[name]
+                trace.append(f"exit code {code}")
+                assert code in (0, 4, 6), "a run that was disturbed says what happened"
+                return
+
+    for _ in range(RUNS):
+        host = dice.choice([each for each in hosts if each.folder.name not in at_work])
+        host.tenant.churn(dice.randint(1, 3), seed=dice.randint(0, 10**6))
+        if at_work:
+            trace.append("overlap")
+            if dice.random() < 0.9:
+                host.query(_END_LOCKS)
+                trace.append("lock lost")
+        at_work[host.folder.name] = SteppedRun(host)
+        go_on(host.folder.name, dice.randint(1, STEPS - 1))
+        while len(at_work) == len(hosts) or (len(at_work) > 1 and dice.random() < 0.7):
+            name = dice.choice(list(at_work))
+            if dice.random() < 0.05:
+                at_work.pop(name).kill()
+                trace.append("killed")
+            else:
+                go_on(name, dice.choice((1, 2, 5, STEPS)))
+    while at_work:
+        go_on(dice.choice(list(at_work)), dice.choice((1, 2, 5, STEPS)))
+    host = dice.choice(hosts)
+    load(host.pipeline())
+    host.check()
