@@ -23,15 +23,14 @@ def committed_state(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | 
     """Returns the newest state that the destination has; `None` when dlt keeps none there."""
     if not pipeline.config.restore_from_destination:
         return None
-    name = pipeline.pipeline_name
-    _, found = _newest_states(client, "=", name).get(name, ("", None))
-    return migrate_state_to_current(name, found) if found else TPipelineState()
+    return last_committed(pipeline, client)[1]
 
 
-def last_committed(pipeline: dlt.Pipeline, client: Client) -> tuple[str, dict[str, Any]]:
+def last_committed(pipeline: dlt.Pipeline, client: Client) -> tuple[str, TPipelineState]:
     """Returns dlt's id of the load package that committed the newest state, and the state."""
     name = pipeline.pipeline_name
-    return _newest_states(client, "=", name).get(name, ("", {}))
+    load_id, found = _newest_states(client, "=", name).get(name, ("", None))
+    return load_id, migrate_state_to_current(name, found) if found else TPipelineState()
 
 
 def other_states(pipeline_name: str, client: Client) -> dict[str, dict[str, Any]]:
