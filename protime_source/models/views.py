@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,6 +53,12 @@ def ensure_models(client: SqlClientBase[Any], dialect: Dialect) -> list[ModelOut
         DestinationException: When the destination cannot be asked what it has.
     """
     return [*_replaced(client, dialect, dialect.definitions(client, _READ | MODELS.keys()))]
+
+
+def existing_models(outcomes: Iterable[ModelOutcome]) -> frozenset[str]:
+    """Returns the models that are there now, of what became of all."""
+    there = ("created", "replaced", "unchanged")
+    return frozenset(each.name for each in outcomes if each.outcome in there)
 
 
 def _replaced(

@@ -10,8 +10,15 @@ import dlt
 
 from protime_source.api.redaction import redacted_errors
 from protime_source.errors import WarehouseError
-from protime_source.models.views import ModelOutcome, ensure_models, remove_models
+from protime_source.models.views import (
+    ModelOutcome,
+    ensure_models,
+    existing_models,
+    remove_models,
+)
+from protime_source.pipeline.data_model import remember_models
 from protime_source.pipeline.hooks import register
+from protime_source.pipeline.lock import one_run
 from protime_source.pipeline.text import wrap
 from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
 
@@ -68,8 +75,11 @@ def create_models(pipeline: dlt.Pipeline) -> Models:
         WarehouseError: When the destination is not supported, not installed or not usable.
         DestinationException: When the destination refuses; `explain` says why.
     """
-    with _warehouse(pipeline) as (dialect, client), client.sql_client as sql:
-        return Models(tuple(ensure_models(sql, dialect)), dialect.location(client))
+    with _warehouse(pipeline) as (dialect, client):
+        with client.sql_client as sql:
+            outcomes = tuple(ensure_models(sql, dialect))
+        remember_models(pipeline, existing_models(outcomes))
+        return Models(outcomes, dialect.location(client))
 
 
 def drop_models(pipeline: dlt.Pipeline) -> Models:
@@ -82,8 +92,10 @@ def drop_models(pipeline: dlt.Pipeline) -> Models:
         WarehouseError: When the destination is not supported, not installed or not usable.
         DestinationException: When the destination refuses; `explain` says why.
     """
-    with _warehouse(pipeline) as (dialect, client), client.sql_client as sql:
-        dropped = remove_models(sql, dialect)
+    with _warehouse(pipeline) as (dialect, client):
+        with client.sql_client as sql:
+            dropped = remove_models(sql, dialect)
+        remember_models(pipeline, ())
         outcomes = tuple(ModelOutcome(name, "dropped") for name in dropped)
         return Models(outcomes, dialect.location(client))
 
@@ -94,9 +106,10 @@ def _warehouse(pipeline: dlt.Pipeline) -> Iterator[tuple[Dialect, Client]]:
 
     Raises:
         WarehouseError: When nothing was ever loaded there.
+        AlreadyRunningError: When a run of the pipeline is at work.
     """
     register()
-    with redacted_errors():
+    with redacted_errors(), one_run(pipeline.working_dir):
         dialect, client = dialect_of(pipeline), client_of(pipeline)
         dialect.check(client)
         if not dialect.has_dataset(client):

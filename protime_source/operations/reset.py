@@ -16,7 +16,8 @@ from dlt.pipeline.helpers import pipeline_drop
 from protime_source.api.redaction import redacted_errors
 from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import SettingsError
-from protime_source.models.views import models_reading
+from protime_source.models.views import ensure_models, existing_models, models_reading
+from protime_source.pipeline.data_model import remember_models
 from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.hooks import register
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
@@ -46,7 +47,8 @@ class Reset:
         collections: The tables of the collections that are forgotten.
         tables: The tables that were dropped, histories too if wanted.
         views: The views that were dropped, models included.
-        models: The models among them.
+        models: The models among them. What others merely add to a model, like names, is left out
+            of it until they are loaded again.
         bookmarks: The tables whose bookmark was dropped.
         histories: The histories that were kept.
         ledger_rows: How many rows of the ledger were deleted.
@@ -156,18 +158,17 @@ class _Reset:
         views = [each.view_name(view) for each in known for view in each.views]
         if self._with_history:
             views += [versions_name(table) for table in self._names]
-        with self._sql as sql:
-            models = models_reading(sql, self._dialect, dropped)
-        existing_views, existing_tables = (*models, *self._existing(views)), self._existing(dropped)
-        self._execute(
-            s for view in existing_views for s in self._dialect.drop_view(self._name(view))
-        )
+        models = self._models_reading(dropped)
+        existing_views, existing_tables = self._existing(views), self._existing(dropped)
+        self._drop_views((*models, *existing_views))
         bookmarks = self._drop_with_dlt()
+        self._drop_views(self._models_reading(dropped))  # a load of dlt's drop creates them
         ledger_rows = self._drop_what_is_left(dropped)
+        models = self._not_created_again(models)
         return Reset(
             collections=self._names,
             tables=existing_tables,
-            views=existing_views,
+            views=(*models, *existing_views),
             models=models,
             bookmarks=bookmarks,
             histories=() if self._with_history else histories,
@@ -180,6 +181,22 @@ class _Reset:
         with self._sql:
             found = self._client.get_storage_tables(names)
             return tuple(name for name, columns in found if columns)
+
+    def _models_reading(self, tables: Sequence[str]) -> tuple[str, ...]:
+        with self._sql as sql:
+            return models_reading(sql, self._dialect, tables)
+
+    def _drop_views(self, names: Sequence[str]) -> None:
+        self._execute(s for name in names for s in self._dialect.drop_view(self._name(name)))
+
+    def _not_created_again(self, models: tuple[str, ...]) -> tuple[str, ...]:
+        """Creates the models that do without the dropped tables, and returns the others."""
+        if not models:
+            return ()
+        with self._sql as sql:
+            existing = existing_models(ensure_models(sql, self._dialect))
+        remember_models(self._pipeline, existing)
+        return tuple(name for name in models if name not in existing)
 
     def _name(self, name: str) -> str:
         return self._sql.make_qualified_table_name(name)

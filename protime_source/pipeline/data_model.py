@@ -6,6 +6,7 @@ from collections.abc import Collection as Names
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import dlt
 from dlt.common.data_types import TDataType
 from dlt.common.schema import Schema
 from dlt.common.schema.typing import TColumnSchema, TTableReferenceInline
@@ -15,7 +16,8 @@ from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import NOT_NULL, Collection, Column
 from protime_source.decode.soft_delete import SYNC_COLUMNS
 from protime_source.models import MODELS
-from protime_source.models.model import Model
+from protime_source.models.model import Model, ModelColumn
+from protime_source.pipeline.states import NAME
 from protime_source.settings import Settings
 from protime_source.warehouse import ledger
 from protime_source.warehouse.history import (
@@ -75,13 +77,31 @@ def describe_tables(schema: Schema, *, history: bool, models: bool) -> None:
             _add_history(schema, collection.table)
     columns = (_column(name, kind, text) for name, (kind, text) in ledger.COLUMNS.items())
     _add_readable(schema, ledger.TABLE, ledger.TABLE, "One row per run and collection.", columns)
-    if models:
-        for model in MODELS.values():
-            if schema.tables.keys() >= {*model.needs}:
-                _add_model(schema, model)
+    # Without the setting, the models stay that `protime models` has created.
+    _describe_models(schema, MODELS if models else {*schema.tables})
 
 
-def references(columns: Iterable[Column], tables: Names[str]) -> Iterator[TTableReferenceInline]:
+def remember_models(pipeline: dlt.Pipeline, names: Names[str]) -> None:
+    """Lets dlt know the models that the dataset has, and no others; its next load stores that.
+
+    Args:
+        pipeline: The pipeline, whose schema on this machine is changed, if it has one.
+        names: The models. Without any, what an earlier run has left to load creates none either.
+    """
+    if NAME not in pipeline.schemas:
+        return
+    schema = pipeline.schemas[NAME]
+    _describe_models(schema, names)
+    if not names:
+        tables: list[Any] = schema.data_tables()
+        for table in tables:
+            table.pop(MODELS_HINT, None)
+    pipeline.schemas.save_schema(schema)
+
+
+def references(
+    columns: Iterable[Column | ModelColumn], tables: Names[str]
+) -> Iterator[TTableReferenceInline]:
     """Yields a reference for each column that holds ids of a table.
 
     Args:
@@ -157,11 +177,22 @@ def _add_history(schema: Schema, table_name: str) -> None:
         _add_readable(schema, name(table_name), table_name, description, all_columns)
 
 
+def _describe_models(schema: Schema, names: Names[str]) -> None:
+    """Adds these models, as far as the schema has what they need, and removes all others."""
+    for model in MODELS.values():
+        if model.name in names and schema.tables.keys() >= {*model.needs}:
+            _add_model(schema, model)
+        else:
+            schema.tables.pop(model.name, None)
+
+
 def _add_model(schema: Schema, model: Model) -> None:
     """Adds a model, which dlt forgets with the first of the tables that it needs."""
     columns = (_column(each.name, each.type, each.description) for each in model.columns)
     resource = str(schema.tables[model.needs[0]].get("resource"))
     _add_readable(schema, model.name, resource, model.grain, columns)
+    tables = COLLECTIONS.keys() & schema.tables.keys()
+    schema.tables[model.name]["references"] = [*_storable(references(model.columns, tables))]
 
 
 def _column(name: str, kind: TDataType, description: str | None) -> TColumnSchema:

@@ -14,6 +14,7 @@ from dlt.pipeline.helpers import pipeline_drop
 
 from protime_source import protime
 from protime_source.catalogue import COLLECTIONS
+from protime_source.models import MODELS
 from tests.command import environment, run_here
 from tests.engines import every_engine
 from tests.world import World
@@ -29,9 +30,13 @@ def edges(mermaid: str) -> set[Edge]:
 
 
 def documented(*tables: str) -> set[Edge]:
-    """The references of the catalogue between tables that are loaded, and of their views."""
+    """The references of tables that are loaded, of their views, and of models that are there."""
     found: dict[tuple[str, str], str] = {}
-    for each in map(COLLECTIONS.__getitem__, tables):
+    for model in MODELS.values():
+        for of_model in model.columns if model.name in tables else ():
+            if of_model.refers in tables:
+                found.setdefault((model.name, of_model.refers), of_model.name)
+    for each in (COLLECTIONS[name] for name in tables if name in COLLECTIONS):
         columns = [(each.table, column) for column in each.columns]
         for view in each.views:
             columns += [(each.view_name(view), column) for column in each.view_columns(view)]
@@ -59,9 +64,11 @@ def exported(world: World, kind: str = "mermaid") -> str:
 
 def test_dlt_draws_the_model_with_its_references(world: World) -> None:
     tables = ("assignments", "people", "absences", "absence_definitions", "contracts")
-    world.pipeline().run(protime(*tables))
+    world.pipeline().run(protime(*tables, models=True))
     drawn = exported(world)
-    assert edges(drawn) == documented(*tables)
+    models = [name for name in MODELS if world.engine.holds(name)]
+    assert edges(drawn) == documented(*tables, *models)
+    assert ("planned_days", "people", "person_id") in edges(drawn)
     assert ("assignments", "people", "person_id") in edges(drawn)
     assert (VIEW, "assignments", "assignment_id") in edges(drawn)
     assert 'bigint person_id "The person the assignment is for."' in drawn

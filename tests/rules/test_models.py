@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 
+import dlt
 import pytest
 from dlt.pipeline.helpers import pipeline_drop
 
@@ -222,6 +223,51 @@ def test_models_are_never_in_the_way(world: World) -> None:
     assert len(dataset["planned_days"].fetchall()) == len(
         PlainModels(world, TODAY).rows(PLANNED[2])
     )
+
+
+def existing(world: World) -> set[str]:
+    """The models that are there, each of which can be read, and is known to dlt."""
+    found = {name for name in MODELS if world.engine.holds(name)}
+    for name in found:
+        world.query(f"SELECT * FROM {world.dataset}.{name}")
+    assert {*MODELS} & {*world.pipeline().default_schema.tables} == found
+    return found
+
+
+@sql_engines
+def test_after_a_partial_reset_the_models_are_there_whose_tables_are(world: World) -> None:
+    """The load with which dlt drops a table creates models, some of what is dropped next."""
+    tables = ("assignments", "people", "clockings")
+    world.load(collections=tables, history=True, models=True)
+    assert existing(world) == {*PLANNED, "planned_vs_clocked", "short_notice_changes"}
+    named = f"SELECT COUNT(last_name) FROM {world.dataset}.current_assignments"
+    assert world.query(named) != [(0,)]
+    assert reset(world.pipeline(), "people").models == ()
+    assert existing(world) == {*PLANNED, "planned_vs_clocked", "short_notice_changes"}
+    assert world.query(named) == [(0,)]
+    assert reset(world.pipeline(), "clockings").models == ("planned_vs_clocked",)
+    assert existing(world) == {*PLANNED, "short_notice_changes"}
+    dropped = reset(world.pipeline(), "assignments", history=True)
+    assert {*dropped.models} == {*PLANNED, "short_notice_changes"}
+    assert existing(world) == set()
+    assert "return with" in str(dropped)
+
+
+def test_dlt_knows_the_models_that_the_command_created_and_none_that_it_dropped(
+    world: World,
+) -> None:
+    world.run(models=True)
+    drop_models(world.pipeline())
+    assert existing(world) == set()
+    world.tenant.churn(3)
+    world.run()
+    assert existing(world) == set()
+    create_models(world.pipeline())
+    world.run(collections=("assignments", "people"))
+    assert reset(world.pipeline(), "people").models == ()
+    assert existing(world) == {*PLANNED}
+    elsewhere = dlt.dataset(world.engine.destination(), world.dataset)
+    assert elsewhere["planned_days"].fetchall()
 
 
 def test_what_changes_or_is_deleted_between_two_runs_is_seen(full_world: World) -> None:
