@@ -66,7 +66,7 @@ class Metrics:
         self.listening: tuple[str, ...] = ()
 
     def event(self, table: str) -> None:
-        """Counts an event; `table` is "" when its path names no table."""
+        """Counts an event that was accepted."""
         with self._lock:
             self._events[table] += 1
 
@@ -133,7 +133,7 @@ class Metrics:
             "protime_events_total",
             "counter",
             "Events of webhooks that were accepted.",
-            {_labels(table=table): self._events[table] for table in (*tables, "")},
+            {_labels(table=table): self._events[table] for table in tables},
         )
         yield from _metric(
             "protime_events_refused_total",

@@ -31,6 +31,7 @@ from protime_source.settings import Settings
 from protime_source.webhooks import schedule
 from tests.command import COMMAND, environment, reason, run_here
 from tests.conftest import WorldFactory
+from tests.engines import sql_engines
 from tests.world import Moment, World
 
 LIMIT_SECONDS = 120
@@ -122,7 +123,10 @@ def ids(world: World) -> set[str]:
     return {each.id for each in world.tenant.webhooks if each.enabled}
 
 
-def test_a_change_is_a_row_when_its_webhook_rings(world: World) -> None:
+@sql_engines
+def test_a_change_is_a_row_when_its_webhook_rings(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     with listening(world) as bell:
         world.check()
         new = world.tenant.create(NEW)
@@ -135,6 +139,9 @@ def test_a_change_is_a_row_when_its_webhook_rings(world: World) -> None:
         assert bell.number("protime_rows_written_total") == 302
         assert bell.runs("interval") == 0
     assert "webhook: assignments 1 inserted in " in bell.log.getvalue()
+    summaries = [vars(each) for each in caplog.records if "tables" in vars(each)]
+    assert [each["cause"] for each in summaries] == ["start", "webhook", "webhook"]
+    assert [each["tables"]["assignments"]["soft_deleted"] for each in summaries] == [0, 0, 1]
     world.check()
 
 

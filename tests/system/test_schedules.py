@@ -13,6 +13,9 @@ import pytest
 import yaml
 
 from protime_source import __version__
+from protime_source.cli.arguments import Parser
+from protime_source.cli.commands.listen import check_arguments
+from protime_source.cli.main import add_commands
 from tests.ledger import outcomes
 from tests.pages import ROOT
 from tests.world import World
@@ -73,6 +76,14 @@ def test_systemds_command_loads(world: World, folder: Path) -> None:
     subprocess.run(shlex.split(command), env=environment, cwd=folder, check=True)
     world.database = folder / "protime.duckdb"
     assert outcomes(world) == [("assignments", "first load", "succeeded", 300)]
+
+
+def test_systemds_listener_is_given_options_that_it_has() -> None:
+    unit = (SYSTEMD / "protime-listen.service").read_text()
+    [command] = re.findall(r"^ExecStart=\S+ (.+)$", unit, re.MULTILINE)
+    parser = Parser()
+    add_commands(parser)
+    check_arguments(parser.parse_args(shlex.split(command)))
 
 
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
