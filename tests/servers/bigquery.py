@@ -141,15 +141,8 @@ class BigQueryServer:
         return self.folder / "log"
 
     def _start(self, home: Path) -> subprocess.Popen[bytes]:
-        arguments = {
-            "data-dir": self.folder / "data",
-            "host": _HOST,
-            "port": 0,
-            "grpc-port": 0,
-            "project": self.project,
-        }
-        options = [f"--{name}={value}" for name, value in arguments.items()]
-        command = [str(_interpreter(home)), str(_LAUNCHER), *options, "serve"]
+        arguments = (_HOST, self.project, str(self.folder / "data"))
+        command = [str(_interpreter(home)), str(_LAUNCHER), *arguments]
         with self._log.open("wb") as log:
             return subprocess.Popen(
                 # `setpriv` and no `preexec_fn`: Python warns of the latter when there are threads.
