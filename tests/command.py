@@ -26,10 +26,12 @@ def environment(world: World, **more: str) -> dict[str, str]:
 _started: list[subprocess.Popen[str]] = []
 
 
-def start(world: World, *arguments: str, **more: str) -> subprocess.Popen[str]:
-    """Starts `protime run`. The process ends with its test, however that ends."""
+def start(
+    world: World, *arguments: str, command: str = "run", **more: str
+) -> subprocess.Popen[str]:
+    """Starts `protime run`, or another command. It ends with its test, however that ends."""
     process = subprocess.Popen(
-        [*COMMAND, "run", *arguments],
+        [*COMMAND, command, *arguments],
         env=environment(world, **more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -33,9 +33,14 @@ PARTLY_LOADED = (RefusedCollectionsError, VanishedRowsError, PublishError)
 """Errors of a run that loaded all other collections, or all without a new copy for readers."""
 
 
+_UNTOUCHED = (SettingsError.exit_code, AlreadyRunningError.exit_code)
+"""Exit codes of what ends before anything is changed; the message says so."""
+
+
 def selected(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns the collections that a person named, as a setting; nothing if none was named."""
-    return {"collections": arguments.collections} if arguments.collections else {}
+    named = getattr(arguments, "collections", None)  # a command may have no say in them
+    return {"collections": named} if named else {}
 
 
 def open_console(*, in_place: bool = True) -> Console:
@@ -58,6 +63,7 @@ def with_pipeline(
     work: Callable[[dlt.Pipeline, Console], int],
     *,
     full_resync: bool = False,
+    consequence: str = "",
 ) -> int:
     """Opens the pipeline that the arguments name, and does a command's work with it.
 
@@ -65,6 +71,7 @@ def with_pipeline(
         arguments: The command's.
         work: Shows what it did, and returns the exit code.
         full_resync: Whether the work loads fully from the start.
+        consequence: What a failure means for the data; by default, what it means for a run.
 
     Returns:
         The exit code: that of the work, or of what failed.
@@ -93,10 +100,10 @@ def with_pipeline(
                 return work(pipeline, console)
         except (Exception, KeyboardInterrupt) as error:
             failure = explain(error)
-            consequence = ""
-            if not isinstance(error, PARTLY_LOADED):
-                consequence = _consequence(failure, pipeline, full_resync=full_resync)
-            console.fail(f"{failure.message} {consequence}".strip(), failure.exit_code)
+            meaning = ""
+            if not isinstance(error, PARTLY_LOADED) and failure.exit_code not in _UNTOUCHED:
+                meaning = consequence or _consequence(failure, pipeline, full_resync=full_resync)
+            console.fail(f"{failure.message} {meaning}".strip(), failure.exit_code)
             return failure.exit_code
 
 
@@ -125,8 +132,7 @@ def with_warehouse(
 
 def _consequence(failure: Failure, pipeline: dlt.Pipeline | None, *, full_resync: bool) -> str:
     """What the failure means for the data."""
-    untouched = (SettingsError.exit_code, AlreadyRunningError.exit_code)
-    if failure.exit_code in untouched or "Nothing was read or changed." in failure.message:
+    if "Nothing was read or changed." in failure.message:
         return ""
     if pipeline is None:
         return "Nothing was changed."

@@ -29,12 +29,13 @@ def changes_to(current: Assignment, wanted: Mapping[str, Any]) -> Changes:
         current: The assignment as Protime has it.
         wanted: The wanted values of some fields.
     """
-    changed = replace(current, **wanted)
+    changed = replace(current, **_with_last_day(current, wanted))
     before, after = _comparable(current), _comparable(changed)
+    found = {name: (getattr(current, name), getattr(changed, name)) for name in FIELDS}
     return {
-        name: (getattr(current, name), getattr(changed, name))
-        for name in FIELDS
-        if before[name] != after[name]
+        name: (old, new)
+        for name, (old, new) in found.items()
+        if before[name] != after[name] and old != new
     }
 
 
@@ -47,13 +48,24 @@ def merged(current: Assignment, wanted: Mapping[str, Any]) -> Assignment:
         current: The assignment as Protime has it.
         wanted: The wanted values of some fields.
     """
+    wanted = _with_last_day(current, wanted)
     changed = {name: wanted[name] for name in changes_to(current, wanted)}
+    if "from_date" in changed and "until_date" in wanted:
+        changed["until_date"] = wanted["until_date"]
     if "activity_levels" in changed:
         known = {_level(each): each for each in current.activity_levels}
         changed["activity_levels"] = tuple(
             known.get(_level(each), each) for each in changed["activity_levels"]
         )
     return replace(current, **changed)
+
+
+def _with_last_day(current: Assignment, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The wanted values; the last day of an assignment of one day moves with the first."""
+    is_of_one_day = current.until_date == current.from_date
+    if is_of_one_day and "from_date" in wanted and "until_date" not in wanted:
+        return {**wanted, "until_date": wanted["from_date"]}
+    return wanted
 
 
 def sent_hash(assignment: Assignment) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
+from pathlib import Path
 
 import pytest
 
+from protime_source.demo import Behaviour
 from protime_source.writeback import push as push_module
 from protime_source.writeback import send
+from tests.command import start
 from tests.engines import sql_engines
-from tests.pushes import DAY, FIRST_PERSON, Pusher, check, creates, receipts, sent, wanted
+from tests.pushes import DAY, FIRST_PERSON, Pusher, check, creates, push, receipts, sent, wanted
 from tests.world import World
 
 ROWS = int(os.environ.get("PROTIME_PUSH_ROWS", "12"))
@@ -77,6 +82,32 @@ def test_killed_again_and_again_until_all_is_sent(
     check(world, rows)
     done = [key for key, _, _, status, _ in receipts(world) if status == "done"]
     assert sorted(done) == sorted(row["key"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("engine", "creates_before"), [("duckdb", 3), ("postgres", 25)], indirect=["engine"]
+)
+def test_a_command_that_is_killed_by_the_system(
+    world: World, tmp_path: Path, creates_before: int
+) -> None:
+    rows = wanted(40)
+    with (tmp_path / "roster.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    world.tenant.behaviour = Behaviour(latency=0.02)
+    process = start(world, "--from", str(tmp_path / "roster.csv"), "--apply", command="push")
+    until = time.monotonic() + 60
+    while len(sent(world)) < creates_before and time.monotonic() < until:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    world.tenant.behaviour = Behaviour()
+    assert creates_before <= len(sent(world)) < 40
+    report = push(world, rows)
+    assert report.exit_code == 0, str(report)
+    assert report.counts["unchanged"] >= creates_before
+    check(world, rows)
 
 
 def test_the_rows_have_twins() -> None:

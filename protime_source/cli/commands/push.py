@@ -80,4 +80,5 @@ def run(arguments: argparse.Namespace) -> int:
             console.fail(text, report.exit_code)
         return report.exit_code
 
-    return with_pipeline(arguments, send)
+    consequence = "Push again: what was sent has a receipt."
+    return with_pipeline(arguments, send, consequence=consequence)
