@@ -25,13 +25,11 @@ class Receipts:
     Attributes:
         done: By key, the last receipt of a change that Protime has.
         open: By key, the receipt of a later change whose outcome is not known.
-        newest_intent: When the last receipt without an outcome was written.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.done: dict[str, Entry] = {}
         self.open: dict[str, Entry] = {}
-        self.newest_intent: datetime | None = None
         self._hash_of: dict[int, str] = {}
         for entry in entries:
             key = entry["key"]
@@ -41,13 +39,15 @@ class Receipts:
                 self._hash_of[entry["id"]] = entry["sent_hash"]
             else:
                 self.open[key] = entry
-                if entry["status"] == "intended":
-                    self.newest_intent = entry["intended_at"]
 
     def live_id(self, key: str) -> int | None:
         """Returns the id of the assignment that a key stands for; `None` when there is none."""
         entry = self.done.get(key)
         return None if entry is None or entry["action"] == "delete" else int(entry["id"])
+
+    def are_intended(self, keys: Iterable[str]) -> bool:
+        """Whether a request of one of some keys was about to be sent, and nothing tells more."""
+        return any(self.open[key]["status"] == "intended" for key in keys if key in self.open)
 
     def live_keys(self) -> set[str]:
         """Returns the keys that stand for an assignment."""

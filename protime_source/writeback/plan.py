@@ -128,6 +128,8 @@ class Planner:
         self._stored = stored
         self._current = current
         self._force = force
+        ids = ((receipts.live_id(row.key), row.key) for row in rows)
+        self._key_of = {id_: key for id_, key in ids if id_ is not None}
         self._rows = [self._checked(row) for row in rows]
         self._valid = [row for row in self._rows if not row.problems]
         self._owned = receipts.live_ids() | {row.id for row in self._valid if row.id}
@@ -156,6 +158,8 @@ class Planner:
         id_ = self._receipts.live_id(row.key)
         if row.id and id_ and row.id != id_:
             return row.with_problem(f"its id is {row.id}, but its key stands for {id_}")
+        if row.id and (key := self._key_of.get(row.id, row.key)) != row.key:
+            return row.with_problem(f"its id belongs to the key {key}")
         return row
 
     def _id(self, row: Wanted) -> int | None:

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 import dlt
-import pendulum
 from dlt.common.runtime import signals
 
 from protime_source.api.assignments import Assignments
@@ -22,7 +21,6 @@ from protime_source.errors import WarehouseError
 from protime_source.pipeline.guards import check_tenant, tenant_of
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
 from protime_source.pipeline.states import NAME, committed_state, resource_states
-from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import Settings, invalid_setting
 from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
 from protime_source.warehouse.own_table import Entry
@@ -43,8 +41,9 @@ MIN_GUARDED_DELETES = 10
 """So many deletes are needed for too many: of four assignments, three may well be deleted."""
 
 SETTLE_SECONDS = 60.0
-"""After a crash, how long its last request may still be at work in Protime: only then does an
-assignment that is not there count as not created."""
+"""How long the last request of a push that was cut off may still be at work in Protime: an
+assignment that is not there counts as not created only after that. It is the time that a request
+has by default (`runtime.request_timeout`)."""
 
 
 def push(
@@ -107,7 +106,7 @@ def push_report(
     sections = ConfigSections(pipeline_name=pipeline.pipeline_name)
     resolved = Settings.from_config(sections=sections, **settings)
     patience = resolved.lock_timeout
-    with redacted_errors(), one_run(pipeline.working_dir), bounded_waits(pipeline):
+    with redacted_errors(), one_run(pipeline.working_dir):
         dialect, client = dialect_of(pipeline), client_of(pipeline, patience)
         dialect.check(client)
         if apply:
@@ -169,8 +168,8 @@ class Push:
         self._check_receipts(entries)
         others = self._table.count_of_others(run_id) if entries else 0
         receipts = Receipts(entries)
-        if apply and any(row.key in receipts.open for row in wanted):
-            _settle(receipts)
+        if apply and receipts.are_intended(row.key for row in wanted):
+            _settle()
         stored = StoredAssignments(self._client, exists=self._has_dataset)
         planner = Planner(wanted, receipts, stored, self._current, force=force)
         plan = planner.plan()
@@ -196,6 +195,7 @@ class Push:
             too_many_deletes=too_many,
             stopped_by=sender.stopped_by,
             stopped_because=sender.stopped_because,
+            left_open=len(receipts.open.keys() - {row.key for row in wanted}),
         )
 
     def _check_receipts(self, entries: Sequence[Entry]) -> None:
@@ -208,19 +208,19 @@ class Push:
             )
 
 
-def _settle(receipts: Receipts) -> None:
-    """Waits until the last request of a push that was cut off can no longer be at work."""
-    if receipts.newest_intent is None:
-        return
-    passed = pendulum.now("UTC").timestamp() - receipts.newest_intent.timestamp()
-    if (left := SETTLE_SECONDS - max(passed, 0)) > 0:
+def _settle() -> None:
+    """Waits until the last request of a push that was cut off can no longer be at work.
+
+    That push has ended, because this one holds the dataset; when it ended, nothing tells.
+    """
+    if SETTLE_SECONDS > 0:
         logger.warning(
             "waiting %.0f s: an earlier push was cut off, and its last request may still be at work"
             " in Protime",
-            left,
+            SETTLE_SECONDS,
         )
         with signals.intercepted_signals():
-            signals.sleep(left)
+            signals.sleep(SETTLE_SECONDS)
             signals.raise_if_signalled()
 
 

@@ -54,6 +54,7 @@ class PushReport:
         too_many_deletes: Why nothing is sent, when more is to be deleted than the limit allows.
         stopped_by: The signal that stopped it; 0 if none did.
         stopped_because: Why it stopped by itself; empty if it did not.
+        left_open: Keys that are not among the rows, and whose receipt has no outcome.
     """
 
     rows: tuple[PlannedRow, ...]
@@ -64,6 +65,7 @@ class PushReport:
     too_many_deletes: str = ""
     stopped_by: int = 0
     stopped_because: str = ""
+    left_open: int = 0
 
     @property
     def counts(self) -> Counter[str]:
@@ -108,7 +110,8 @@ class PushReport:
         counts = Counter(row.status or row.action for row in self.unwritten)
         parts = ", ".join(f"{count:,} {name}" for name, count in counts.items())
         verb = "were not" if self.applied else "cannot be"
-        text = f"{len(self.unwritten):,} of {len(self.rows):,} rows {verb} written: {parts}."
+        text = "Stopped on request. " if self.stopped_by else ""
+        text += f"{len(self.unwritten):,} of {len(self.rows):,} rows {verb} written: {parts}."
         if self.stopped_because:
             text += f" It stopped because {self.stopped_because}; the others were not sent."
         if counts["unknown"]:
@@ -176,6 +179,11 @@ class PushReport:
     def _footer(self) -> str:
         noun = "request" if self.requests == 1 else "requests"
         cost = f"{self.requests:,} {noun} in {self.seconds:.1f} s."
+        if self.left_open:
+            cost += (
+                f" {self.left_open:,} keys that are not among these rows have a receipt without an"
+                " outcome: push them again, too."
+            )
         if self.applied:
             return f"{cost} Receipts are in {self.place}. The next run brings what changed."
         changes = sum(row.action in SENT for row in self.rows)

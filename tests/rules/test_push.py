@@ -265,8 +265,10 @@ def test_an_id_names_an_assignment_that_is_there(world: World, pusher: Pusher) -
     del row["id"]  # from now on its key stands for it
     assert actions(pusher.push([{**row, "comments": "by its key"}])) == {"update": 1, "done": 1}
     assert world.tenant.records[id_]["comments"] == "by its key"
-    report = pusher.push([{"key": "b", "id": 7, "comments": "x"}, {**row, "id": id_ + 1}])
+    others = [{"key": "b", "id": 7, "comments": "x"}, {"key": "c", "id": id_, "comments": "x"}]
+    report = pusher.push([*others, {**row, "id": id_ + 1}])
     assert reasons(report) == {
+        "c": "its id belongs to the key a",
         "b": "Protime has no assignment 7",
         "a": f"its id is {id_ + 1}, but its key stands for {id_}",
     }
@@ -630,4 +632,7 @@ def test_a_push_waits_until_what_was_cut_off_can_no_longer_be_at_work(
         f"SELECT intended_at FROM {world.dataset}.assignment_writes ORDER BY intended_at"
     )
     assert (datetime.now(UTC) - intended[0]).total_seconds() > 2
+    caplog.clear()
+    push(world, wanted(1))
+    assert "cut off" not in caplog.text
     assert actions(report) == {"create": 1, "done": 1}

@@ -70,6 +70,36 @@ def test_the_six_steps_of_the_tutorial(world: World) -> None:
     assert new not in world.tenant.records
 
 
+def test_assignments_are_found_by_their_first_day_and_person(make_world: WorldFactory) -> None:
+    world = make_world(rows=0, page_size=2)
+    first, second, third, other = (
+        world.tenant.create(person={"id": person}, **{"from": day})
+        for person, day in (
+            (1, "2026-03-10"),
+            (2, "2026-03-11"),
+            (1, "2026-03-12"),
+            (3, "2026-03-11"),
+        )
+    )
+    with Client.from_config() as client:
+
+        def ids(*arguments: Any) -> list[int | None]:
+            return [each.id for each in client.assignments.find(*arguments)]
+
+        assert ids(DAY, date(2026, 3, 12)) == [first, second, third, other]
+        assert ids(DAY, date(2026, 3, 12), [1, 2]) == [first, second, third]
+        assert ids(DAY, DAY, [2]) == []
+        world.tenant.faults.append(Fault("status", status=409, after=1))
+        assert {*ids(DAY, date(2026, 3, 12))} == {first, second, third, other}
+
+
+def test_a_list_that_is_not_as_documented_is_an_error_of_ours(world: World, client: Client) -> None:
+    for body in ('{"value": [1]}', '{"value": [{}]}'):
+        world.tenant.faults.append(Fault("status", status=200, body=body))
+        with pytest.raises(ProtocolError, match="not as documented"):
+            [*client.assignments.find(DAY, DAY)]
+
+
 def test_what_is_not_known_is_sent_back_as_it_came(world: World, client: Client) -> None:
     new = client.assignments.create(FULL)
     record = world.tenant.records[new]
