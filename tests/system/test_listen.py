@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from io import StringIO
 from unittest import mock
@@ -25,6 +26,7 @@ from protime_source.cli.commands.listen import open_listener
 from protime_source.cli.console import Console
 from protime_source.cli.main import add_commands
 from protime_source.demo import Behaviour, Fault
+from protime_source.demo.webhooks import Webhook
 from protime_source.pipeline.lock import one_run
 from protime_source.pipeline.opening import working_dir
 from protime_source.settings import Settings
@@ -196,14 +198,17 @@ def test_what_changed_while_it_was_down_is_loaded_at_its_start(make_world: World
 def test_a_webhook_is_renewed_while_it_rings(make_world: WorldFactory) -> None:
     world = make_world(behaviour=Behaviour(webhook_validity_hours=3 / 3600))
     with listening(world):
-        seen = ids(world)
-        eventually(lambda: seen.isdisjoint(ids(world)))
+        first = ids(world)
+        eventually(lambda: ids(world) - first)
         world.tenant.behaviour = Behaviour()
-        seen |= ids(world)
-        eventually(lambda: seen.isdisjoint(ids(world)))
+        eventually(lambda: any(lives_long(each) for each in world.tenant.webhooks))
         new = world.tenant.create(NEW)
         eventually(lambda: new in world.live())
-    assert len(world.tenant.webhooks) == 1
+        eventually(lambda: len(world.tenant.webhooks) == 1)
+
+
+def lives_long(webhook: Webhook) -> bool:
+    return webhook.valid_until - datetime.now(UTC) > timedelta(hours=1)
 
 
 def test_a_forged_flood_starts_few_runs(world: World) -> None:
@@ -313,13 +318,14 @@ def test_runs_leave_nothing_behind(world: World) -> None:
         return len(os.listdir("/proc/self/fd")) + threading.active_count()
 
     with listening(world) as bell:
-        counts = []
-        for _ in range(6):
+        for number in range(6):
+            if number == 1:
+                before = held()
             new, runs = world.tenant.create(NEW), bell.runs("webhook")
             eventually(partial(is_more, runs, bell))
             assert new in world.live()
-            counts.append(held())
-    assert counts[-1] - counts[0] < 3, counts
+        # The tenant's side of the last connection may take a moment to close.
+        eventually(lambda: held() <= before + 2)
 
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
