@@ -74,9 +74,9 @@ class Planning:
     """The people of a customer and their weekly patterns."""
 
     def __init__(self, seed: int, rows: int, today: date) -> None:
-        first = date(today.year - 1, 1, 1)
-        days = (today - first).days + 7 * _WEEKS_AHEAD + 1
-        dates = [first + timedelta(days=day) for day in range(days + _LONGEST_DAYS)]
+        self._first = date(today.year - 1, 1, 1)
+        days = (today - self._first).days + 7 * _WEEKS_AHEAD + 1
+        dates = [self._first + timedelta(days=day) for day in range(days + _LONGEST_DAYS)]
         self._texts = [day.isoformat() for day in dates]
         self._weekdays = [day.weekday() for day in dates[:days]]
         self._random = Random(seed)
@@ -112,6 +112,13 @@ class Planning:
         """A random new assignment."""
         worker = random.choice(self._workers)
         return self._assignment(random, worker, random.randrange(len(self._weekdays)))
+
+    def on(self, random: Random, day: date) -> Fields:
+        """A random new assignment on a day, of somebody who works on such days."""
+        number = min((day - self._first).days, len(self._weekdays) - 1)
+        weekday = self._weekdays[number]
+        team = [worker for worker in self._workers if weekday in worker.weekdays]
+        return self._assignment(random, random.choice(team or self._workers), number)
 
     def edit(self, random: Random, record: Mapping[str, Any]) -> Fields:
         """The fields of `record` after a random edit by a planner."""

@@ -43,7 +43,7 @@ def _change_data(tenant: DemoTenant, seconds: float, changes: int) -> None:
     """Make some changes at each interval of so many seconds, for ever; none when it is 0."""
     while True:
         _sleep(seconds or 3600)
-        tenant.churn(changes if seconds else 0)
+        tenant.replan(changes if seconds else 0)
 
 
 def _sleep(seconds: float) -> None:

@@ -86,15 +86,15 @@ class Story:
         self._show(f"SELECT {_COLUMNS} FROM protime_data.assignments ORDER BY id LIMIT 4")
 
     def _one_day(self) -> None:
-        gone, changed = sorted(self._tenant.records)[:2]
+        gone, changed = self._planned_next()
         with Client.from_config(**self._settings) as client:
-            edited = replace(client.assignments.get(changed), comments="Starts at the dock")
+            edited = _an_hour_later(client.assignments.get(changed))
             new = client.assignments.create(_morning_shift(edited))
             client.assignments.update(changed, edited)
             client.assignments.delete(gone)
         self._chapter(
             "2. A day later",
-            f"Somebody deleted assignment {gone}, commented {changed} and planned {new}."
+            f"A planner deleted assignment {gone}, moved {changed} by an hour and planned {new}."
             " The next run asks for the changes alone.",
         )
         self._run()
@@ -109,13 +109,34 @@ class Story:
             )
         )
         self._show(f"FROM protime_data.assignments__activity_levels WHERE assignment_id = {new}")
+        self._say(
+            *wrap(
+                "Beside the tables are models, views for analysts. What one says of that day: each"
+                " change, and how long before the work it came.",
+                "",
+            )
+        )
+        self._show(
+            "SELECT assignment_id AS id, change, from_date, start_time_in_minutes / 60 AS hour,"
+            " lead_working_days AS days_left, notice"
+            " FROM protime_data.short_notice_changes ORDER BY ALL"
+        )
+
+    def _planned_next(self) -> tuple[int, int]:
+        """Two assignments of the next day on which that many are planned, with their times."""
+        today, by_day = self._tenant.clock.today().isoformat(), dict[str, list[int]]()
+        for id_, record in self._tenant.records.items():
+            if record["from"] > today and "endTimeInMinutes" in record and not record["isRejected"]:
+                by_day.setdefault(record["from"], []).append(id_)
+        first, second, *_ = next(ids for _, ids in sorted(by_day.items()) if len(ids) > 1)
+        return first, second
 
     def _nothing_new(self) -> None:
         self._chapter("3. An hour later", "Nothing has changed, so one request says so.")
         self._run()
 
     def _long_weekend(self) -> None:
-        self._tenant.churn(400, seed=7)
+        self._tenant.replan(400, seed=7)
         self._tenant.clock.advance(hours=96)
         self._chapter(
             "4. After a long weekend",
@@ -127,6 +148,15 @@ class Story:
         self._show(
             "SELECT is_deleted, delete_reason, COUNT(*) AS rows FROM protime_data.assignments"
             " GROUP BY ALL ORDER BY ALL"
+        )
+        self._say(*wrap("How short the notice of all changes was, says the same model:", ""))
+        self._show(
+            "SELECT notice, COUNT(*) FILTER (change = 'added') AS added,"
+            " COUNT(*) FILTER (change = 'moved') AS moved,"
+            " COUNT(*) FILTER (change = 'cancelled') AS cancelled,"
+            " BOOL_OR(is_short_notice) AS is_short"
+            " FROM protime_data.short_notice_changes GROUP BY notice"
+            " ORDER BY MIN(lead_time_in_minutes)"
         )
 
     def _everything_else(self) -> None:
@@ -170,6 +200,16 @@ class Story:
         self._out.flush()
 
 
+def _an_hour_later(planned: Assignment) -> Assignment:
+    start, end = planned.start_time_in_minutes or 0, planned.end_time_in_minutes or 0
+    return replace(
+        planned,
+        start_time_in_minutes=start + 60,
+        end_time_in_minutes=end + 60,
+        comments="Starts at the dock",
+    )
+
+
 def _morning_shift(like: Assignment) -> Assignment:
     """A new assignment for the same person."""
     return Assignment(
@@ -200,7 +240,8 @@ def play() -> int:
     # Every setting, so that settings of a real tenant in the environment have no effect.
     own = {**asdict(Settings("", "", "")), "company": "demo"}
     own["start_date"] = earliest_start().isoformat()
-    own["history"] = True  # for the picture of what changed at short notice
+    own["history"] = True  # for what changed at short notice
+    own["models"] = True
     with DemoServer(tenant) as server, tempfile.TemporaryDirectory() as folder:
         pipeline = dlt.pipeline(
             "protime_demo",

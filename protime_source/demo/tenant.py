@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from random import Random
 from threading import RLock
 from typing import Any
@@ -23,12 +24,15 @@ from protime_source.demo.messages import (
     Request,
     Response,
 )
+from protime_source.demo.planner import changes_of_plan
 from protime_source.demo.store import Record, Store
 from protime_source.demo.webhooks import PATH as WEBHOOKS_PATH
 from protime_source.demo.webhooks import Webhook, Webhooks
 
 _MAX_URI_LENGTH = 4096
 _MAX_ROWS_OF_A_FULL_COMPANY = 200_000
+"""Of so many of the newest assignments there are clockings, absences and totals."""
+
 _OTHERS = {collection.name: collection for collection in OTHERS}
 _WEBHOOKS = Collection("webhooks")
 _USER_AGENT = re.compile(r"[^\s/]+/\S+ \(.+\)")
@@ -83,7 +87,8 @@ class DemoTenant:
         with_delta = [each for each in (ASSIGNMENTS, *OTHERS) if each.has_delta]
         self._webhooks = Webhooks(with_delta, self.clock, page_size, self._access.check)
         self._notify_of(ASSIGNMENTS.name, self._store)
-        start = list(self._store.records.values()) if rows <= _MAX_ROWS_OF_A_FULL_COMPANY else []
+        newest = max(0, rows - _MAX_ROWS_OF_A_FULL_COMPANY)
+        start = list(islice(self._store.records.values(), newest, None))
         self._company = Company(self._planning, start, self.clock.today())
 
     @property
@@ -203,6 +208,20 @@ class DemoTenant:
             random = self._random if seed is None else Random(seed)
             for _ in range(n):
                 self._change(random)
+
+    def replan(self, n: int, *, seed: int | None = None) -> None:
+        """Make `n` changes as planners do: mostly of the days ahead, some at short notice."""
+        with self._lock:
+            random = self._random if seed is None else Random(seed)
+            today = self.clock.today()
+            changes = changes_of_plan(self._planning, self.records, today, random)
+            for id_, fields in islice(changes, n):
+                if fields is None:
+                    self.delete(id_ or 0)
+                elif id_ is None:
+                    self.create(fields)
+                else:
+                    self.update(id_, fields)
 
     def steal_delta(self) -> None:
         """Start a delta on the assignments, as another consumer would."""
