@@ -91,6 +91,7 @@ class Behaviour:
         webhook_list_needs_filter: The list of webhooks returns 400 without a filter, as those of
             most collections do.
         webhook_deleted_listed: The list still has webhooks that were deleted.
+        webhook_url_hidden: The list shows only the host of each `destinationUrl`.
         webhook_twins: A second webhook for the same collection and URL: created, or 409.
         webhook_needs_collection_scope: To create one needs the collection's `.read` scope as well,
             which the token of `tutorials/real-time-sync/` has.
@@ -135,6 +136,7 @@ class Behaviour:
     webhook_validity_hours: float = 720
     webhook_list_needs_filter: bool = False
     webhook_deleted_listed: bool = False
+    webhook_url_hidden: bool = False
     webhook_twins: Literal["allowed", "refused"] = "allowed"
     webhook_needs_collection_scope: bool = False
 

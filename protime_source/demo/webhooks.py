@@ -166,7 +166,10 @@ class Webhooks:
         start = resume(token, filter_, now, behaviour) if token else PageStart()
         rows = FixedRows([encode_json(each) for each in found])
         page = make_page(rows, start, self._page_size, behaviour)
-        content: dict[str, Any] = {"value": [json.loads(row) for row in page.rows]}
+        value = [json.loads(row) for row in page.rows]
+        if behaviour.webhook_url_hidden:
+            value = [{**each, "destinationUrl": _host(each["destinationUrl"])} for each in value]
+        content: dict[str, Any] = {"value": value}
         if page.next is not None:
             following = {"continuationToken": continuation_token(page.next, filter_, now)}
             parameters = {"filter": filter_, **following} if filter_ else following
@@ -278,6 +281,10 @@ def _signature(webhook: Webhook, body: bytes, behaviour: Behaviour) -> Mapping[s
         case "other":
             value = hmac.digest(webhook.key.encode(), b"1750000000." + body, "sha256").hex()
     return {behaviour.webhook_signature_header: value}
+
+
+def _host(url: str) -> str:
+    return "/".join(url.split("/")[:3])
 
 
 def _is_public(url: str) -> bool:

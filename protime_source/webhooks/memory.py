@@ -24,12 +24,14 @@ class KnownWebhook(msgspec.Struct, frozen=True):
 
     Attributes:
         collection: Protime's name of its collection.
+        url: Where it leads.
         key: Its private key, which Protime shows once; empty when the response had none.
         created_at: When it was made (UTC).
         valid_until: When it ends, as Protime said then; `None` when it did not.
     """
 
     collection: str
+    url: str
     key: str
     created_at: datetime
     valid_until: datetime | None = None

@@ -103,8 +103,7 @@ class Registration:
             ours = self._list(session)
             for name, collection in self._collections.items():
                 old = [each for each in ours if each.collection == name]
-                destination = self._destination(name)
-                alive = [each for each in old if each.is_alive and each.url == destination]
+                alive = [each for each in old if each.is_alive and self._leads_here(each)]
                 known = self._known(alive)
                 try:
                     if not known:
@@ -114,7 +113,7 @@ class Registration:
                 except ApiError as error:
                     problems[name] = error
                     # A webhook whose key is lost, or that ends soon, still rings.
-                    known = self._adopted(alive[:1], name)
+                    known = self._adopted(alive[:1])
                 kept |= known
             ended = [each for each in ours if each.id in self._memory.webhooks.keys() - kept.keys()]
             if disabled := [each.collection for each in ended if not each.is_alive]:
@@ -163,13 +162,19 @@ class Registration:
                     return {each.id: known}
         return {}
 
-    def _adopted(self, alive: Sequence[_Listed], name: str) -> dict[str, KnownWebhook]:
+    def _adopted(self, alive: Sequence[_Listed]) -> dict[str, KnownWebhook]:
         now = datetime.now(UTC)
         return {
             each.id: self._memory.webhooks.get(each.id)
-            or KnownWebhook(name, "", now, each.valid_until)
+            or KnownWebhook(each.collection, each.url, "", now, each.valid_until)
             for each in alive
         }
+
+    def _leads_here(self, webhook: _Listed) -> bool:
+        """Whether events of a webhook come; what it was made with counts, if that is known."""
+        known = self._memory.webhooks.get(webhook.id)
+        url, destination = webhook.url, self._destination(webhook.collection)
+        return known.url == destination if known else url.casefold() == destination.casefold()
 
     def _create(
         self, session: ApiSession, collection: Collection, old: Sequence[_Listed]
@@ -203,7 +208,8 @@ class Registration:
         keys = (_text(content, name) for name in content if "key" in name.lower())
         now = datetime.now(UTC)
         until = _moment(_text(content, "validUntil"))
-        return {id_: KnownWebhook(collection.name, next(keys, ""), now, until)}
+        url = self._destination(collection.name)
+        return {id_: KnownWebhook(collection.name, url, next(keys, ""), now, until)}
 
     def _post(self, session: ApiSession, collection: Collection) -> Response:
         destination = self._destination(collection.name)
@@ -246,7 +252,7 @@ class Registration:
             found = list(_pages(session, PATH))
         except _REFUSED:
             return [
-                _Listed(id_, self._destination(known.collection), known.collection, True, None)
+                _Listed(id_, known.url, known.collection, True, None)
                 for id_, known in self._memory.webhooks.items()
             ]
         except BadRequestError:  # without a filter; the lists of most collections need one
@@ -255,6 +261,7 @@ class Registration:
                 for name in _NAMES
                 for each in _pages(session, f"{PATH}?filter=collection-name eq '{name}'")
             ]
+        base = f"{self._url}/".casefold()
         ours = [
             _Listed(
                 id_,
@@ -265,7 +272,10 @@ class Registration:
             )
             for each in found
             if (id_ := _text(each, "id"))
-            and (url := _text(each, "destinationUrl")).startswith(f"{self._url}/")
+            and (
+                (url := _text(each, "destinationUrl")).casefold().startswith(base)
+                or id_ in self._memory.webhooks  # however Protime shows its URL
+            )
         ]
         return sorted(ours, key=lambda w: w.valid_until.timestamp() if w.valid_until else 0)[::-1]
 

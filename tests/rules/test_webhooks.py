@@ -191,6 +191,17 @@ def test_what_a_killed_start_left_is_cleaned_up(make: Any) -> None:
     assert it.webhooks["assignments"] != lost
 
 
+def test_however_protime_shows_the_address_the_known_ones_are_kept(make: Any) -> None:
+    it: Listening = make(webhook_url_hidden=True)
+    it.start(url=URL.replace("hooks", "HOOKS"))
+    first = it.webhooks
+    assert (it.start(url=URL.replace("hooks", "HOOKS")), it.webhooks) == ((), first)
+    assert len(it.tenant.webhooks) == 2
+    it.start(url=URL)
+    assert len(it.webhooks) == len(it.tenant.webhooks) == 2
+    assert not set(it.webhooks.values()) & set(first.values())
+
+
 def test_one_list_has_all_pages(make_world: WorldFactory, file: Path) -> None:
     it = Listening(make_world(rows=10, page_size=1), file)
     it.start()

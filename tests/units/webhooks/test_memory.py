@@ -15,7 +15,11 @@ from protime_source.webhooks.memory import KnownWebhook, Memory, one_listener
 
 KNOWN = {
     "id": KnownWebhook(
-        "people", "a private key", datetime.now(UTC), datetime(2030, 1, 1, tzinfo=UTC)
+        "people",
+        "https://acme.example",
+        "a private key",
+        datetime.now(UTC),
+        datetime(2030, 1, 1, tzinfo=UTC),
     )
 }
 

@@ -54,7 +54,7 @@ def bell() -> Iterator[Bell]:
     rang: Queue[tuple[str, ...]] = Queue()
     now = [0.0]
     metrics = Metrics(TABLES, max_age=100, clock=lambda: now[0])
-    known = {"a": KnownWebhook("people", "key", datetime.now(UTC))}
+    known = {"a": KnownWebhook("people", "", "key", datetime.now(UTC))}
 
     def ring(tables: Iterable[str]) -> None:
         rang.put(tuple(tables))

@@ -18,7 +18,7 @@ HEX_KEY = b"another key".hex()
 
 
 def known(collection: str, key: str = KEY) -> KnownWebhook:
-    return KnownWebhook(collection, key, datetime.now(UTC))
+    return KnownWebhook(collection, "", key, datetime.now(UTC))
 
 
 @pytest.fixture
