@@ -34,6 +34,8 @@ from protime_source.webhooks import schedule
 from tests.command import COMMAND, environment, reason, run_here
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines
+from tests.ledger import outcomes
+from tests.pages import DOCS, blocks
 from tests.world import Moment, World
 
 LIMIT_SECONDS = 120
@@ -326,6 +328,23 @@ def test_runs_leave_nothing_behind(world: World) -> None:
             assert new in world.live()
         # The tenant's side of the last connection may take a moment to close.
         eventually(lambda: held() <= before + 2)
+
+
+@sql_engines
+def test_old_states_may_be_deleted_as_the_page_says(world: World) -> None:
+    for _ in range(3):
+        world.load()
+        world.tenant.churn(5)
+    [found] = blocks(DOCS / "listening.md", "sql")
+    for statement in filter(str.strip, found.replace("- 100", "- 0").split(";")):
+        world.engine.ask(statement)
+    states = f"SELECT COUNT(*) FROM {world.dataset}._dlt_pipeline_state"
+    assert world.query(states) == [(1,)]
+    assert len(outcomes(world)) == 3
+    world.lose_working_folder()
+    world.load()
+    world.check()
+    assert [mode for _, mode, _, _ in outcomes(world)] == ["first load", *["changes"] * 3]
 
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
