@@ -114,6 +114,8 @@ def _to_double(value: Any, _: bytes) -> float:
 def _to_date(value: Any, _: bytes) -> str | None:
     if value == "":
         return None  # "empty = open-ended" (reference/collections/people)
+    if not isinstance(value, str):
+        raise TypeError("not a date")
     return date.fromisoformat(value[:10]).isoformat()
 
 

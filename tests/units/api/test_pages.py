@@ -91,7 +91,7 @@ def test_a_body_that_is_cut_is_no_answer(cut: int) -> None:
 def test_a_body_that_is_broken_in_its_middle_is_not_loaded(world: World) -> None:
     """Its end leads on all the same; the next page is requested before that is found out."""
     path = ASSIGNMENTS.delta_start(date(date.today().year, 1, 1))
-    for middle in ('[{"id":1 "x":2}]', '[{"id":1},]', "[" * 2000 + "]" * 2000):
+    for middle in ('[{"id":1 "x":2}]', '[{"id":1},]', "[" * 1_000_000 + "]" * 1_000_000):
         body = f'{{{" " * LINK_BYTES}"value":{middle},"nextLink":"{path}"}}'
         world.tenant.faults.append(Fault("status", status=200, body=body))
         with pytest.raises(PipelineStepFailed) as caught:

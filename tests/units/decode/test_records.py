@@ -338,7 +338,7 @@ def test_an_external_reference_may_begin_with_a_digit() -> None:
 
 
 def test_json_that_is_nested_too_deeply_is_refused(decoder: RecordDecoder) -> None:
-    deep = "[" * 100_000 + "]" * 100_000
+    deep = "[" * 1_000_000 + "]" * 1_000_000  # Python 3.14 takes 100,000
     with pytest.raises(ProtocolError, match="nested too deeply"):
         decoder.rows(raw(f'[{{"id":1,"changeVersion":"A","x":{deep}}}]'))
 
