@@ -18,6 +18,7 @@ from dlt.common.configuration.providers import environ
 from dlt.common.configuration.specs import base_configuration
 from dlt.common.configuration.specs.base_configuration import BaseConfiguration
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from dlt.destinations.impl.duckdb import configuration
 
 _OF_TYPES = (
     (base_configuration, "extract_inner_hint"),
@@ -37,6 +38,7 @@ def take_shortcuts() -> None:
     for module, name in _OF_TYPES:
         _replace(getattr(module, name))
     container.is_subclass = cache(container.is_subclass)  # type: ignore[attr-defined]
+    configuration.is_valid_filepath = cache(configuration.is_valid_filepath)  # type: ignore[attr-defined]
     hints = cache(validation.get_type_hints)  # type: ignore[attr-defined]
     validation.get_type_hints = lambda spec, **_: hints(spec)  # type: ignore[attr-defined]
     fields = cache(BaseConfiguration.get_resolvable_fields.__func__)  # type: ignore[attr-defined]
@@ -91,8 +93,9 @@ def _look_for_what_is_set() -> None:
 
 def _is_set_nowhere(key: str) -> bool:
     """Whether no variable's name ends with a key, and there is no other source of settings."""
-    end = os.environ.encodekey(key.upper())
-    if any(name.endswith(end) for name in os.environ._data):  # type: ignore[attr-defined]
+    variables: Any = os.environ
+    names = b"=".join((*variables._data, b""))
+    if variables.encodekey(key.upper()) + b"=" in names:
         return False
     _, *others = Container()[PluggableRunContext].providers.providers
     return all(each.is_empty for each in others)

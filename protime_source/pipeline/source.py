@@ -13,6 +13,7 @@ from typing import Any
 import dlt
 import pyarrow as pa
 from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
 from dlt.common.pipeline import TPipelineState
 from dlt.extract import DltResource
@@ -131,14 +132,27 @@ def _resources(
 ) -> Iterator[DltResource]:
     for table_name in table_names:
         yield dlt.resource(
-            _extract,
+            _rows(table_name, current_run),
             name=table_name,
             selected=table_name in settings.collections,
             primary_key="id",
             write_disposition={"disposition": "merge", "strategy": "upsert"},
             columns=column_hints(settings.collection(table_name), settings),
             file_format="parquet",
-        )(table_name, current_run)
+            # Else dlt makes a class for each: of the settings that its parameters would be.
+            spec=BaseConfiguration,
+        )
+
+
+def _rows(
+    table_name: str, current_run: Callable[[], RunContext]
+) -> Callable[[], Iterator[DataItemWithMeta | None]]:
+    """A function without parameters, which dlt would have to bind."""
+
+    def rows() -> Iterator[DataItemWithMeta | None]:
+        yield from _extract(table_name, current_run)
+
+    return rows
 
 
 class _RunPerPackage:
