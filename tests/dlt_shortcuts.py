@@ -1,4 +1,4 @@
-"""Shortcuts through dlt's search for settings, a third of the CPU time of a run: it finds the same.
+"""Shortcuts through dlt's search for settings, and through its checks: it finds the same.
 
 For each setting dlt looks under the name of every section, and works out what its type means.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from dlt.common import typing, validation
@@ -18,6 +18,7 @@ from dlt.common.configuration.providers import environ
 from dlt.common.configuration.specs import base_configuration
 from dlt.common.configuration.specs.base_configuration import BaseConfiguration
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from dlt.common.schema import utils
 from dlt.destinations.impl.duckdb import configuration
 
 _OF_TYPES = (
@@ -36,7 +37,7 @@ _OF_TYPES = (
 def take_shortcuts() -> None:
     """Makes dlt look for what is set alone, and work out once what a type means."""
     for module, name in _OF_TYPES:
-        _replace(getattr(module, name))
+        _replace(getattr(module, name), cache(getattr(module, name)))
     container.is_subclass = cache(container.is_subclass)  # type: ignore[attr-defined]
     configuration.is_valid_filepath = cache(configuration.is_valid_filepath)  # type: ignore[attr-defined]
     hints = cache(validation.get_type_hints)  # type: ignore[attr-defined]
@@ -47,16 +48,36 @@ def take_shortcuts() -> None:
     )
     BaseConfiguration.__iter__ = lambda self: iter(_names(type(self)))  # type: ignore[method-assign]
     BaseConfiguration.__len__ = lambda self: len(_names(type(self)))  # type: ignore[method-assign]
+    _validate_once()
     if not os.path.exists(os.path.dirname(environ.SECRET_STORAGE_PATH)):
         _look_for_what_is_set()
 
 
-def _replace(function: Callable[..., Any]) -> None:
+def _replace(function: Any, replacement: Any, name: str = "") -> None:
     """Wherever dlt has imported it."""
-    cached = cache(function)
-    for name, module in list(sys.modules.items()):
-        if name.startswith("dlt.") and vars(module).get(function.__name__) is function:
-            setattr(module, function.__name__, cached)
+    name = name or function.__name__
+    for path, module in list(sys.modules.items()):
+        if path.startswith("dlt.") and vars(module).get(name) is function:
+            setattr(module, name, replacement)
+
+
+def _validate_once() -> None:
+    """What was valid is not looked through again: dlt reads each schema twenty times in a run."""
+    validate, ignoring = validation.validate_dict, validation.validate_dict_ignoring_xkeys
+    valid: set[int] = set()
+
+    def validate_once(
+        spec: Any, doc: Any, path: str, filter_f: Any = None, validator_f: Any = None
+    ) -> None:
+        key = hash((spec, filter_f, validator_f, repr(doc)))
+        if key not in valid:
+            validate(spec, doc, path, filter_f, validator_f)
+            if validator_f in (None, utils.simple_regex_validator):  # others depend on a schema
+                valid.add(key)
+
+    _replace(validate, validate_once)
+    _replace(ignoring, partial(validate_once, **ignoring.keywords), "validate_dict_ignoring_xkeys")
+    validation.validate_dict = validate  # what it calls for its parts
 
 
 _iterate: Callable[[BaseConfiguration], Iterator[str]] = BaseConfiguration.__iter__
@@ -74,7 +95,10 @@ def _look_for_what_is_set() -> None:
     look_for_field, look = dlt_._resolve_config_field, dlt_._resolve_single_value
 
     def field(key: str, hint: Any, default: Any, explicit: Any, config: Any, *places: Any) -> Any:
-        if explicit is None and (default is not None or dlt_.is_optional_type(hint)):
+        *_, may_be_missing = places
+        if explicit is None and (
+            default is not None or may_be_missing or dlt_.is_optional_type(hint)
+        ):
             inner = dlt_.extract_inner_hint(hint, preserve_literal=True)
             is_value = not (
                 dlt_.is_context_inner_hint(inner) or dlt_.is_base_configuration_inner_hint(inner)

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from functools import cached_property, lru_cache
 from typing import Any
 
 import dlt
@@ -15,7 +14,6 @@ import pyarrow as pa
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
-from dlt.common.pipeline import TPipelineState
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
@@ -37,6 +35,7 @@ from protime_source.errors import (
 )
 from protime_source.pipeline import guards
 from protime_source.pipeline.data_model import column_hints, describe_tables
+from protime_source.pipeline.destination import Destination, destination_of
 from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, record_history, register
 from protime_source.pipeline.ledger import Ledger
@@ -44,8 +43,6 @@ from protime_source.pipeline.packages import note_staged, rest_on, take_back_unm
 from protime_source.pipeline.publishing import check_publishing
 from protime_source.pipeline.states import (
     NAME,
-    committed_state,
-    other_states,
     resource_states,
     restore_committed_state,
 )
@@ -56,7 +53,7 @@ from protime_source.sync.context import CollectionContext, Limits, RunContext
 from protime_source.sync.counts import Counts
 from protime_source.sync.engine import CollectionSync
 from protime_source.sync.prefetch import PrefetchedPages
-from protime_source.warehouse.dialect import Client, client_of, dialect_of
+from protime_source.warehouse.dialect import dialect_of
 from protime_source.warehouse.staging import StagedRows
 from protime_source.warehouse.table import StoredTable
 
@@ -184,40 +181,6 @@ class _RunPerPackage:
         return self._run
 
 
-class _Destination:
-    """The pipeline's destination while one load package is extracted; each part is made once.
-
-    Args:
-        pipeline: The pipeline.
-        patience_seconds: How long to wait for a DuckDB file that another program has open.
-    """
-
-    def __init__(self, pipeline: dlt.Pipeline, patience_seconds: float) -> None:
-        self.pipeline = pipeline
-        self._patience_seconds = patience_seconds
-
-    @cached_property
-    def client(self) -> Client:
-        """Dlt's client of it, which costs 23 ms to make."""
-        return client_of(self.pipeline, self._patience_seconds)
-
-    @cached_property
-    def committed(self) -> TPipelineState | None:
-        """The pipeline's state that it has."""
-        return committed_state(self.pipeline, self.client)
-
-    @cached_property
-    def others(self) -> dict[str, dict[str, Any]]:
-        """The states of the other pipelines that loaded into the dataset."""
-        return other_states(self.pipeline.pipeline_name, self.client)
-
-
-@lru_cache(maxsize=4)
-def _destination(pipeline: dlt.Pipeline, load_id: str, patience_seconds: float) -> _Destination:
-    """The collections of a load package share one."""
-    return _Destination(pipeline, patience_seconds)
-
-
 def _extract(
     table_name: str, current_run: Callable[[], RunContext]
 ) -> Iterator[DataItemWithMeta | None]:
@@ -233,7 +196,7 @@ def _extract(
             " which stands in the configuration of myProtime, and a level. Nothing was changed."
         )
     load_id = dlt.current.load_package_state()["load_id"]
-    destination = _destination(pipeline, load_id, run.settings.lock_timeout)
+    destination = destination_of(pipeline, load_id, run.settings.lock_timeout)
     if not run.destination_checked:
         dialect_of(pipeline).check(destination.client)
         check_publishing(run.settings, dialect_of(pipeline), destination.client)
@@ -262,7 +225,7 @@ def _extract(
 
 
 def _load_with_scopes(
-    collection: Collection, run: RunContext, destination: _Destination
+    collection: Collection, run: RunContext, destination: Destination
 ) -> Iterator[DataItemWithMeta | None]:
     """Loads a collection with the first of its scopes that Protime accepts."""
     untried = [s for s in collection.read_scopes if s not in run.refused_scopes]
@@ -281,7 +244,7 @@ def _load_with_scopes(
     logger.warning("%s", message)
 
 
-def _open_ledger(run: RunContext, destination: _Destination, load_id: str) -> None:
+def _open_ledger(run: RunContext, destination: Destination, load_id: str) -> None:
     """Opens the ledger's rows of a run, once; dlt's end of the run closes them, or `load` does."""
     if run.ledger is None:
         selected = dlt.current.source().selected_resources
@@ -294,7 +257,7 @@ def _open_ledger(run: RunContext, destination: _Destination, load_id: str) -> No
     run.ledger.load_id = load_id
 
 
-def _check_tenant(settings: Settings, destination: _Destination) -> None:
+def _check_tenant(settings: Settings, destination: Destination) -> None:
     state = destination.committed or destination.pipeline.state
     states = resource_states(state, dlt.current.source_schema().name)
     # dlt's `refresh`: the load drops these tables before the merge.
@@ -307,7 +270,7 @@ def _check_tenant(settings: Settings, destination: _Destination) -> None:
 
 
 def _load(
-    collection: Collection, run: RunContext, destination: _Destination, session: ApiSession
+    collection: Collection, run: RunContext, destination: Destination, session: ApiSession
 ) -> Iterator[DataItemWithMeta | None]:
     """Reads state, syncs, and writes state: all that one run does for one collection."""
     schema = dlt.current.source_schema()
@@ -359,7 +322,7 @@ def _load(
 def _stored_table(
     collection: Collection,
     settings: Settings,
-    destination: _Destination,
+    destination: Destination,
     known_columns: Any,
 ) -> StoredTable:
     """The table, without the columns that are no longer to be loaded."""
@@ -381,9 +344,7 @@ def _stored_table(
     )
 
 
-def _state(
-    collection: Collection, destination: _Destination, stored: StoredTable
-) -> dict[str, Any]:
+def _state(collection: Collection, destination: Destination, stored: StoredTable) -> dict[str, Any]:
     """The resource's state, as far as the destination has it too."""
     state: dict[str, Any] = dlt.current.resource_state()
     if state and destination.committed is not None:
