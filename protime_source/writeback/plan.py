@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -134,7 +134,6 @@ class Planner:
         self._valid = [row for row in self._rows if not row.problems]
         self._owned = receipts.live_ids() | {row.id for row in self._valid if row.id}
         self._adopted: dict[str, int] = {}
-        self._not_arrived: set[str] = set()
         self._uncertain: dict[str, str] = {}
         self._versions: dict[int, str] = {}
 
@@ -181,9 +180,12 @@ class Planner:
         rows_of: dict[str, list[tuple[Wanted, Entry]]] = defaultdict(list)
         for row, open_ in lost:
             rows_of[open_["sent_hash"]].append((row, open_))
-        waiting: dict[str, int] = defaultdict(int)
-        for open_ in self._receipts.open.values():
-            waiting[open_["sent_hash"]] += open_["action"] == "create"
+        has_id = {row.key for row in self._valid if row.id}
+        waiting = Counter(
+            open_["sent_hash"]
+            for key, open_ in self._receipts.open.items()
+            if open_["action"] == "create" and key not in has_id
+        )
         elsewhere = {
             hash_
             for hash_, rows in rows_of.items()
@@ -206,15 +208,12 @@ class Planner:
                 self._uncertain |= dict.fromkeys(keys, text)
                 continue
             self._adopted |= dict(zip(keys, ids, strict=False))
-            left = keys[len(ids) :]
-            if places:
-                self._not_arrived |= {*left}
-            else:
+            if not places:
                 text = (
                     "an earlier push may have created it for another person or day. Push the row"
-                    " once more as it was then, or give it the assignment's id"
+                    " once more as it was then, or after the next run, or give it the id"
                 )
-                self._uncertain |= dict.fromkeys(left, text)
+                self._uncertain |= dict.fromkeys(keys[len(ids) :], text)
 
     def _synced(self, hashes: set[str], lost: Sequence[Entry]) -> dict[str, set[int]]:
         """By hash, the ids that the warehouse has since, where the row names another day."""
@@ -275,7 +274,9 @@ class Planner:
             return replace(planned, action="unchanged", reason="Protime no longer has it")
         if row.id and row.key not in self._receipts.done:
             return replace(planned, reason=f"Protime has no assignment {row.id}")
-        if self._force and not row.id:
+        open_ = self._receipts.open.get(row.key)
+        is_our_delete = open_ is not None and open_["action"] == "delete"
+        if (self._force or is_our_delete) and not row.id:
             return self._create(row, planned)
         reason = f"{planned.id} was deleted in Protime. With force it is created anew"
         if row.id:

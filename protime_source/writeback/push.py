@@ -199,7 +199,7 @@ class Push:
         )
 
     def _check_receipts(self, entries: Sequence[Entry]) -> None:
-        tenants = {entry["tenant"] for entry in entries} - {self._tenant}
+        tenants = {entry["tenant"] for entry in entries} - {self._tenant, None}
         if tenants:
             raise WarehouseError(
                 f"The table {TABLE} holds receipts of another tenant, {' and '.join(tenants)}, and"

@@ -202,7 +202,12 @@ class Sender:
         if is_refusal or isinstance(error, _NOT_SENT):
             return replace(row, status="failed", reason=reason)
         lost = replace(row, status="unknown", reason=reason)
-        return self._found(lost, row.change.body) if isinstance(row.change, Create) else lost
+        if not isinstance(row.change, Create):
+            return lost
+        found = self._found(lost, row.change.body)
+        if found.status == "uncertain" and row.reason.startswith(ALREADY_THERE):
+            return replace(found, reason=f"{found.reason} {row.reason}")
+        return found
 
     def _found(self, lost: PlannedRow, body: Assignment) -> PlannedRow:
         """Looks for what a create without an answer may have created."""

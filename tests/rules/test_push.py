@@ -194,6 +194,11 @@ def test_rows_come_from_a_query_on_the_warehouse(world: World, pusher: Pusher) -
     assert sum(row["comments"] == "from the roster" for row in world.live().values()) == 6
 
 
+def test_rows_come_from_a_relation_of_dlt(world: World, pusher: Pusher) -> None:
+    relation = world.run().dataset()("SELECT id, id AS key, 'x' AS comments FROM assignments")
+    assert actions(pusher.push(relation.limit(3))) == {"update": 3, "done": 3}
+
+
 @pytest.mark.parametrize("rows", [{"key": "a"}, 7, [1], ["key"]])
 def test_what_holds_no_rows_is_refused(world: World, rows: Any) -> None:
     with pytest.raises(SettingsError, match="A push needs rows"):
@@ -543,6 +548,50 @@ def test_a_deletion_after_a_kill_finds_what_was_created(world: World, pusher: Pu
     rows[0]["is_deleted"] = True
     assert actions(pusher.push(rows)) == {"delete": 1, "done": 1}
     check(world, rows)
+
+
+def test_a_row_wanted_again_after_its_deletion_got_no_answer_is_created(
+    world: World, pusher: Pusher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "1")
+    rows = wanted(1)
+    pusher.push(rows)
+    id_ = record(world, rows[0])["id"]
+    world.tenant.faults.append(Fault("cut", where=f"assignments/{id_}", after=1))
+    assert actions(pusher.push([{**rows[0], "is_deleted": True}])) == {"delete": 1, "unknown": 1}
+    assert actions(pusher.push(rows)) == {"create": 1, "done": 1}
+    check(world, rows)
+
+
+def test_an_id_in_one_row_makes_its_twin_no_more_certain(world: World, pusher: Pusher) -> None:
+    rows = wanted(2)
+    with pusher.killed_at(3, only=creates):  # both were sent
+        pusher.push(rows)
+    created = sorted(r["id"] for r in world.tenant.records.values() if r["person"]["id"] > 900_000)
+    third = world.tenant.create(world.tenant.records[created[0]])
+    report = pusher.push([{**rows[0], "id": created[0]}, rows[1]])
+    assert actions(report) == {"unchanged": 1, "uncertain": 1}
+    assert f"{created[1]}, {third}" in report.rows[1].reason
+
+
+def test_an_uncertain_answer_still_knows_what_was_there_before(
+    world: World, pusher: Pusher
+) -> None:
+    there: Row = {"person": {"id": FIRST_PERSON}, "from": DAY.isoformat(), "comments": "Zaal 3"}
+    there["startTimeInMinutes"] = 480
+    before = world.tenant.create(there)
+    rows = wanted(1)
+    world.tenant.faults += [
+        Moment(after=2, action=lambda: world.tenant.create(there)),
+        Fault("cut", after=1),
+    ]
+    report = pusher.push(rows)
+    assert actions(report) == {"create": 1, "uncertain": 1}
+    world.tenant.delete(max(world.tenant.records))
+    report = pusher.push(rows)
+    assert actions(report) == {"unchanged": 1}
+    assert report.rows[0].id not in (None, before)
+    check(world, rows, others=1)
 
 
 def test_a_stop_ends_after_the_request_in_flight(world: World, pusher: Pusher) -> None:

@@ -70,7 +70,7 @@ def test_killed_again_and_again_until_all_is_sent(
     world: World, pusher: Pusher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At each create, before it and after it."""
-    monkeypatch.setattr(send, "RECEIPTS_AT_ONCE", max(ROWS // 10, 4))
+    monkeypatch.setattr(send, "RECEIPTS_AT_ONCE", max(ROWS // 100, 4))
     rows = wanted(ROWS)
     for attempt in count():
         with pusher.killed_at(attempt % 2, only=creates) as killer:
