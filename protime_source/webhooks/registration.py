@@ -112,8 +112,7 @@ class Registration:
                         silent += [] if alive else [collection.table]
                 except ApiError as error:
                     problems[name] = error
-                    # A webhook whose key is lost, or that ends soon, still rings.
-                    known = self._adopted(alive[:1])
+                    known = self._adopted(alive)
                 kept |= known
             ended = [each for each in ours if each.id in self._memory.webhooks.keys() - kept.keys()]
             if disabled := [each.collection for each in ended if not each.is_alive]:
@@ -124,7 +123,8 @@ class Registration:
                 )
             if kept != self._memory.webhooks:
                 self._memory.keep(kept)
-            self._delete(session, [each.id for each in ours if each.id not in kept])
+            superfluous = [each for each in ours if each.is_alive and each.id not in kept]
+            self._delete(session, [each.id for each in (*superfluous, *ended)])
         except ApiError as error:
             problems = dict.fromkeys(self._collections, error)
         else:
@@ -163,12 +163,13 @@ class Registration:
         return {}
 
     def _adopted(self, alive: Sequence[_Listed]) -> dict[str, KnownWebhook]:
-        now = datetime.now(UTC)
-        return {
-            each.id: self._memory.webhooks.get(each.id)
-            or KnownWebhook(each.collection, each.url, "", now, each.valid_until)
-            for each in alive
-        }
+        """The first webhook that was not deleted, even if its key is lost, or it ends soon."""
+        for each in alive:
+            if each.id not in self._deleted:
+                now = datetime.now(UTC)
+                unknown = KnownWebhook(each.collection, each.url, "", now, each.valid_until)
+                return {each.id: self._memory.webhooks.get(each.id) or unknown}
+        return {}
 
     def _leads_here(self, webhook: _Listed) -> bool:
         """Whether events of a webhook come; what it was made with counts, if that is known."""

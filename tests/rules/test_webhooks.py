@@ -264,6 +264,32 @@ def test_when_none_can_be_made_an_old_one_rings_on(make: Any) -> None:
     assert it.listening == ("assignments", "people")
 
 
+def test_one_that_was_deleted_for_a_new_one_does_not_count(make: Any) -> None:
+    it: Listening = make(webhook_twins="refused")
+    it.start()
+    path = Memory(it.file).path
+    it.file.write_text(f'{{"path": "{path}"}}')
+    # The first creation meets the old webhook, the second one, after its deletion, a fault.
+    it.tenant.faults.append(Fault("status", status=400, where=PATH, after=3))
+    it.start()
+    assert it.listening == ("people",)
+    assert it.again() == ("assignments",)
+    assert it.webhooks.keys() == {"assignments", "people"}
+
+
+def test_what_was_disabled_long_ago_is_left_alone(make: Any) -> None:
+    it: Listening = make(webhook_deleted_listed=True)
+    for _ in range(3):
+        it.start()
+        for each in it.tenant.webhooks:
+            each.enabled = False
+    it.start()
+    it.requests()
+    it.start()
+    assert set(it.requests()) == {"GET"}
+    assert len(it.tenant.webhooks) == 2
+
+
 def test_when_protime_is_down_nothing_is_forgotten(make: Any) -> None:
     it: Listening = make()
     it.start()
