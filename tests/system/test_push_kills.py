@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -85,11 +86,18 @@ def test_killed_again_and_again_until_all_is_sent(
 
 
 @pytest.mark.parametrize(
-    ("engine", "creates_before"), [("duckdb", 3), ("postgres", 25)], indirect=["engine"]
+    ("engine", "creates_before", "number"),
+    [
+        ("duckdb", 3, signal.SIGKILL),
+        ("postgres", 25, signal.SIGKILL),
+        ("postgres", 5, signal.SIGTERM),
+    ],
+    indirect=["engine"],
 )
-def test_a_command_that_is_killed_by_the_system(
-    world: World, tmp_path: Path, creates_before: int
+def test_a_command_that_is_killed_or_stopped(
+    world: World, tmp_path: Path, creates_before: int, number: signal.Signals
 ) -> None:
+    """Only a kill leaves receipts without an outcome."""
     rows = wanted(40)
     with (tmp_path / "roster.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -100,10 +108,15 @@ def test_a_command_that_is_killed_by_the_system(
     until = time.monotonic() + 60
     while len(sent(world)) < creates_before and time.monotonic() < until:
         time.sleep(0.005)
-    process.kill()
-    process.communicate()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
     world.tenant.behaviour = Behaviour()
     assert creates_before <= len(sent(world)) < 40
+    is_killed = number == signal.SIGKILL
+    assert process.returncode == (-number if is_killed else 128 + number), err
+    assert ("Stopped on request." in err) != is_killed
+    assert ("not sent: the push was stopped" in out) != is_killed
+    assert ("intended" in {status for *_, status, _ in receipts(world)}) == is_killed
     report = push(world, rows)
     assert report.exit_code == 0, str(report)
     assert report.counts["unchanged"] >= creates_before

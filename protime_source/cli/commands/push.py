@@ -55,7 +55,8 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Plans and perhaps sends, shows what became of the rows, and returns the exit code."""
-    stop_at_once("Nothing was sent.")
+    push_again = "Push again: what was sent has a receipt."
+    stop_at_once(push_again if arguments.apply else "Nothing was sent.")
 
     from protime_source.cli.pipeline import with_pipeline
     from protime_source.writeback.push import push_report
@@ -80,5 +81,4 @@ def run(arguments: argparse.Namespace) -> int:
             console.fail(text, report.exit_code)
         return report.exit_code
 
-    consequence = "Push again: what was sent has a receipt."
-    return with_pipeline(arguments, send, consequence=consequence)
+    return with_pipeline(arguments, send, consequence=push_again)
