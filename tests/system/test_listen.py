@@ -320,14 +320,14 @@ def test_runs_leave_nothing_behind(world: World) -> None:
         return len(os.listdir("/proc/self/fd")) + threading.active_count()
 
     with listening(world) as bell:
-        for number in range(6):
+        for number in range(4):
             if number == 1:
                 before = held()
             new, runs = world.tenant.create(NEW), bell.runs("webhook")
             eventually(partial(is_more, runs, bell))
             assert new in world.live()
         # The tenant's side of the last connection may take a moment to close.
-        eventually(lambda: held() <= before + 2)
+        eventually(lambda: held() <= before + 1)
 
 
 @sql_engines
@@ -450,8 +450,6 @@ def test_a_kill_and_a_stop_in_a_run_lose_nothing(world: World) -> None:
         assert said.endswith(
             "error: Stopped on request. The next start loads what has changed meanwhile.\n"
         )
-    with start() as process:
+    with listening(world, port=bell.port):
         world.check()
         assert ids(world) == webhooks
-        process.terminate()
-        process.communicate(timeout=LIMIT_SECONDS)
