@@ -31,7 +31,7 @@ class BookmarkScope:
 
     warehouse: str
     start_date: str
-    column_selection: str = ""
+    column_selection: str
 
 
 @dataclass(frozen=True)

@@ -18,3 +18,7 @@ def test_a_time_is_the_machines_unless_that_is_not_later() -> None:
     assert clock.after(NOON + timedelta(hours=1)) == NOON + timedelta(hours=1) + INSTANT
     assert clock.after() == clock.latest == NOON + timedelta(hours=1) + 2 * INSTANT
     assert clock.now() == NOON
+
+
+def test_times_are_in_utc() -> None:
+    assert MonotonicClock().after().utcoffset() == timedelta(0)

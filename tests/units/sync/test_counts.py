@@ -9,6 +9,13 @@ import pytest
 from protime_source.sync.counts import SECONDS_BETWEEN_LINES, Counts, Totals
 
 
+def test_at_first_nothing_is_counted() -> None:
+    counts = Counts("people")
+    assert not any(counts.metrics().values())
+    assert (counts.mode, counts.reason, counts.expected_rows) == ("", "", 0)
+    assert (counts.is_read, counts.continues, counts.first_rows) == (False, False, None)
+
+
 def test_what_was_received_is_written_unchanged_or_stale() -> None:
     counts = Counts("people", received=100, inserted=20, updated=10, unchanged=5)
     counts.soft_deleted, counts.vanished = 9, 7  # vanished rows were not received

@@ -25,8 +25,8 @@ NOW = datetime(2026, 3, 10, tzinfo=UTC)
 PATH = SNAPSHOT.path
 LEVELS = replace(
     SNAPSHOT,
-    path_template="structures/{structure}/jobs",
-    path_parameters=({"structure": "a"}, {"structure": "b"}),
+    path_template="structures/{structure}/{level}/jobs",
+    path_parameters=({"structure": "a", "level": 1}, {"structure": "b", "level": 2}),
 )
 
 
@@ -126,8 +126,9 @@ def test_of_a_record_that_is_shown_again_the_newest_version_counts() -> None:
 
 
 def test_each_list_of_a_structure_is_read_and_its_rows_know_which() -> None:
-    paths = [LEVELS.path.format(structure=each) for each in "ab"]
-    stored = table(row("A", 1, structure="a"), row("A", 2, structure="b"), row("A", 3))
+    paths = [LEVELS.path.format(**each) for each in LEVELS.path_parameters]
+    of_a, of_b = LEVELS.path_parameters
+    stored = table(row("A", 1, **of_a), row("A", 2, **of_b), row("A", 3))
     counts, rows = compare(stored, {paths[0]: [[record("A", 1)]], paths[1]: [[record("A", 4)]]})
     # The row of another structure was not asked for.
     assert [(r["id"], r["is_deleted"]) for r in rows] == [(4, False), (2, True)]
@@ -136,8 +137,10 @@ def test_each_list_of_a_structure_is_read_and_its_rows_know_which() -> None:
 
 
 def test_a_structure_that_is_not_there_names_its_setting() -> None:
-    path = LEVELS.path.format(structure="a")
-    with pytest.raises(NotFoundError, match="Check b in the setting activity_structures") as error:
+    path = LEVELS.path.format(**LEVELS.path_parameters[0])
+    with pytest.raises(
+        NotFoundError, match="Check b/2 in the setting activity_structures"
+    ) as error:
         compare(table(), {path: [[]]})
     assert (error.value.status, error.value.code, error.value.reasons) == (404, "x", ("y",))
 
