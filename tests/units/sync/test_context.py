@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pytest
 
+from protime_source.api.http import HttpClient
 from protime_source.api.pages import Page
 from protime_source.sync.context import Limits, PageBatch, RunContext
 from protime_source.sync.counts import Counts
@@ -51,15 +52,32 @@ class Closable:
         self.is_closed = True
 
 
+class Client(HttpClient):
+    """Notes that it is closed."""
+
+    is_closed = False
+
+    def close(self) -> None:
+        super().close()
+        self.is_closed = True
+
+
+def test_unless_it_is_told_a_run_is_one_package_that_fails_as_a_whole() -> None:
+    run = RunContext(SETTINGS, HTTP)
+    assert run.limits == Limits(max_pages=None, max_bytes=None)
+    flags = (run.full_resync, run.keeps_prefetchers, run.destination_checked, run.stops_alone)
+    assert not any(flags)
+
+
 def test_what_a_run_keeps_is_closed_with_it() -> None:
-    kept = [Closable(), Closable()]
-    with RunContext(SETTINGS, HTTP) as run:
+    kept, client = [Closable(), Closable()], Client(SETTINGS)
+    with RunContext(SETTINGS, client) as run:
         for number, each in enumerate(kept):
             assert not run.keeps(each)
             run.keep_prefetcher(str(number), "/link", each)
         assert all(run.keeps(each) for each in kept)
-        assert not any(each.is_closed for each in kept)
-    assert all(each.is_closed for each in kept)
+        assert not any([client.is_closed, *(each.is_closed for each in kept)])
+    assert all([client.is_closed, *(each.is_closed for each in kept)])
 
 
 def test_a_kept_prefetcher_for_another_link_is_closed() -> None:

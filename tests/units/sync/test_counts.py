@@ -14,6 +14,9 @@ def test_at_first_nothing_is_counted() -> None:
     assert not any(counts.metrics().values())
     assert (counts.mode, counts.reason, counts.expected_rows) == ("", "", 0)
     assert (counts.is_read, counts.continues, counts.first_rows) == (False, False, None)
+    assert (Totals().mode, Totals().reason) == ("", "")
+    counts.explain("changes")
+    assert (counts.mode, counts.reason) == ("changes", "")
 
 
 def test_what_was_received_is_written_unchanged_or_stale() -> None:
