@@ -594,6 +594,18 @@ def test_an_uncertain_answer_still_knows_what_was_there_before(
     check(world, rows, others=1)
 
 
+def test_one_that_was_there_before_is_not_taken_for_a_create_without_an_answer(
+    world: World, pusher: Pusher
+) -> None:
+    rows = wanted(1)
+    there = {"person": {"id": FIRST_PERSON}, "from": DAY.isoformat(), "comments": "Zaal 3"}
+    world.tenant.create({**there, "startTimeInMinutes": 480})
+    world.tenant.faults.append(Fault("drop", after=1))
+    assert actions(pusher.push(rows)) == {"create": 1, "unknown": 1}
+    assert actions(pusher.push(rows)) == {"create": 1, "done": 1}
+    check(world, rows, others=1)
+
+
 def test_a_stop_ends_after_the_request_in_flight(world: World, pusher: Pusher) -> None:
     def stop() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
