@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from protime_source.catalogue.markdown import section, table
 from protime_source.decode.soft_delete import SYNC_COLUMNS
 from protime_source.settings import Settings, __version__
-from protime_source.warehouse import history, ledger
+from protime_source.warehouse import history, ledger, receipts
 
 
 def data_dictionary(settings: Settings) -> str:
@@ -41,6 +41,8 @@ def _parts(settings: Settings) -> Iterator[str]:
         )
     yield f"## Ledger\n\n`{ledger.TABLE}` has one row per run and collection.\n"
     yield _table((name, kind, text) for name, (kind, text) in ledger.COLUMNS.items())
+    yield f"## Receipts\n\n`{receipts.TABLE}` has one row per change that a push was to send.\n"
+    yield _table((name, kind, text) for name, (kind, text) in receipts.COLUMNS.items())
 
 
 def _table(rows: Iterator[tuple[str, str, str]]) -> str:

@@ -12,7 +12,7 @@ import yaml
 from protime_source.catalogue import COLLECTIONS
 from protime_source.cli.main import main
 from protime_source.decode.soft_delete import SYNC_COLUMNS
-from protime_source.warehouse import ledger
+from protime_source.warehouse import ledger, receipts
 from tests.pages import table_rows
 
 TABLES = ("absences", "absence_definitions", "people")
@@ -141,7 +141,7 @@ def test_the_dictionary_says_what_each_column_means_and_its_links_lead_somewhere
         for column in COLLECTIONS[table].columns:
             assert (column.name in described) != column.sensitive
     assert all(described.values())
-    assert {*SYNC_COLUMNS, *ledger.COLUMNS} <= described.keys()
+    assert {*SYNC_COLUMNS, *ledger.COLUMNS, *receipts.COLUMNS} <= described.keys()
     headings = set(re.findall(r"^### (\w+)$", page, re.MULTILINE))
     assert set(re.findall(r"\]\(#(\w+)\)", page)) == {"people", "absence_definitions"} <= headings
 
