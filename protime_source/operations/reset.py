@@ -18,10 +18,11 @@ from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import SettingsError
 from protime_source.models.views import ensure_models, existing_models, models_reading
 from protime_source.pipeline.data_model import remember_models
+from protime_source.pipeline.discards import discard
 from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.hooks import register
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
-from protime_source.pipeline.packages import discard, pending_packages
+from protime_source.pipeline.packages import pending_packages
 from protime_source.pipeline.recovery import load_pending
 from protime_source.pipeline.states import NAME, committed_state, other_states, resource_states
 from protime_source.pipeline.text import wrap

@@ -22,14 +22,17 @@ from protime_source.configuration import ConfigSections
 from protime_source.errors import AlreadyRunningError, PublishError, SettingsError
 from protime_source.models.views import ModelOutcome, ensure_models
 from protime_source.pipeline.data_model import MODELS_HINT, comments_of
+from protime_source.pipeline.discards import (
+    discard_all,
+    discard_edited,
+    discard_outdated,
+    discard_refused,
+)
 from protime_source.pipeline.folder import advice_on_damage
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
 from protime_source.pipeline.packages import (
-    discard_all,
-    discard_outdated,
-    discard_refused,
-    is_emptied_by_dlt,
-    is_merged,
+    PendingPackage,
+    loads_to_take_back,
     note_failure,
     pending_packages,
 )
@@ -41,7 +44,6 @@ from protime_source.sync.context import RunContext
 from protime_source.warehouse import ledger
 from protime_source.warehouse.dialect import Client, Dialect, advice_on, client_of, dialect_of
 from protime_source.warehouse.history import History
-from protime_source.warehouse.staging import StagedRows
 from protime_source.warehouse.views import ensure_views
 
 logger = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ logger = logging.getLogger(__name__)
 _UNKNOWN_ERROR = "Loading into the destination failed; the log says more."
 
 OVERLAP = (
-    "Another run used the staging tables while this one loaded, although only one may be at work:"
+    "Another run was at work while this one loaded, although only one may be:"
     " the connection that held the lock was lost, or its lease was taken over. What this run"
     " received is not complete in the tables, so the next run fetches it again."
 )
@@ -73,7 +75,7 @@ class LoadHooks:
         self._schema = schema
         self._collections = collections
         self._loads: dict[int, tuple[Client, ExitStack]] = {}
-        self._staged: dict[int, dict[str, StagedRows]] = {}
+        self._packages: dict[int, list[PendingPackage]] = {}
         self._overlapped: set[tuple[str, int]] = set()
         self._locks: dict[tuple[str, int], ExitStack] = {}
         self._patience: dict[tuple[str, int], float] = {}
@@ -135,18 +137,13 @@ class LoadHooks:
             client, kept_open = client_of(pipeline, patience), ExitStack()
             kept_open.enter_context(dialect_of(pipeline).kept_open(client))
             self._loads[id(pipeline)] = client, kept_open
-        self._begin(pipeline, patience)
+        self._begin(pipeline, patience, is_start=step == "run")
         if id(pipeline) in self._loads:
-            self._staged[id(pipeline)] = {
-                name: rows
-                for package in pending_packages(pipeline)
-                for name, rows in package.staged.items()
-                if rows.count
-            }
+            self._packages[id(pipeline)] = list(pending_packages(pipeline))
             # A run that died after its load has not recorded what this load may overwrite.
             self._record_history(pipeline, self._loads[id(pipeline)][0])
 
-    def _begin(self, pipeline: dlt.Pipeline, patience_seconds: float) -> None:
+    def _begin(self, pipeline: dlt.Pipeline, patience_seconds: float, *, is_start: bool) -> None:
         """Acquires the locks if it can, and lets what is pending be loaded only onto its basis."""
         waits = dialect_of(pipeline).is_file or any(pending_packages(pipeline))
         try:
@@ -159,6 +156,8 @@ class LoadHooks:
                 else:
                     discard_outdated(pipeline, patience_seconds)
                     discard_refused(pipeline, patience_seconds)
+                    if is_start:  # a package of this run was received for the table as it is
+                        discard_edited(pipeline, patience_seconds)
         except AlreadyRunningError as error:
             logger.info("%s", error)
 
@@ -175,12 +174,12 @@ class LoadHooks:
             return
         if id(pipeline) in self._loads:
             client, kept_open = self._loads.pop(id(pipeline))
-            staged = self._staged.pop(id(pipeline), {})
+            packages = self._packages.pop(id(pipeline), [])
             with kept_open:
                 if step.step_exception:
                     note_failure(pipeline, sys.exception())
                 elif step_info.loads_ids:
-                    self._check_merged(pipeline, client, staged, step_info.loads_ids)
+                    self._check_loaded(pipeline, client, packages, step_info.loads_ids)
                     self._complete_tables(pipeline, client)
                     for run in self._runs.get((pipeline.working_dir, get_ident()), ()):
                         run.package_loaded()
@@ -193,24 +192,23 @@ class LoadHooks:
         self._overlapped.discard(key)
         return was_overlapped
 
-    def _check_merged(
+    def _check_loaded(
         self,
         pipeline: dlt.Pipeline,
         client: Client,
-        staged: dict[str, StagedRows],
+        packages: list[PendingPackage],
         load_ids: list[str],
     ) -> None:
-        """Takes back what was committed with other rows than those that were received for it."""
-        if is_emptied_by_dlt():
-            return
+        """Takes back what was committed while another run was at work."""
         with _warning("What was merged could not be checked:"):
-            if not is_merged(client, staged):
-                uncommit(client, pipeline.pipeline_name, load_ids)
+            if found := loads_to_take_back(client, pipeline.pipeline_name, packages, load_ids):
+                uncommit(client, pipeline.pipeline_name, found)
                 logger.error("%s", OVERLAP)
                 key = (pipeline.working_dir, get_ident())
                 self._overlapped.add(key)
+                tables = {name for package in packages for name in package.staged}
                 for run in self._runs.get(key, ()):
-                    run.errors |= dict.fromkeys(staged, OVERLAP)
+                    run.errors |= dict.fromkeys(tables, OVERLAP)
 
     def on_end_trace(self, trace: Any, pipeline: SupportsPipeline, send_state: bool) -> None:
         """After a run: redacts its errors, closes its ledger, publishes, releases its lock.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import dlt
 from dlt.common.pipeline import LoadInfo
@@ -126,7 +126,7 @@ def _load(pipeline: dlt.Pipeline, run: RunContext, place: str) -> Summary:
     started = time.monotonic()
     pending = load_pending(pipeline, run.settings.lock_timeout)
     try:
-        _load_all(pipeline, run)
+        load_all(_Pipeline(pipeline, run), run)
     finally:
         rows = run.ledger.close(run) if run.ledger is not None else {}
     stopped = {*run.refusals, *run.guarded}
@@ -155,19 +155,43 @@ def _published(summary: Summary, pipeline: dlt.Pipeline, settings: Settings) -> 
     return replace(summary, published_to=published_to)
 
 
-def _load_all(pipeline: dlt.Pipeline, run: RunContext) -> None:
+class Packages(Protocol):
+    """The load packages of one run, one after the other."""
+
+    def load(self, table_names: Sequence[str]) -> None:
+        """Extracts the next package of some tables, and loads it."""
+        ...
+
+    def bookmark(self, table_name: str) -> Bookmark | None:
+        """Returns the bookmark that was last committed for a table, if it has one."""
+        ...
+
+    def invalidate(self, table_name: str) -> None:
+        """Commits that the full load of a table must not be resumed."""
+        ...
+
+    @property
+    def advice(self) -> str:
+        """What a person can do when a working folder does not work."""
+        ...
+
+
+def load_all(packages: Packages, run: RunContext) -> None:
     """Loads until all tables are complete.
+
+    Args:
+        packages: The load packages of the run.
+        run: The run, whose counts and errors it keeps up.
 
     Raises:
         UnavailableError: When full loads have to be restarted again and again.
+        WarehouseError: When a full load does not get on.
     """
     due, full_loads = run.settings.collections, Counter[str]()
-    bookmarks = {} if run.full_resync else _bookmarks(pipeline, due)
+    bookmarks = {} if run.full_resync else _bookmarks(packages, due)
     while due:
         try:
-            with bounded_waits(pipeline):
-                loaded = pipeline.run(source_of(run, due))
-            _check_loaded(pipeline, loaded)
+            packages.load(due)
         except BaseException as error:
             for table in due:
                 run.errors.setdefault(table, ledger_line(error))
@@ -177,14 +201,16 @@ def _load_all(pipeline: dlt.Pipeline, run: RunContext) -> None:
         run.full_resync = False
         for table in run.guarded.keys() & due:
             run.errors[table] = ledger_line(run.guarded[table])
-            _invalidate_full_load(pipeline, run, table)
-        before, bookmarks = bookmarks, _bookmarks(pipeline, due)
+            # Rows that its first parts did not show may be back by then.
+            if _is_in_progress(packages.bookmark(table)):
+                packages.invalidate(table)
+        before, bookmarks = bookmarks, _bookmarks(packages, due)
         stopped = {*run.refusals, *run.guarded}
         for table in (each for each in due if each not in stopped):
             if _is_in_progress(bookmarks[table]) and bookmarks[table] == before.get(table):
                 raise WarehouseError(
                     f"{table}: the full load did not get on, although a part of it was loaded. The"
-                    f" rows loaded so far are right. {_folder_advice(pipeline)}"
+                    f" rows loaded so far are right. {packages.advice}"
                 )
         for table in due:
             full_loads[table] += _full_load_id(bookmarks[table]) != _full_load_id(before.get(table))
@@ -199,6 +225,38 @@ def _load_all(pipeline: dlt.Pipeline, run: RunContext) -> None:
             run.errors |= dict.fromkeys(failing, str(problem))
             raise problem
         due = tuple(table for table in due if table in continued and table not in stopped)
+
+
+@dataclass(frozen=True)
+class _Pipeline:
+    """The load packages of a run of dlt's pipeline.
+
+    Attributes:
+        pipeline: The pipeline.
+        run: The run.
+    """
+
+    pipeline: dlt.Pipeline
+    run: RunContext
+
+    def load(self, table_names: Sequence[str]) -> None:
+        with bounded_waits(self.pipeline):
+            loaded = self.pipeline.run(source_of(self.run, table_names))
+        _check_loaded(self.pipeline, loaded)
+
+    def bookmark(self, table_name: str) -> Bookmark | None:
+        return read_bookmark(self.pipeline, table_name)
+
+    def invalidate(self, table_name: str) -> None:
+        bookmark = read_bookmark(self.pipeline, table_name)
+        if bookmark is not None:
+            with self.pipeline.managed_state(extract_state=True) as state:
+                bookmark.invalidated().write(state["sources"][NAME]["resources"][table_name])
+            load_pending(self.pipeline, self.run.settings.lock_timeout)
+
+    @property
+    def advice(self) -> str:
+        return _folder_advice(self.pipeline)
 
 
 def _check_loaded(pipeline: dlt.Pipeline, loaded: LoadInfo | None) -> None:
@@ -230,21 +288,12 @@ def _folder_advice(pipeline: dlt.Pipeline) -> str:
     return f"Delete the folder {pipeline.working_dir}, which nothing is lost with, then run again."
 
 
-def _invalidate_full_load(pipeline: dlt.Pipeline, run: RunContext, table: str) -> None:
-    """Rows that its first parts did not show may be back by then, so no run must resume it."""
-    bookmark = read_bookmark(pipeline, table)
-    if bookmark is not None and _is_in_progress(bookmark):
-        with pipeline.managed_state(extract_state=True) as state:
-            bookmark.invalidated().write(state["sources"][NAME]["resources"][table])
-        load_pending(pipeline, run.settings.lock_timeout)
-
-
 def _is_in_progress(bookmark: Bookmark | None) -> bool:
     return bookmark is not None and bookmark.full_load_in_progress
 
 
-def _bookmarks(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, Bookmark | None]:
-    return {table: read_bookmark(pipeline, table) for table in tables}
+def _bookmarks(packages: Packages, tables: Sequence[str]) -> dict[str, Bookmark | None]:
+    return {table: packages.bookmark(table) for table in tables}
 
 
 def _full_load_id(bookmark: Bookmark | None) -> str:

@@ -5,29 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from itertools import islice, takewhile
+from operator import itemgetter
+from typing import Any, Protocol, TypeVar
 
 import dlt
-from dlt.common.configuration.container import Container
 from dlt.common.destination.exceptions import DestinationException
-from dlt.common.pipeline import TPipelineState, pipeline_state
+from dlt.common.pipeline import TPipelineState
 from dlt.common.storages.load_package import PackageStorage, ParsedLoadJobFileName
-from dlt.common.versioned_state import decompress_state, json_encode_state
-from dlt.destinations.exceptions import DatabaseUndefinedRelation, DestinationConnectionError
-from dlt.pipeline.state_sync import mark_state_extracted
+from dlt.common.versioned_state import decompress_state
+from dlt.destinations.exceptions import DestinationConnectionError
 
 from protime_source.errors import causes
 from protime_source.pipeline.states import (
-    committed_state,
     last_committed,
     resource_states,
+    states_beside,
     uncommit,
 )
-from protime_source.warehouse.dialect import Client, client_of
+from protime_source.warehouse.dialect import Client
 from protime_source.warehouse.staging import StagedRows, holds, read_staged_rows
 
 logger = logging.getLogger(__name__)
@@ -36,10 +34,39 @@ _BASIS = "protime_basis"
 _REFUSALS = "protime_refusals"
 _STAGED = "protime_staged"
 
-_REFUSED = "the destination refused it twice. If it refuses the rows again, the error says why."
-
 Snapshot = tuple[str | None, dict[str, str]]
 """A working folder's state and its schemas by name, as dlt writes them."""
+
+
+class Package(Protocol):
+    """What decides whether a pending load package may be loaded."""
+
+    @property
+    def basis(self) -> str:
+        """The hash of the committed state that its rows were asked for with."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """The source's name in dlt."""
+        ...
+
+    @property
+    def staged(self) -> Mapping[str, StagedRows]:
+        """The rows that it puts into the staging tables, by table."""
+        ...
+
+    @property
+    def copied_tables(self) -> Mapping[str, bool]:
+        """The tables whose rows dlt has copied into the staging tables, and whether all of them."""
+        ...
+
+    def result(self, local: TPipelineState) -> str:
+        """Returns the hash of the state that it commits, given the working folder's state."""
+        ...
+
+
+AnyPackage = TypeVar("AnyPackage", bound=Package)
 
 
 @dataclass(frozen=True)
@@ -73,7 +100,7 @@ class PendingPackage:
             local: The working folder's state; a package without a state of its own commits it.
         """
         document = self.state.get("pipeline_state")
-        return _hash(decompress_state(document["state"]) if document else local, self.source)
+        return state_hash(decompress_state(document["state"]) if document else local, self.source)
 
     @property
     def staged(self) -> dict[str, StagedRows]:
@@ -119,35 +146,57 @@ class PendingPackage:
         self.storage.delete_package(self.load_id)
 
 
-def rest_on(committed: TPipelineState | None) -> None:
+def rest_on(
+    committed: TPipelineState | None, package: Any, local: TPipelineState, source: str
+) -> None:
     """Makes the package that is being extracted rest on a committed state.
 
     Args:
         committed: The state that the destination has; `None` when dlt keeps none there.
+        package: dlt's state of the package; changed in place.
+        local: The working folder's state; changed in place.
+        source: The source's name in dlt.
     """
     if committed is None:
         return
-    source = dlt.current.source_schema().name
-    package: Any = dlt.current.load_package_state()["state"]
-    package[_BASIS] = {"source": source, "committed": _hash(committed, source)}
+    package[_BASIS] = {"source": source, "committed": state_hash(committed, source)}
     # The highest version is the newest, so what this package commits must have a higher one.
-    local, _ = pipeline_state(Container())
     local["_state_version"] = max(local["_state_version"], committed.get("_state_version", 0))
 
 
-def note_staged(table_name: str, staged: StagedRows, state: dict[str, Any]) -> None:
+def note_staged(
+    package: Any, load_id: str, table_name: str, staged: StagedRows, state: dict[str, Any]
+) -> None:
     """Notes what the package that is being extracted puts into a staging table.
 
+    The note stays in the state until other rows follow: a collection without a delta has no
+    bookmark that would tell the states before and after a load apart.
+
     Args:
+        package: dlt's state of the package; changed in place.
+        load_id: dlt's id of it.
         table_name: The table.
         staged: The rows.
-        state: The resource's state, which the package commits.
+        state: The resource's state, which the package commits; changed in place.
     """
-    package: Any = dlt.current.load_package_state()
-    package["state"].setdefault(_STAGED, {})[table_name] = staged.to_json()
-    state.pop(_STAGED, None)
+    package.setdefault(_STAGED, {})[table_name] = staged.to_json()
     if staged.count:
-        state[_STAGED] = {"load_id": package["load_id"], "rows": staged.to_json()}
+        state[_STAGED] = {"load_id": load_id, "rows": staged.to_json()}
+
+
+def staged_with(load_id: str, state: Mapping[str, Any], source: str) -> dict[str, StagedRows]:
+    """Returns the rows that a package put into the staging tables, by table.
+
+    Args:
+        load_id: dlt's id of the package.
+        state: The state that it has committed.
+        source: The source's name in dlt.
+    """
+    return {
+        table_name: StagedRows.from_json(each[_STAGED]["rows"])
+        for table_name, each in resource_states(state, source).items()
+        if each.get(_STAGED, {}).get("load_id") == load_id
+    }
 
 
 def pending_packages(pipeline: dlt.Pipeline) -> Iterator[PendingPackage]:
@@ -176,83 +225,83 @@ def note_failure(pipeline: dlt.Pipeline, error: BaseException | None) -> None:
             package.note_refusal()
 
 
-def discard_refused(pipeline: dlt.Pipeline, patience_seconds: float) -> bool:
-    """Throws away what the destination refused twice, and has the staging tables checked anew.
+def to_discard(
+    packages: Sequence[AnyPackage],
+    committed: TPipelineState,
+    local: TPipelineState,
+    read_staged: Callable[[Collection[str]], Mapping[str, StagedRows]],
+) -> tuple[Sequence[AnyPackage], str]:
+    """Decides which pending packages must not be loaded.
 
-    dlt calls many an error transient that is not, so that the first refusal does not count.
+    Those that rest on another state than the destination has now: the warehouse was put back from a
+    backup, or another working folder has gone on. Loading such a package would move the bookmark
+    past changes that the warehouse never got. Its rows are asked for again, from the bookmark in
+    the destination. A package that was loaded in part rests on the same state still, and one that
+    was loaded and not put away has committed its own: both are loaded to their end. But dlt does
+    not copy into the staging tables again what it has copied: a package whose rows another run has
+    replaced there must not be loaded either.
 
     Args:
-        pipeline: The pipeline.
-        patience_seconds: How long to wait for a DuckDB file that another program has open.
+        packages: The pending packages, oldest first.
+        committed: The state that the destination has.
+        local: The working folder's state.
+        read_staged: Returns what the staging tables of some tables hold.
 
     Returns:
-        Whether nothing is pending any more.
+        The packages, and why, as a sentence.
     """
-    packages = list(pending_packages(pipeline))
-    if not any(package.refusals > 1 for package in packages):
-        return False
-    sources = {package.source for package in packages}
-    client = client_of(pipeline, patience_seconds)
-    with client.sql_client as sql, sql.with_staging_dataset():
-        versions = sql.make_qualified_table_name(client.schema.version_table_name)
-        for source in sources:
-            # dlt creates missing tables only for a version of the schema that is not noted there.
-            with suppress(DatabaseUndefinedRelation):
-                sql.execute_sql(f"DELETE FROM {versions} WHERE schema_name = %s", source)
-    return discard_all(pipeline, patience_seconds, _REFUSED)
-
-
-def discard_outdated(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
-    """Throws away pending packages that rest on another state than the destination has now.
-
-    The warehouse was put back from a backup, or another working folder has gone on: loading such
-    a package would move the bookmark past changes that the warehouse never got. Its rows are asked
-    for again, from the bookmark in the destination. A package that was loaded in part rests on the
-    same state still, and one that was loaded and not put away has committed its own: both are
-    loaded to their end. But dlt does not copy into the staging tables again what it has copied: a
-    package whose rows another run has replaced there is thrown away as well.
-
-    Args:
-        pipeline: The pipeline that they belong to.
-        patience_seconds: How long to wait for a DuckDB file that another program has open.
-    """
-    if not (packages := list(pending_packages(pipeline))):
-        return
-    client = client_of(pipeline, patience_seconds)
-    committed = committed_state(pipeline, client)
-    if committed is None:
-        return
     outdated = [
         package
         for package in packages
-        if _hash(committed, package.source) not in (package.basis, package.result(pipeline.state))
+        if state_hash(committed, package.source) not in (package.basis, package.result(local))
     ]
     if outdated:
-        discard(
-            pipeline,
-            outdated,
-            committed,
+        return outdated, (
             "the warehouse has another state than it was received for: it was put back from a"
-            " backup, or loaded from another working folder since.",
+            " backup, or loaded from another working folder since."
         )
-        return
     for package in packages:
         copied = package.copied_tables
-        if copied and package.basis == _hash(committed, package.source):
-            held = read_staged_rows(client, copied)
-            if not holds(package.staged, held, copied):
-                reason = "another run has used the staging tables since its rows were copied there."
-                discard(pipeline, packages, committed, reason)
-                return
+        is_not_committed = package.basis == state_hash(committed, package.source)
+        if copied and is_not_committed and not holds(package.staged, read_staged(copied), copied):
+            return packages, (
+                "another run has used the staging tables since its rows were copied there."
+            )
+    return [], ""
 
 
-def is_merged(client: Client, staged: Mapping[str, StagedRows]) -> bool:
-    """Whether what was just merged were the rows of a package: the staging tables hold them still.
+def loads_to_take_back(
+    client: Client, pipeline_name: str, packages: Sequence[PendingPackage], load_ids: Sequence[str]
+) -> list[str]:
+    """Returns the loads whose states stand for more than the tables hold, after a load.
+
+    They are none unless two runs were at work at once. Then the rows that were merged may be the
+    other one's, or the other one has committed after the package was found to rest on the newest
+    state: what it learnt of a row that the package brought later is not in the table.
 
     Args:
         client: A client of the destination.
-        staged: The rows that the package put into the staging tables, by table.
+        pipeline_name: The pipeline.
+        packages: The packages of the source that were pending before the load, oldest first.
+        load_ids: dlt's ids of what was loaded.
     """
+    loaded = [package for package in packages if package.load_id in load_ids]
+    if not loaded:
+        return []
+    basis, source = loaded[0].basis, loaded[0].source
+    newest = states_beside(client, pipeline_name, load_ids, limit=1)
+    others = loads_since(newest, basis, source)
+    if others:
+        others = loads_since(states_beside(client, pipeline_name, load_ids), basis, source)
+    staged = {
+        name: rows for package in loaded for name, rows in package.staged.items() if rows.count
+    }
+    is_merged = is_emptied_by_dlt() or _are_held(client, staged)
+    return [] if is_merged and not others else [*load_ids, *others]
+
+
+def _are_held(client: Client, staged: Mapping[str, StagedRows]) -> bool:
+    """Whether the staging tables hold the rows of a package, all of them."""
     held = read_staged_rows(client, staged)
     return holds(staged, held, dict.fromkeys(staged, True))
 
@@ -274,12 +323,8 @@ def take_back_unmerged(pipeline: dlt.Pipeline, client: Client) -> bool:
     if is_emptied_by_dlt() or not pipeline.config.restore_from_destination:
         return False
     load_id, state = last_committed(pipeline, client)
-    staged = {
-        table_name: StagedRows.from_json(each[_STAGED]["rows"])
-        for table_name, each in resource_states(state, dlt.current.source_schema().name).items()
-        if each.get(_STAGED, {}).get("load_id") == load_id
-    }
-    if is_merged(client, staged):
+    staged = staged_with(load_id, state, dlt.current.source_schema().name)
+    if _are_held(client, staged):
         return False
     uncommit(client, pipeline.pipeline_name, [load_id])
     logger.warning(
@@ -294,63 +339,24 @@ def is_emptied_by_dlt() -> bool:
     return bool(dlt.config.get("load.truncate_staging_dataset", bool))
 
 
-def discard_all(pipeline: dlt.Pipeline, patience_seconds: float, reason: str) -> bool:
-    """Throws away all pending packages of the source.
+def loads_since(
+    states: Sequence[tuple[str, Mapping[str, Any]]], basis: str, source: str
+) -> list[str]:
+    """Returns the loads that were committed after a state; all of them if it is not there.
 
     Args:
-        pipeline: The pipeline that they belong to.
-        patience_seconds: How long to wait for a DuckDB file that another program has open.
-        reason: Why, as a sentence.
-
-    Returns:
-        Whether nothing is pending any more.
+        states: Committed states with the loads that committed them, newest first.
+        basis: The hash of the state.
+        source: The source's name in dlt.
     """
-    if packages := list(pending_packages(pipeline)):
-        committed = committed_state(pipeline, client_of(pipeline, patience_seconds))
-        discard(pipeline, packages, committed, reason)
-    return not pipeline.has_pending_data
+    before_all: tuple[str, Mapping[str, Any]] = ("", {})
+    is_later = (
+        (load_id, state_hash(state, source) != basis) for load_id, state in (*states, before_all)
+    )
+    return [load_id for load_id, later in takewhile(itemgetter(1), is_later)]
 
 
-def discard(
-    pipeline: dlt.Pipeline,
-    packages: Sequence[PendingPackage],
-    committed: TPipelineState | None,
-    reason: str,
-) -> None:
-    """Deletes pending packages, and returns the working folder to the state before them.
-
-    Args:
-        pipeline: The pipeline that they belong to.
-        packages: The packages; none to return to the committed state alone.
-        committed: The state that the destination has; `None` when dlt keeps none there.
-        reason: Why, as a sentence.
-    """
-    before = _committed_snapshot(pipeline, committed) if committed else None
-    if packages:
-        logger.warning(
-            "What an earlier run received is thrown away (load package %s): %s No row is lost: all"
-            " changes since the warehouse's state are fetched again.",
-            ", ".join(package.load_id for package in packages),
-            reason,
-        )
-        before = before or packages[0].snapshot()
-        for package in packages:
-            package.delete()
-    if before is not None:
-        pipeline._restore_from_snapshot(*before)
-
-
-def _committed_snapshot(pipeline: dlt.Pipeline, committed: TPipelineState) -> Snapshot:
-    """The committed state and its schemas, as dlt writes them into the working folder."""
-    state = TPipelineState(**{**committed, "_local": pipeline.state["_local"]})
-    mark_state_extracted(state, state["_version_hash"])
-    names = state["schema_names"] or []
-    schemas = pipeline._get_schemas_from_destination(names, always_download=True)
-    texts = {schema.name: json.dumps(schema.to_dict()) for schema in schemas}
-    return json_encode_state(state), texts
-
-
-def _hash(state: Mapping[str, Any], source: str) -> str:
-    """What the source remembers, of one of its states."""
+def state_hash(state: Mapping[str, Any], source: str) -> str:
+    """Returns a hash of what a source remembers in one of its states."""
     remembered = json.dumps(state.get("sources", {}).get(source, {}), sort_keys=True, default=str)
     return hashlib.sha256(remembered.encode()).hexdigest()[:16]

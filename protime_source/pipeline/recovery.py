@@ -6,8 +6,9 @@ import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source.errors import WarehouseError
-from protime_source.pipeline.packages import (
+from protime_source.pipeline.discards import (
     discard_all,
+    discard_edited,
     discard_outdated,
     discard_refused,
 )
@@ -35,6 +36,7 @@ def load_pending(pipeline: dlt.Pipeline, patience_seconds: float = PATIENCE_SECO
     _drop_twins(pipeline)
     packages = _archive_loaded(pipeline)
     discard_outdated(pipeline, patience_seconds)
+    discard_edited(pipeline, patience_seconds)
     while pending := _pending_ids(pipeline):
         try:
             pipeline.run()

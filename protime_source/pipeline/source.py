@@ -14,6 +14,7 @@ import pyarrow as pa
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
+from dlt.common.pipeline import pipeline_state
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
@@ -205,7 +206,9 @@ def _extract(
     HOOKS.bound_waits(pipeline)
     _check_tenant(run.settings, destination)
     _open_ledger(run, destination, load_id)
-    rest_on(destination.committed)
+    package: Any = dlt.current.load_package_state()["state"]
+    local, _ = pipeline_state(Container())
+    rest_on(destination.committed, package, local, dlt.current.source_schema().name)
     run.tables_in_extraction.add(table_name)
     try:
         yield from _load_with_scopes(collection, run, destination)
@@ -307,7 +310,8 @@ def _load(
         yield from (
             None if each is None else _with_hints(each, sync, stored, staged) for each in batches
         )
-    note_staged(collection.table, staged, state)
+    package: Any = dlt.current.load_package_state()
+    note_staged(package["state"], package["load_id"], collection.table, staged, state)
     describe_tables(schema, history=run.settings.history, models=run.settings.models)
     guards.write_tenant(run.settings, state)
     context.counts.requests = run.new_requests(session)
@@ -350,7 +354,14 @@ def _state(collection: Collection, destination: Destination, stored: StoredTable
     if state and destination.committed is not None:
         bookmark = Bookmark.read(state)
         belongs_here = bookmark is None or bookmark.scope.warehouse == stored.fingerprint
-        is_older = restore_committed_state(state, destination.committed, collection.table)
+        local, _ = pipeline_state(Container())
+        is_older = restore_committed_state(
+            state,
+            destination.committed,
+            local,
+            dlt.current.source_schema().name,
+            collection.table,
+        )
         if is_older and belongs_here:
             logger.warning(
                 "%s: the warehouse is older than the working folder remembers, as after a backup"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dlt
-from dlt.common.configuration.container import Container
-from dlt.common.pipeline import TPipelineState, pipeline_state
+from dlt.common.pipeline import TPipelineState
 from dlt.common.versioned_state import decompress_state
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.state_sync import migrate_state_to_current
@@ -73,6 +72,34 @@ def _newest_states(
     return {str(each): (str(load_id), decompress_state(text)) for each, load_id, text in rows}
 
 
+def states_beside(
+    client: Client, pipeline_name: str, load_ids: Sequence[str], *, limit: int | None = None
+) -> list[tuple[str, dict[str, Any]]]:
+    """Returns the committed states of a pipeline but for those of some loads, newest first.
+
+    Args:
+        client: A client of the destination.
+        pipeline_name: The pipeline.
+        load_ids: dlt's ids of the loads that are left out.
+        limit: How many at most.
+    """
+    sql, schema = client.sql_client, client.schema
+    states = sql.make_qualified_table_name(schema.state_table_name)
+    loads = sql.make_qualified_table_name(schema.loads_table_name)
+    name, state, version, state_load, load, status = client._norm_and_escape_columns(
+        "pipeline_name", "state", "version", "_dlt_load_id", "load_id", "status"
+    )
+    query = (
+        f"SELECT s.{state_load}, s.{state} FROM {states} AS s JOIN {loads} AS l"
+        f" ON l.{load} = s.{state_load} WHERE l.{status} = 0 AND s.{name} = %s"
+        f" AND s.{state_load} NOT IN ({', '.join(['%s'] * len(load_ids))})"
+        f" ORDER BY s.{version} DESC, s.{state_load} DESC" + (f" LIMIT {limit}" if limit else "")
+    )
+    with sql:
+        rows = sql.execute_sql(query, pipeline_name, *load_ids) or []
+    return [(str(load_id), decompress_state(text)) for load_id, text in rows]
+
+
 def uncommit(client: Client, pipeline_name: str, load_ids: Sequence[str]) -> None:
     """Deletes the states that some packages committed, so that the state before them counts.
 
@@ -91,7 +118,7 @@ def uncommit(client: Client, pipeline_name: str, load_ids: Sequence[str]) -> Non
             )
 
 
-def resource_states(state: TPipelineState, source: str) -> dict[str, dict[str, Any]]:
+def resource_states(state: Mapping[str, Any], source: str) -> dict[str, dict[str, Any]]:
     """Returns the states of a source's resources, by table."""
     found: dict[str, Any] = state.get("sources", {}).get(source, {})
     return {table: dict(each) for table, each in found.get("resources", {}).items()}
@@ -102,7 +129,13 @@ def read_bookmark(pipeline: dlt.Pipeline, table: str) -> Bookmark | None:
     return Bookmark.read(resource_states(pipeline.state, NAME).get(table, {}))
 
 
-def restore_committed_state(state: dict[str, Any], committed: TPipelineState, table: str) -> bool:
+def restore_committed_state(
+    state: dict[str, Any],
+    committed: TPipelineState,
+    local: TPipelineState,
+    source: str,
+    table: str,
+) -> bool:
     """Returns to the state that the destination has, where the working folder has another.
 
     Nothing is pending when they are compared, so they differ only when the working folder was used
@@ -112,16 +145,16 @@ def restore_committed_state(state: dict[str, Any], committed: TPipelineState, ta
     Args:
         state: The resource's state in the working folder; changed in place.
         committed: The pipeline's state in the destination.
+        local: The pipeline's state in the working folder.
+        source: The source's name in dlt.
         table: The resource's table.
 
     Returns:
         Whether they differed, and the destination's is the older one.
     """
-    source = dlt.current.source_schema().name
     remembered = resource_states(committed, source).get(table, {})
     if state == remembered:
         return False
     state.clear()
     state.update(remembered)
-    local, _ = pipeline_state(Container())
     return committed.get("_state_version", 0) < local["_state_version"]

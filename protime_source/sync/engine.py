@@ -7,14 +7,14 @@ against Protime and a warehouse.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import date, datetime
 
 import pyarrow as pa
 
 from protime_source.api.pages import LIFETIME
-from protime_source.decode.soft_delete import placeholder_row
+from protime_source.decode.soft_delete import Row, placeholder_row
 from protime_source.decode.tables import ROWS_PER_BATCH
 from protime_source.errors import (
     BadRequestError,
@@ -145,11 +145,10 @@ class CollectionSync:
                 events.add(received)
                 context.counts.add_pages(1, len(received))
                 link = page.delta_link or link
-        changes = events.apply(
-            context.stored.rows(events.ids), context.clock.after(), context.builder.is_as_stored
-        )
+        stored = context.stored.rows(events.ids)
+        changes = events.apply(stored, context.clock.after(), context.builder.is_as_stored)
         live_rows = bookmark.live_rows
-        if live_rows is None:
+        if live_rows is None or _is_ahead(stored.values(), bookmark):
             live_rows = context.stored.count_live_rows(context.collection.date_column, None)
         bookmark = replace(bookmark, live_rows=live_rows + changes.live_rows_added)
         context.counts.inserted = len(changes.inserted)
@@ -302,6 +301,12 @@ class CollectionSync:
     @property
     def _table_name(self) -> str:
         return self.context.collection.table
+
+
+def _is_ahead(stored: Iterable[Row], bookmark: Bookmark) -> bool:
+    """Whether a run that was killed after its merge wrote rows that the bookmark does not know."""
+    synced = bookmark.last_synced
+    return synced is None or any(row["synced_at"] > synced for row in stored)
 
 
 def _leads_to_full_load(error: ProtimeError, bookmark: Bookmark | None) -> bool:

@@ -23,6 +23,7 @@ from protime_source.demo import Behaviour, Fault
 from protime_source.warehouse.ledger import COLUMNS
 from tests.conftest import WorldFactory
 from tests.engines import every_engine, sql_engines
+from tests.kill_points import run_until
 from tests.world import Row, World
 
 COUNTS = ("requests", "received", "inserted", "updated", "soft_deleted", "unchanged", "stale")
@@ -38,6 +39,20 @@ def entries(world: World) -> list[Row]:
 
 def outcomes(world: World) -> list[tuple[str, str, str | None]]:
     return [(row["table_name"], row["outcome"], row["error"]) for row in entries(world)]
+
+
+@sql_engines
+def test_live_rows_are_right_after_a_kill_between_the_merge_and_its_record(world: World) -> None:
+    """The table is ahead of the bookmark then, and the events come again."""
+    world.load()
+    world.load()
+    for id_ in sorted(world.tenant.records)[:5]:
+        world.tenant.delete(id_)
+    assert run_until("load record", "before", world)
+    world.lose_working_folder()
+    summary = world.load()
+    assert summary.tables["assignments"].live_rows == len(world.live())
+    world.check()
 
 
 @sql_engines

@@ -142,6 +142,42 @@ def test_a_package_is_discarded_when_another_working_folder_went_on(world: World
     world.check()
 
 
+def test_a_package_of_a_snapshot_is_discarded_when_another_working_folder_went_on(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such a collection has no link in its bookmark that would tell one state from the next."""
+    tenant, other = world.tenant, _elsewhere(world)
+    world.pipeline().run(protime("departments"))
+    gone, changed = list(tenant.of("departments"))[:2]
+    tenant.write("departments", changed, {**tenant.of("departments")[changed], "name": "Old"})
+    world.pipeline().extract(protime("departments"))
+    tenant.write("departments", changed, {**tenant.of("departments")[changed], "name": "New"})
+    tenant.write("departments", gone, None)
+    other.pipeline().run(protime("departments"))
+    world.pipeline().run()
+    assert "is thrown away" in caplog.text
+    world.check_tables("departments")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    ["DELETE FROM {table}", "ALTER TABLE {table} DROP COLUMN comments"],
+    ids=["emptied", "without a column"],
+)
+@both_ways
+def test_a_package_is_discarded_when_the_table_was_edited_by_hand(
+    world: World, run: Run, edit: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A package of a full load holds only what differed from the rows that the table had."""
+    world.run()
+    world.tenant.churn(5, seed=1)
+    world.pipeline().extract(protime(full_resync=True))
+    world.query(edit.format(table=f"{world.dataset}.assignments"))
+    run(world)
+    assert "lost its rows or a column" in caplog.text
+    world.check()
+
+
 @both_ways
 def test_a_package_is_loaded_when_nothing_happened_since(
     world: World, run: Run, caplog: pytest.LogCaptureFixture

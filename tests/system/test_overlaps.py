@@ -55,8 +55,30 @@ def test_what_was_merged_of_anothers_rows_is_taken_back(make_world: WorldFactory
     earlier.close()
     later.close()
     said = world.query(f"SELECT error FROM {world.dataset}.sync_runs WHERE outcome = 'failed'")
-    assert any("Another run used the staging tables" in error for (error,) in said)
+    assert any("Another run was at work while" in error for (error,) in said)
     world.load()
+    world.check()
+
+
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+def test_what_another_committed_before_a_late_merge_is_taken_back(
+    make_world: WorldFactory,
+) -> None:
+    """It ignored the deletion of a row that it did not find, and that the late one brought then."""
+    world = make_world(rows=20, behaviour=Behaviour(older_delta_dies=False))
+    hosts = [replace(world, folder=world.folder / name) for name in ("a", "b")]
+    for host in hosts:
+        host.load()
+    start = next(iter(world.tenant.records.values()))["from"]
+    new = world.tenant.create({"person": {"id": 7}, "from": start})
+    late = SteppedRun(hosts[0])
+    late.go_on_until("before schema update")
+    world.query(_END_LOCKS)
+    world.tenant.delete(new)
+    hosts[1].load()
+    late.finish()
+    for host in hosts:
+        host.load()
     world.check()
 
 

@@ -1,4 +1,4 @@
-"""The merge filter alone, against a plain Python model."""
+"""The merge filter alone, against the simulator's model of it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from protime_source.warehouse.merge import merge_filter
 from protime_source.warehouse.postgres import Postgres
 from tests.servers.bigquery import BigQueryServer
 from tests.servers.postgres import PostgresServer
+from tests.simulator.warehouse import MergeFilter, Warehouse
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 VERSIONS = ("", "A", "B", "Z", "a", "z", "é")
@@ -53,26 +54,22 @@ class Staged:
 def allowed(
     staged: list[Staged], stored: dict[int, str], ignored_before: datetime | None, has_version: bool
 ) -> list[Staged]:
-    """The rows that the filter must let through."""
-    found = []
-    for id_ in {row.id for row in staged}:
-        candidates = [
-            row
+    """The rows that the filter must let through: those that the simulator's warehouse writes."""
+    by_key = {(row.id, row.version, row.synced_at): row for row in staged}
+    warehouse = Warehouse(
+        {id_: {"change_version": version} for id_, version in stored.items()},
+        staging=[
+            {
+                "id": row.id,
+                "change_version": row.version,
+                "is_deleted": row.is_deleted,
+                "synced_at": row.synced_at,
+            }
             for row in staged
-            if row.id == id_
-            and (row.is_deleted or ignored_before is None or row.synced_at >= ignored_before)
-        ]
-        if not candidates:
-            continue
-        newest = max(candidates, key=lambda row: (row.version, row.synced_at))
-        if id_ not in stored:
-            is_allowed = not newest.is_deleted
-        else:
-            is_unversioned = not has_version and newest.version == ""
-            is_allowed = is_unversioned or newest.version >= stored[id_]
-        if is_allowed:
-            found.append(newest)
-    return found
+        ],
+    )
+    written = warehouse.merge(MergeFilter(ignored_before, has_version))
+    return [by_key[id_, r["change_version"], r["synced_at"]] for id_, r in written.items()]
 
 
 @pytest.fixture(params=["duckdb", "postgres", "bigquery"])

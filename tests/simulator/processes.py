@@ -1,0 +1,105 @@
+"""Processes that stand still, go on and die between any two of their effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import greenlet
+
+MOMENT = timedelta(milliseconds=1)
+"""What each effect takes."""
+
+
+class Killed(BaseException):  # no error that anything may handle
+    """The process ends here."""
+
+
+class Process:
+    """One run of a host, in a greenlet of its own.
+
+    Args:
+        world: The world that its effects pass through.
+        main: What it does.
+
+    Attributes:
+        at: The effect that it stands before.
+        effects: How many effects it has had.
+        error: What it failed with.
+        is_over: Whether it has ended, in whatever way.
+        was_killed: Whether it was killed.
+    """
+
+    def __init__(self, world: Effects, main: Callable[[], None]) -> None:
+        self._world = world
+        self._main = main
+        self._greenlet = greenlet.greenlet(self._run)
+        self._left: int | None = None
+        self.at = ""
+        self.effects = 0
+        self.error: BaseException | None = None
+        self.is_over = False
+        self.was_killed = False
+
+    def go_on(self, effects: int | None) -> None:
+        """Goes on for some effects, or to its end."""
+        self._left = effects
+        self._world.current, before = self, self._world.current
+        try:
+            self._greenlet.switch()
+        finally:
+            self._world.current = before
+
+    def kill(self) -> None:
+        """Ends it where it stands; what the system does for a dead process is done."""
+        self._world.current, before = self, self._world.current
+        try:
+            self._greenlet.throw(Killed)
+        finally:
+            self._world.current = before
+
+    def before(self, effect: str) -> None:
+        """Stands still if it is to."""
+        self.at = effect
+        if self.was_killed:
+            raise Killed
+        if self._left == 0:
+            parent = greenlet.getcurrent().parent
+            assert parent is not None
+            parent.switch()
+        if self._left is not None:
+            self._left -= 1
+        self.effects += 1
+
+    def _run(self) -> None:
+        try:
+            self._main()
+        except Killed:
+            self.was_killed = True
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.is_over = True
+
+
+@dataclass
+class Effects:
+    """The time, and the process that is at work.
+
+    Attributes:
+        time: The true time (UTC).
+        current: The process that is at work.
+        met: Called with each effect.
+    """
+
+    time: datetime = datetime(2026, 3, 1, tzinfo=UTC)
+    current: Process | None = None
+    met: Callable[[str], None] = field(default=lambda _: None)
+
+    def effect(self, name: str) -> None:
+        """Every read, write and commit passes here first."""
+        self.time += MOMENT
+        if self.current is not None:
+            self.current.before(name)
+            self.met(name)

@@ -1,0 +1,77 @@
+"""Whatever happens, in the end the table says what Protime says; and the simulator would see it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulator.__main__ import live_through_seeds, silence
+from tests.simulator.mutations import MUTATIONS, without
+from tests.simulator.protime import Behaviour
+from tests.simulator.shrink import as_code, failure_of, shrink
+from tests.simulator.steps import Delete, Happen, History, Run, Write, make_history
+from tests.simulator.world import Met, live_through
+
+HISTORIES = 1200
+PARTS = 10
+"""Parts for several workers."""
+
+EVENTS = 50
+"""Kinds of events, kills before each effect among them, that the histories of one part have."""
+
+QUICK = (
+    "late-merge",
+    "package-on-another-state",
+    "stale-events",
+    "tombstone-with-keys-only",
+)
+"""Mutations that are found within a few histories; the command finds all of them."""
+
+
+@pytest.fixture(autouse=True)
+def _without_warnings() -> Iterator[None]:
+    with silence():
+        yield
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_after_any_history_the_table_says_what_protime_says(part: int) -> None:
+    size = HISTORIES // PARTS
+    met, failures, _ = live_through_seeds(range(part * size, (part + 1) * size))
+    assert not failures, f"python -m tests.simulator --seed {failures[0][0]}"
+    assert len({event for event, _ in met}) >= EVENTS
+
+
+@pytest.mark.parametrize("seed", range(0, HISTORIES, HISTORIES // 25))
+def test_a_seed_is_one_history(seed: int) -> None:
+    assert live_through(seed) == live_through(seed)
+
+
+def test_a_failing_history_is_shrunk_to_a_few_lines() -> None:
+    with without("tombstone-with-keys-only"):
+        seed = next(seed for seed in range(200) if failure_of(make_history(seed)))
+        small = shrink(make_history(seed))
+    assert len(small.steps) <= 4
+    assert "live_through" in as_code(small)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_mending_that_is_taken_out_is_missed(name: str) -> None:
+    with without(name):
+        assert any(failure_of(make_history(seed)) for seed in range(400))
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda each: each.name)
+def test_each_mutation_still_has_the_words_that_it_takes_out(mutation: object) -> None:
+    with without(getattr(mutation, "name")):  # noqa: B009
+        pass
+
+
+def test_coverage_says_which_event_met_which_state() -> None:
+    met: Met = Counter()
+    history = History(Behaviour(), (Write(1, 1), Run(), Delete(1), Happen("back up"), Run()))
+    live_through(history, met)
+    assert met["delete", "bookmark: delta, alive"] == 1
+    assert met["run succeeded", "table: missing"] == 1
