@@ -263,7 +263,8 @@ class World:
         if host.process is not None:
             process, host.process = host.process, None
             is_merging = process.at in ("mark the merge", "write the load's record")
-            if is_merging and any(other.process is not None for other in self.hosts):
+            others = [other for other in self.hosts if other is not host]
+            if is_merging and any(each.process or each.folder.packages for each in others):
                 self.is_loosened = True  # another one may merge the same rows, with its own time
             process.kill()
             self._require_expected(process)
