@@ -34,7 +34,8 @@ class Process:
     def __init__(self, world: Effects, main: Callable[[], None]) -> None:
         self._world = world
         self._main = main
-        self._greenlet = greenlet.greenlet(self._run)
+        self._parent = greenlet.getcurrent()
+        self._greenlet = greenlet.greenlet(self._run, self._parent)
         self._left: int | None = None
         self.at = ""
         self.effects = 0
@@ -65,9 +66,7 @@ class Process:
         if self.was_killed:
             raise Killed
         if self._left == 0:
-            parent = greenlet.getcurrent().parent
-            assert parent is not None
-            parent.switch()
+            self._parent.switch()
         if self._left is not None:
             self._left -= 1
         self.effects += 1
