@@ -109,7 +109,7 @@ class DuckDBEngine(Engine):
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """From its first use: a run opens the file 14 times, which is a third of its CPU time.
+        """From its first use, because each opening takes 20 ms.
 
         That others can open it in between is tried by runs in a process of their own.
         """

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from protime_source.decode import compute as pc
 
 TYPES: dict[str, pa.DataType] = {
     "bigint": pa.int64(),

@@ -20,7 +20,13 @@ from protime_source.operations.lines import CheckLine
 from protime_source.pipeline import guards
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.publishing import check_publishing, copy_path
-from protime_source.pipeline.states import NAME, committed_state, other_states, resource_states
+from protime_source.pipeline.states import (
+    NAME,
+    committed_state,
+    other_states,
+    resource_states,
+    stored_states,
+)
 from protime_source.pipeline.text import wrap
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
@@ -199,11 +205,12 @@ class _Checks:
         """Checks that the dataset holds no rows of another tenant."""
         if not dialect.has_dataset(client):
             return
-        state = committed_state(self._pipeline, client) or self._pipeline.state
+        states = stored_states(client)
+        state = committed_state(self._pipeline, states) or self._pipeline.state
         self._states = resource_states(state, NAME)
         if self._settings is not None:
             guards.check_tenant(self._settings, self._states)
-            others = other_states(self._pipeline.pipeline_name, client)
+            others = other_states(self._pipeline.pipeline_name, states)
             guards.check_other_pipelines(self._settings, others, dialect.location(client))
 
 

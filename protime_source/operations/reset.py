@@ -24,7 +24,13 @@ from protime_source.pipeline.hooks import register
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
 from protime_source.pipeline.packages import pending_packages
 from protime_source.pipeline.recovery import load_pending
-from protime_source.pipeline.states import NAME, committed_state, other_states, resource_states
+from protime_source.pipeline.states import (
+    NAME,
+    committed_state,
+    other_states,
+    resource_states,
+    stored_states,
+)
 from protime_source.pipeline.text import wrap
 from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import invalid_setting
@@ -209,10 +215,11 @@ class _Reset:
 
     def _drop_with_dlt(self) -> tuple[str, ...]:
         """Drops tables and bookmarks of each pipeline that loaded them; returns those it had."""
-        own = committed_state(self._pipeline, self._client) or self._pipeline.state
+        states = stored_states(self._client)
+        own = committed_state(self._pipeline, states) or self._pipeline.state
         remembered = self._remembered(own)
         self._drop_from(self._pipeline)
-        for name, state in other_states(self._pipeline.pipeline_name, self._client).items():
+        for name, state in other_states(self._pipeline.pipeline_name, states).items():
             if found := self._remembered(state):
                 remembered |= found
                 with self._other_pipeline(name) as other:
@@ -243,7 +250,7 @@ class _Reset:
                 self._pipeline.activate()
 
     def _drop_from(self, pipeline: dlt.Pipeline) -> None:
-        committed = committed_state(pipeline, self._client)
+        committed = committed_state(pipeline, stored_states(self._client))
         if committed is not None:
             # Also without packages: the working folder may be lost, or behind the destination.
             discard(pipeline, [*pending_packages(pipeline)], committed, "collections are reset.")

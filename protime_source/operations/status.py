@@ -15,7 +15,13 @@ from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import UnhealthyError
 from protime_source.operations.lines import minute
 from protime_source.operations.published import PublishedCopy, published_copy
-from protime_source.pipeline.states import NAME, committed_state, other_states, resource_states
+from protime_source.pipeline.states import (
+    NAME,
+    committed_state,
+    other_states,
+    resource_states,
+    stored_states,
+)
 from protime_source.pipeline.text import text_table, wrap
 from protime_source.settings import invalid_setting
 from protime_source.sync.bookmark import Bookmark
@@ -339,8 +345,9 @@ class _Reader:
 
     def _bookmarks(self) -> dict[str, Bookmark]:
         """The committed bookmarks; those of this pipeline win over those of others."""
-        states: list[Any] = [*other_states(self._pipeline.pipeline_name, self._client).values()]
-        if own := committed_state(self._pipeline, self._client):
+        stored = stored_states(self._client)
+        states: list[Any] = [*other_states(self._pipeline.pipeline_name, stored).values()]
+        if own := committed_state(self._pipeline, stored):
             states.append(own)
         found = {}
         for state in states:

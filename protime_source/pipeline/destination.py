@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from typing import Any
 
 import dlt
 from dlt.common.pipeline import TPipelineState
 
-from protime_source.pipeline.states import committed_state, other_states
-from protime_source.warehouse.dialect import Client, client_of
+from protime_source.pipeline.lock import run_client
+from protime_source.pipeline.states import StoredState, committed_state, stored_states
+from protime_source.warehouse.dialect import Client
+from protime_source.warehouse.table import refuse_pending
 
 
 class Destination:
@@ -26,18 +27,23 @@ class Destination:
 
     @cached_property
     def client(self) -> Client:
-        """Dlt's client of it, which costs 23 ms to make."""
-        return client_of(self.pipeline, self._patience_seconds)
+        """Dlt's client of it; nothing may be pending, or its tables do not show all that was read.
+
+        Raises:
+            WarehouseError: When a load package is pending.
+        """
+        refuse_pending(self.pipeline)
+        return run_client(self.pipeline, self._patience_seconds)
+
+    @cached_property
+    def states(self) -> dict[str, StoredState]:
+        """The states of all pipelines that loaded into the dataset."""
+        return stored_states(self.client)
 
     @cached_property
     def committed(self) -> TPipelineState | None:
         """The pipeline's state that it has."""
-        return committed_state(self.pipeline, self.client)
-
-    @cached_property
-    def others(self) -> dict[str, dict[str, Any]]:
-        """The states of the other pipelines that loaded into the dataset."""
-        return other_states(self.pipeline.pipeline_name, self.client)
+        return committed_state(self.pipeline, self.states)
 
 
 @lru_cache(maxsize=4)

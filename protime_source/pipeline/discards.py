@@ -14,15 +14,16 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.state_sync import mark_state_extracted
 
 from protime_source.catalogue import COLLECTIONS
+from protime_source.pipeline.lock import run_client
 from protime_source.pipeline.packages import (
     PendingPackage,
     Snapshot,
     pending_packages,
     to_discard,
 )
-from protime_source.pipeline.states import committed_state, resource_states
+from protime_source.pipeline.states import committed_state, resource_states, stored_states
 from protime_source.sync.bookmark import Bookmark
-from protime_source.warehouse.dialect import Client, client_of, column_names
+from protime_source.warehouse.dialect import Client, column_names
 from protime_source.warehouse.staging import read_staged_rows
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def discard_refused(pipeline: dlt.Pipeline, patience_seconds: float) -> bool:
     packages = list(pending_packages(pipeline))
     if not any(package.refusals > 1 for package in packages):
         return False
-    _forget_schemas(client_of(pipeline, patience_seconds), packages)
+    _forget_schemas(run_client(pipeline, patience_seconds), packages)
     return discard_all(pipeline, patience_seconds, _REFUSED)
 
 
@@ -67,8 +68,8 @@ def discard_outdated(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
     """
     if not (packages := list(pending_packages(pipeline))):
         return
-    client = client_of(pipeline, patience_seconds)
-    committed = committed_state(pipeline, client)
+    client = run_client(pipeline, patience_seconds)
+    committed = committed_state(pipeline, stored_states(client))
     if committed is None:
         return
     discarded, reason = to_discard(
@@ -90,8 +91,8 @@ def discard_edited(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
     """
     if not (packages := list(pending_packages(pipeline))):
         return
-    client = client_of(pipeline, patience_seconds)
-    committed = committed_state(pipeline, client)
+    client = run_client(pipeline, patience_seconds)
+    committed = committed_state(pipeline, stored_states(client))
     if committed and any(_is_edited(pipeline, client, committed, each) for each in packages):
         if any(package.refusals for package in packages):
             _forget_schemas(client, packages)  # the refusals are forgotten with the packages
@@ -131,7 +132,8 @@ def discard_all(pipeline: dlt.Pipeline, patience_seconds: float, reason: str) ->
         Whether nothing is pending any more.
     """
     if packages := list(pending_packages(pipeline)):
-        committed = committed_state(pipeline, client_of(pipeline, patience_seconds))
+        states = stored_states(run_client(pipeline, patience_seconds))
+        committed = committed_state(pipeline, states)
         discard(pipeline, packages, committed, reason)
     return not pipeline.has_pending_data
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Collection as Names
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -15,6 +16,7 @@ from typing import Any
 import dlt
 from dlt.common.configuration import with_config
 from dlt.common.data_writers.writers import count_rows_in_items
+from dlt.common.schema.typing import TTableSchema
 from dlt.extract import DltResource, Incremental
 from dlt.extract.incremental import IncrementalResourceWrapper
 from dlt.extract.items_transform import (
@@ -35,6 +37,11 @@ from protime_source.sync.bookmark import Bookmark
 logger = logging.getLogger(__name__)
 
 _EXTRACTED = "protime_extracted"
+"""The key of tables that are or were extracted into a load package."""
+
+_CHECKED = "protime_checked"
+"""The key of tables whose resources are checked: dlt takes 8 ms to put a schema together."""
+
 _POOL = "dlt-pool-"
 """dlt extracts what is parallelized in threads whose names begin with this."""
 
@@ -62,16 +69,19 @@ def check_usage(table_name: str) -> None:
     Raises:
         SettingsError: With what to do instead.
     """
+    extracted, checked = _tables(_EXTRACTED), _tables(_CHECKED)
     resources = {table_name: dlt.current.resource()}
-    if not _extracted_tables():
+    if not extracted:
         # The first one checks all, so that nothing is asked of Protime before.
         selected = dlt.current.source().resources.selected
         resources = {n: r for n, r in selected.items() if n in COLLECTIONS} | resources
-    for name, resource in resources.items():
-        if problem := _misuse(name, resource):
-            raise SettingsError(f"{problem} Nothing of this run was loaded.")
+    problems = [_misuse(table_name, extracted)]
+    problems += [_wrong_definition(n, r) for n, r in resources.items() if n not in checked]
+    if problem := next(filter(None, problems), ""):
+        raise SettingsError(f"{problem} Nothing of this run was loaded.")
     check_schema_name(dlt.current.source_schema().name)
-    _extracted_tables().append(table_name)
+    extracted.append(table_name)
+    checked.extend(resources)
     pipe: Any = dlt.current.pipe()
     pipe.steps[:] = [
         _CheckedMap(table_name, s) if isinstance(s, MapItem) else s for s in pipe.steps
@@ -234,20 +244,25 @@ def tenant_of(settings: Settings) -> str:
     return f"{settings.tenant} at {settings.api_origin}"
 
 
-def _misuse(table_name: str, resource: DltResource) -> str:
+def _misuse(table_name: str, extracted: Names[str]) -> str:
+    """What is wrong with how a resource is extracted, in words."""
     if threading.current_thread().name.startswith(_POOL):
         return (
             f"{table_name} is parallelized. Leave that out: collections wait for their answers"
             " together anyway, and dlt's clients are for one thread."
         )
-    if table_name in _extracted_tables():
-        return f"{table_name} is selected twice. Select it once."
+    return f"{table_name} is selected twice. Select it once." if table_name in extracted else ""
+
+
+def _wrong_definition(table_name: str, resource: DltResource) -> str:
+    """What is wrong with a resource, in words."""
     if resource.table_name != table_name:
         return (
             f"{table_name} cannot be loaded into another table, because the stored rows decide what"
             " is merged. Remove table_name or the other name, or name another dataset."
         )
-    if keys := sorted(_keys(resource) - {"id"}):
+    table = resource.compute_table_schema()
+    if keys := sorted(_keys(table) - {"id"}):
         return f"{table_name} cannot have the key {', '.join(keys)}: its key is id."
     if fed := sorted(_fed_by(table_name)):
         return (
@@ -260,7 +275,7 @@ def _misuse(table_name: str, resource: DltResource) -> str:
             " again, because the bookmark moves past them. Leave it out, and filter in the"
             " warehouse."
         )
-    if contract := _row_dropping_contract(table_name, resource):
+    if contract := _row_dropping_contract(table_name, table):
         return (
             f"{table_name} cannot have the schema contract {contract}: what it discards is never"
             " brought again, because the bookmark moves past it. Use evolve, or freeze, which fails"
@@ -269,15 +284,14 @@ def _misuse(table_name: str, resource: DltResource) -> str:
     return ""
 
 
-def _extracted_tables() -> list[str]:
-    """The tables of the load package that are or were extracted, by any source object."""
+def _tables(key: str) -> list[str]:
+    """Tables of the load package, by any source object; more can be added."""
     state: dict[str, list[str]] = dlt.current.load_package_state()["state"]  # type: ignore[assignment]
-    return state.setdefault(_EXTRACTED, [])
+    return state.setdefault(key, [])
 
 
-def _keys(resource: DltResource) -> set[str]:
-    columns = resource.compute_table_schema()["columns"]
-    return {name for name, column in columns.items() if column.get("primary_key")}
+def _keys(table: TTableSchema) -> set[str]:
+    return {name for name, column in table["columns"].items() if column.get("primary_key")}
 
 
 def _row_dropping_steps(resource: DltResource) -> set[str]:
@@ -292,12 +306,10 @@ def _row_dropping_steps(resource: DltResource) -> set[str]:
     }
 
 
-def _row_dropping_contract(table_name: str, resource: DltResource) -> str:
+def _row_dropping_contract(table_name: str, table: TTableSchema) -> str:
     """The part of a resource's schema contract that drops rows or values; "" when none does."""
     schema = dlt.current.source_schema()
-    contract: Mapping[str, Any] = schema.resolve_contract_settings_for_table(
-        table_name, resource.compute_table_schema()
-    )
+    contract: Mapping[str, Any] = schema.resolve_contract_settings_for_table(table_name, table)
     dropping = {k: v for k, v in contract.items() if str(v).startswith("discard_")}
     return ", ".join(f"{entity}={mode}" for entity, mode in sorted(dropping.items()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from threading import get_ident
 from typing import Any
@@ -29,7 +29,13 @@ from protime_source.pipeline.discards import (
     discard_refused,
 )
 from protime_source.pipeline.folder import advice_on_damage
-from protime_source.pipeline.lock import one_run, one_run_on_dataset
+from protime_source.pipeline.lock import (
+    keep_open,
+    let_readers_in,
+    one_run,
+    one_run_on_dataset,
+    run_client,
+)
 from protime_source.pipeline.packages import (
     PendingPackage,
     loads_to_take_back,
@@ -42,7 +48,7 @@ from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import Settings
 from protime_source.sync.context import RunContext
 from protime_source.warehouse import ledger
-from protime_source.warehouse.dialect import Client, Dialect, advice_on, client_of, dialect_of
+from protime_source.warehouse.dialect import Client, Dialect, advice_on, dialect_of
 from protime_source.warehouse.history import History
 from protime_source.warehouse.views import ensure_views
 
@@ -74,7 +80,7 @@ class LoadHooks:
     def __init__(self, schema: str, *collections: Collection) -> None:
         self._schema = schema
         self._collections = collections
-        self._loads: dict[int, tuple[Client, ExitStack]] = {}
+        self._loads: dict[int, Client] = {}
         self._packages: dict[int, list[PendingPackage]] = {}
         self._overlapped: set[tuple[str, int]] = set()
         self._locks: dict[tuple[str, int], ExitStack] = {}
@@ -134,16 +140,14 @@ class LoadHooks:
             patience = _patience(pipeline)
         if step == "load":
             self.bound_waits(pipeline)
-            client, kept_open = client_of(pipeline, patience), ExitStack()
-            kept_open.enter_context(dialect_of(pipeline).kept_open(client))
-            self._loads[id(pipeline)] = client, kept_open
-        self._begin(pipeline, patience, is_start=step == "run")
-        if id(pipeline) in self._loads:
+        self._begin(pipeline, step, patience)
+        if step == "load":
+            self._loads[id(pipeline)] = run_client(pipeline, patience)
             self._packages[id(pipeline)] = list(pending_packages(pipeline))
             # A run that died after its load has not recorded what this load may overwrite.
-            self._record_history(pipeline, self._loads[id(pipeline)][0])
+            self._record_history(pipeline, self._loads[id(pipeline)], self._loaded_tables(pipeline))
 
-    def _begin(self, pipeline: dlt.Pipeline, patience_seconds: float, *, is_start: bool) -> None:
+    def _begin(self, pipeline: dlt.Pipeline, step: str, patience_seconds: float) -> None:
         """Acquires the locks if it can, and lets what is pending be loaded only onto its basis."""
         waits = dialect_of(pipeline).is_file or any(pending_packages(pipeline))
         try:
@@ -154,9 +158,11 @@ class LoadHooks:
                     # The other run moves the dataset on; this one is refused when it extracts.
                     discard_all(pipeline, patience_seconds, str(error))
                 else:
+                    if step == "load":
+                        keep_open(pipeline)
                     discard_outdated(pipeline, patience_seconds)
                     discard_refused(pipeline, patience_seconds)
-                    if is_start:  # a package of this run was received for the table as it is
+                    if step == "run":  # a package of this run was received for the table as it is
                         discard_edited(pipeline, patience_seconds)
         except AlreadyRunningError as error:
             logger.info("%s", error)
@@ -173,17 +179,16 @@ class LoadHooks:
         if not isinstance(pipeline, dlt.Pipeline) or step.step != "load":
             return
         if id(pipeline) in self._loads:
-            client, kept_open = self._loads.pop(id(pipeline))
+            client = self._loads.pop(id(pipeline))
             packages = self._packages.pop(id(pipeline), [])
-            with kept_open:
-                if step.step_exception:
-                    note_failure(pipeline, sys.exception())
-                elif step_info.loads_ids:
-                    self._check_loaded(pipeline, client, packages, step_info.loads_ids)
-                    self._complete_tables(pipeline, client)
-                    for run in self._runs.get((pipeline.working_dir, get_ident()), ()):
-                        run.package_loaded()
-                    self._write_comments(pipeline, client, step_info)
+            if step.step_exception:
+                note_failure(pipeline, sys.exception())
+            elif step_info.loads_ids:
+                self._check_loaded(pipeline, client, packages, step_info.loads_ids)
+                self._complete_tables(pipeline, client)
+                for run in self._runs.get((pipeline.working_dir, get_ident()), ()):
+                    run.package_loaded()
+                self._write_comments(pipeline, client, step_info)
 
     def was_overlapped(self, pipeline: dlt.Pipeline) -> bool:
         """Returns once whether another run interfered with the last load of a pipeline."""
@@ -236,6 +241,7 @@ class LoadHooks:
                     run.errors = dict.fromkeys(run.ledger.table_names, reason) | run.errors
                 run.ledger.close(run)
             if not failed:
+                let_readers_in(pipeline)
                 try:
                     publish(pipeline, run.settings)
                 except PublishError as error:  # dlt would only log it, with a stack trace
@@ -248,7 +254,7 @@ class LoadHooks:
                 if collection.table in loaded:
                     with _warning(f"{collection.table}: its index or view could not be created:"):
                         ensure_views(sql, dialect, collection)
-        self._record_history(pipeline, client)
+        self._record_history(pipeline, client, loaded)
         if any(table.get(MODELS_HINT) for table in loaded.values()):
             with _warning("The models could not be created:"), client.sql_client as sql:
                 for each in ensure_models(sql, dialect):
@@ -263,9 +269,11 @@ class LoadHooks:
             with _warning("The comments could not be written:"), client.sql_client as sql:
                 dialect_of(pipeline).write_comments(sql, comments)
 
-    def _record_history(self, pipeline: dlt.Pipeline, client: Client) -> None:
+    def _record_history(
+        self, pipeline: dlt.Pipeline, client: Client, tables: Mapping[str, TTableSchema]
+    ) -> None:
         dialect = dialect_of(pipeline)
-        for name, table in self._loaded_tables(pipeline).items():
+        for name, table in tables.items():
             if table.get(HISTORY_HINT):
                 with _warning(f"{name}: its history could not be written:"):
                     record_history(client, dialect, table)

@@ -26,11 +26,16 @@ from protime_source.errors import (
 from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.hooks import HOOKS, OVERLAP, register
-from protime_source.pipeline.lock import one_run, one_run_on_dataset
+from protime_source.pipeline.lock import (
+    keep_open,
+    let_readers_in,
+    one_run,
+    one_run_on_dataset,
+)
 from protime_source.pipeline.publishing import check_publishing, publish
 from protime_source.pipeline.recovery import load_pending
 from protime_source.pipeline.source import source_of
-from protime_source.pipeline.states import NAME, read_bookmark
+from protime_source.pipeline.states import NAME, read_bookmark, resource_states
 from protime_source.pipeline.summary import Summary, TableSummary
 from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import Settings
@@ -88,13 +93,14 @@ def load_with(
         http: The client; its connections are closed at the end.
         full_resync: Load fully from the start, whatever is remembered.
         is_short: Whether the run is probably so short that a file may stay open from its start to
-            its end: to open it a dozen times takes a fifth of such a run.
+            its end, also while Protime is asked.
     """
     register()
+    dialect = dialect_of(pipeline)
     run = RunContext(
         settings,
         http,
-        Limits(max_bytes=PACKAGE_BYTES),
+        Limits(max_bytes=PACKAGE_BYTES * dialect.package_factor),
         full_resync,
         keeps_prefetchers=True,
         stops_alone=True,
@@ -103,14 +109,16 @@ def load_with(
         if discard_if_damaged(pipeline.working_dir):
             pipeline.drop()
         patience = settings.lock_timeout
-        dialect, client = dialect_of(pipeline), client_of(pipeline, patience)
+        client = client_of(pipeline, patience)
         dialect.check(client)
         check_publishing(settings, dialect, client)
         run.destination_checked = True
         dialect.prepare(client, pipeline.pipeline_name)
-        with one_run_on_dataset(pipeline, patience):
+        with one_run_on_dataset(pipeline, patience, client):
+            keep_open(pipeline)
             with dialect.kept_open(client) if is_short else nullcontext():
                 summary = _load(pipeline, run, dialect.location(client))
+            let_readers_in(pipeline)
             summary = _published(summary, pipeline, settings)
     if run.guarded:
         raise VanishedRowsError(summary.problem, next(iter(run.guarded)), summary)
@@ -130,10 +138,11 @@ def _load(pipeline: dlt.Pipeline, run: RunContext, place: str) -> Summary:
     finally:
         rows = run.ledger.close(run) if run.ledger is not None else {}
     stopped = {*run.refusals, *run.guarded}
+    states = resource_states(pipeline.state, NAME)
     return Summary(
         tables={
             table: TableSummary(
-                run.totals[table].counts, rows[table], read_bookmark(pipeline, table)
+                run.totals[table].counts, rows[table], Bookmark.read(states.get(table, {}))
             )
             for table in run.settings.collections
             if table in run.totals and table not in stopped

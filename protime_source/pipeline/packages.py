@@ -23,6 +23,7 @@ from protime_source.pipeline.states import (
     last_committed,
     resource_states,
     states_beside,
+    stored_states,
     uncommit,
 )
 from protime_source.warehouse.dialect import Client
@@ -322,7 +323,7 @@ def take_back_unmerged(pipeline: dlt.Pipeline, client: Client) -> bool:
     """
     if is_emptied_by_dlt() or not pipeline.config.restore_from_destination:
         return False
-    load_id, state = last_committed(pipeline, client)
+    load_id, state = last_committed(pipeline, stored_states(client))
     staged = staged_with(load_id, state, dlt.current.source_schema().name)
     if _are_held(client, staged):
         return False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import dlt
@@ -14,7 +15,8 @@ import pyarrow as pa
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
-from dlt.common.pipeline import pipeline_state
+from dlt.common.destination.exceptions import DestinationException
+from dlt.common.pipeline import PipelineContext, pipeline_state
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
@@ -40,10 +42,13 @@ from protime_source.pipeline.destination import Destination, destination_of
 from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, record_history, register
 from protime_source.pipeline.ledger import Ledger
+from protime_source.pipeline.lock import keep_open, let_readers_in
 from protime_source.pipeline.packages import note_staged, rest_on, take_back_unmerged
 from protime_source.pipeline.publishing import check_publishing
 from protime_source.pipeline.states import (
     NAME,
+    forget_old_states,
+    other_states,
     resource_states,
     restore_committed_state,
 )
@@ -187,7 +192,7 @@ def _extract(
 ) -> Iterator[DataItemWithMeta | None]:
     """Loads a collection, after all that can refuse it before a request."""
     guards.check_usage(table_name)
-    pipeline = dlt.current.pipeline()
+    pipeline: dlt.Pipeline = Container()[PipelineContext].pipeline()  # type: ignore[assignment]
     guards.check_dlt_settings(pipeline.config.enable_runtime_trace)
     run = current_run()
     collection = run.settings.collection(table_name)
@@ -203,6 +208,7 @@ def _extract(
         check_publishing(run.settings, dialect_of(pipeline), destination.client)
         run.destination_checked = True
     HOOKS.acquire_lock(pipeline, run.settings.lock_timeout)
+    keep_open(pipeline)
     HOOKS.bound_waits(pipeline)
     _check_tenant(run.settings, destination)
     _open_ledger(run, destination, load_id)
@@ -250,13 +256,16 @@ def _load_with_scopes(
 def _open_ledger(run: RunContext, destination: Destination, load_id: str) -> None:
     """Opens the ledger's rows of a run, once; dlt's end of the run closes them, or `load` does."""
     if run.ledger is None:
+        name = destination.pipeline.pipeline_name
+        with suppress(DestinationException):  # the next run tries again
+            forget_old_states(destination.client, name, destination.states.get(name))
         selected = dlt.current.source().selected_resources
         names = run.settings.collections if run.stops_alone else tuple(selected)
         run.ledger = ledger = Ledger(destination.pipeline, destination.client, names)
         if not run.stops_alone:
             HOOKS.close_ledger_after(destination.pipeline, run)
         if ledger.open() and take_back_unmerged(destination.pipeline, destination.client):
-            del destination.committed
+            del destination.committed, destination.states
     run.ledger.load_id = load_id
 
 
@@ -269,7 +278,8 @@ def _check_tenant(settings: Settings, destination: Destination) -> None:
         states.pop(dropped["name"], None)
     guards.check_tenant(settings, states)
     location = dialect_of(destination.pipeline).location(destination.client)
-    guards.check_other_pipelines(settings, destination.others, location)
+    others = other_states(destination.pipeline.pipeline_name, destination.states)
+    guards.check_other_pipelines(settings, others, location)
 
 
 def _load(
@@ -307,9 +317,12 @@ def _load(
     # Closed here: a failed run's traceback would keep it, and with it the threads that fetch.
     with closing(rechunk(sync.batches(table_is_known=bool(known_columns)))) as batches:
         # No loop: its variable would keep the last batch, 15 MB and more, while that is loaded.
-        yield from (
+        items = (
             None if each is None else _with_hints(each, sync, stored, staged) for each in batches
         )
+        yield from islice(items, 1)  # before the first request; the other collections come here too
+        let_readers_in(destination.pipeline)
+        yield from items
     package: Any = dlt.current.load_package_state()
     note_staged(package["state"], package["load_id"], collection.table, staged, state)
     describe_tables(schema, history=run.settings.history, models=run.settings.models)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dlt
@@ -18,38 +19,30 @@ NAME = "protime"
 """dlt's name of the source and its schema."""
 
 
-def committed_state(pipeline: dlt.Pipeline, client: Client) -> TPipelineState | None:
-    """Returns the newest state that the destination has; `None` when dlt keeps none there."""
-    if not pipeline.config.restore_from_destination:
-        return None
-    return last_committed(pipeline, client)[1]
+STATES_KEPT = 100
+"""The newest states of a pipeline that stay in the destination; dlt would keep them all."""
 
 
-def last_committed(pipeline: dlt.Pipeline, client: Client) -> tuple[str, TPipelineState]:
-    """Returns dlt's id of the load package that committed the newest state, and the state."""
-    name = pipeline.pipeline_name
-    load_id, found = _newest_states(client, "=", name).get(name, ("", None))
-    return load_id, migrate_state_to_current(name, found) if found else TPipelineState()
+@dataclass(frozen=True)
+class StoredState:
+    """A pipeline's state in the destination.
 
-
-def other_states(pipeline_name: str, client: Client) -> dict[str, dict[str, Any]]:
-    """Returns the newest states of all other pipelines of the dataset, by pipeline name.
-
-    Args:
-        pipeline_name: The pipeline that is left out.
-        client: dlt's client of the destination.
+    Attributes:
+        load_id: dlt's id of the load package that committed the newest.
+        newest: The newest one.
+        count: How many there are.
     """
-    found = _newest_states(client, "<>", pipeline_name)
-    return {name: state for name, (_, state) in found.items()}
+
+    load_id: str
+    newest: dict[str, Any]
+    count: int
 
 
-def _newest_states(
-    client: Client, operator: str, pipeline_name: str
-) -> dict[str, tuple[str, dict[str, Any]]]:
-    """The newest are those with the highest version; each with the package that committed it.
+def stored_states(client: Client) -> dict[str, StoredState]:
+    """Returns the committed states of all pipelines of the dataset, by pipeline name.
 
-    dlt goes by the time of the load, and so takes a run for the newest whose machine had its clock
-    ahead.
+    The newest are those with the highest version. dlt goes by the time of the load, and so takes a
+    run for the newest whose machine had its clock ahead.
     """
     sql, schema = client.sql_client, client.schema
     states = sql.make_qualified_table_name(schema.state_table_name)
@@ -58,18 +51,87 @@ def _newest_states(
         "pipeline_name", "state", "version", "_dlt_load_id", "load_id", "status"
     )
     query = (
-        f"SELECT {name}, {state_load}, {state} FROM (SELECT s.{name}, s.{state_load}, s.{state},"
+        f"SELECT {name}, {state_load}, {state}, stored FROM (SELECT s.{name}, s.{state_load},"
+        f" s.{state}, COUNT(*) OVER (PARTITION BY s.{name}) AS stored,"
         f" ROW_NUMBER() OVER (PARTITION BY s.{name}"
         f" ORDER BY s.{version} DESC, s.{state_load} DESC) AS newest_first"
         f" FROM {states} AS s JOIN {loads} AS l ON l.{load} = s.{state_load}"
-        f" WHERE l.{status} = 0 AND s.{name} {operator} %s) AS n WHERE newest_first = 1"
+        f" WHERE l.{status} = 0) AS n WHERE newest_first = 1"
     )
     with sql:
         try:
-            rows = sql.execute_sql(query, pipeline_name) or []
+            rows = sql.execute_sql(query) or []
         except DatabaseUndefinedRelation:
             rows = []
-    return {str(each): (str(load_id), decompress_state(text)) for each, load_id, text in rows}
+    return {
+        str(pipeline): StoredState(str(load_id), decompress_state(text), count)
+        for pipeline, load_id, text, count in rows
+    }
+
+
+def committed_state(
+    pipeline: dlt.Pipeline, states: Mapping[str, StoredState]
+) -> TPipelineState | None:
+    """Returns the newest state that the destination has; `None` when dlt keeps none there.
+
+    Args:
+        pipeline: The pipeline.
+        states: The destination's states.
+    """
+    if not pipeline.config.restore_from_destination:
+        return None
+    return last_committed(pipeline, states)[1]
+
+
+def last_committed(
+    pipeline: dlt.Pipeline, states: Mapping[str, StoredState]
+) -> tuple[str, TPipelineState]:
+    """Returns dlt's id of the load package that committed the newest state, and the state.
+
+    Args:
+        pipeline: The pipeline.
+        states: The destination's states.
+    """
+    name = pipeline.pipeline_name
+    if found := states.get(name):
+        return found.load_id, migrate_state_to_current(name, found.newest)
+    return "", TPipelineState()
+
+
+def other_states(
+    pipeline_name: str, states: Mapping[str, StoredState]
+) -> dict[str, dict[str, Any]]:
+    """Returns the newest states of all other pipelines of the dataset, by pipeline name.
+
+    Args:
+        pipeline_name: The pipeline that is left out.
+        states: The destination's states.
+    """
+    return {name: found.newest for name, found in states.items() if name != pipeline_name}
+
+
+def forget_old_states(client: Client, pipeline_name: str, stored: StoredState | None) -> None:
+    """Deletes states that were replaced long ago, now and then, so that no run reads them all.
+
+    Args:
+        client: A client of the destination.
+        pipeline_name: The pipeline.
+        stored: Its states.
+
+    Raises:
+        DestinationException: When the destination refuses.
+    """
+    if stored is None or stored.count <= 2 * STATES_KEPT:
+        return
+    sql = client.sql_client
+    states = sql.make_qualified_table_name(client.schema.state_table_name)
+    name, version = client._norm_and_escape_columns("pipeline_name", "version")
+    with sql:
+        sql.execute_sql(
+            f"DELETE FROM {states} WHERE {name} = %s AND {version} <= %s",
+            pipeline_name,
+            stored.newest["_state_version"] - STATES_KEPT,
+        )
 
 
 def states_beside(

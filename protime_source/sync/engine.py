@@ -68,9 +68,9 @@ class CollectionSync:
             table_is_known: Whether dlt's schema has the table already.
 
         Yields:
-            `None` each time that a first request is on its way and the caller may turn to other
-            collections; then batches of rows to merge. Once all are taken, the bookmark is
-            written.
+            `None` each time that the caller may turn to other collections: before a first request,
+            and when it is on its way; then batches of rows to merge. Once all are taken, the
+            bookmark is written.
 
         Raises:
             ProtimeError: When the run fails; nothing of it may be loaded then.
@@ -137,6 +137,7 @@ class CollectionSync:
         """The changes since the last run; requests, rows and bytes are as many as the changes."""
         context = self.context
         events = EventReducer(context.collection.deleted_status)
+        yield None
         requested_at, link = context.clock.now(), bookmark.link
         with context.pages.open_pages(bookmark.link) as pages:
             yield None

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from protime_source.decode import compute as pc
 from protime_source.decode.soft_delete import live, soft_deleted
 from protime_source.decode.tables import ROWS_PER_BATCH, rechunk
 from protime_source.sync.bookmark import Bookmark
@@ -49,7 +49,8 @@ class FullLoad:
         """Loads the pages up to the run's limits, and after the last page what vanished.
 
         Yields:
-            `None` once the first request is on its way, then batches of rows to merge.
+            `None` before the first request and once it is on its way, then batches of rows to
+            merge.
 
         Raises:
             ExpiredError: When a link has expired.
@@ -58,6 +59,7 @@ class FullLoad:
             ApiError: When Protime gives no usable answer.
         """
         context = self._context
+        yield None
         with context.pages.open_batches(self.bookmark.link) as pages:
             yield None
             shown = map(self._shown_rows, pages)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from protime_source.catalogue.model import Collection
+from protime_source.decode import compute as pc
 from protime_source.decode.soft_delete import SYNC_COLUMNS
 from protime_source.errors import VanishedRowsError
 from protime_source.settings import Settings

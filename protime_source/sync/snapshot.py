@@ -32,8 +32,8 @@ class SnapshotDiff:
         """Reads all pages, then compares them with what is stored.
 
         Yields:
-            `None` once the first request is on its way, then batches of new, changed and vanished
-            rows.
+            `None` before the first request and once it is on its way, then batches of new, changed
+            and vanished rows.
 
         Raises:
             ExpiredError: When a link has expired.
@@ -42,6 +42,8 @@ class SnapshotDiff:
         """
         context = self._context
         received: list[Row] = []
+        stored = context.stored.all_rows()
+        yield None
         for parameters in context.collection.path_parameters:
             try:
                 path = context.collection.path.format(**parameters)
@@ -57,7 +59,6 @@ class SnapshotDiff:
                 raise _unknown_structure(parameters, error) from error
 
         shown = {row["id"]: row for row in sorted(received, key=_version)}
-        stored = context.stored.all_rows()
         inserted = [row for id_, row in shown.items() if id_ not in stored]
         updated = [
             row

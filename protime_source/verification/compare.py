@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from protime_source.catalogue.model import Column
+from protime_source.decode import compute as pc
 from protime_source.decode.soft_delete import Row
 
 

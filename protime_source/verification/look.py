@@ -9,11 +9,11 @@ from typing import Any
 
 import pendulum
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from protime_source.api.pages import Page, PageSession
 from protime_source.catalogue.model import NOT_NULL, Collection
 from protime_source.decode import arrow
+from protime_source.decode import compute as pc
 from protime_source.decode.soft_delete import Row
 from protime_source.decode.tables import BatchBuilder
 from protime_source.decode.tolerant import RecordDecoder

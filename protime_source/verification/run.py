@@ -18,14 +18,20 @@ from protime_source.pipeline.guards import check_tenant
 from protime_source.pipeline.load import load
 from protime_source.pipeline.lock import one_run
 from protime_source.pipeline.source import REFUSALS
-from protime_source.pipeline.states import NAME, committed_state, read_bookmark, resource_states
+from protime_source.pipeline.states import (
+    NAME,
+    committed_state,
+    read_bookmark,
+    resource_states,
+    stored_states,
+)
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
 from protime_source.verification.compare import Differences, unchanged_ids
 from protime_source.verification.look import Look, Looker
 from protime_source.verification.report import TableReport, VerifyReport, table_report
 from protime_source.warehouse.dialect import client_of, dialect_of
-from protime_source.warehouse.table import StoredTable
+from protime_source.warehouse.table import StoredTable, refuse_pending
 
 NO_TABLE = "The table does not exist. Run the pipeline: it loads everything."
 NOT_COMPLETE = "A full load of it is not complete. Run the pipeline, which completes it."
@@ -78,6 +84,7 @@ def verify(
     sections = ConfigSections(pipeline_name=pipeline.pipeline_name)
     resolved = Settings.from_config(sections=sections, **settings)
     with one_run(pipeline.working_dir), HttpClient(resolved) as http:
+        refuse_pending(pipeline)
         verification = _Verification(pipeline, resolved, http, deep=deep)
         for table in resolved.collections:
             verification.look(table)
@@ -131,7 +138,7 @@ class _Verification:
         self._dialect = dialect_of(pipeline)
         self._client = client_of(pipeline)
         self._dialect.check(self._client)
-        state = committed_state(pipeline, self._client) or pipeline.state
+        state = committed_state(pipeline, stored_states(self._client)) or pipeline.state
         self._states = resource_states(state, NAME)
         check_tenant(settings, self._states)
         self._sessions: list[ApiSession] = []

@@ -57,6 +57,9 @@ class Dialect(ABC):
         types: The SQL types of a view's columns.
         timestamp_type: The SQL type of a moment.
         table_hints: dlt's hints for its tables.
+        package_factor: How many times as much of a full load it takes at once as others.
+        spares_merge_filter: Whether a subquery beside an `OR` costs nothing when the other side is
+            true, and is a hash join when it is not.
         definitions_query: Selects the names of all tables and views in a dataset, each with its
             definition, which is empty for a table.
         comments_query: Selects kind, name, column and comment of all that may be commented in a
@@ -74,6 +77,8 @@ class Dialect(ABC):
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "VARCHAR"}
     timestamp_type: ClassVar[str] = "TIMESTAMP WITH TIME ZONE"
     table_hints: ClassVar[dict[str, Any]] = {}
+    package_factor: ClassVar[int] = 1
+    spares_merge_filter: ClassVar[bool] = False
     definitions_query: ClassVar[str] = ""
     comments_query: ClassVar[str] = ""
     error_advice: ClassVar[tuple[tuple[str, str], ...]] = ()
@@ -131,7 +136,8 @@ class Dialect(ABC):
     def one_run(self, client: Client, holder: str) -> AbstractContextManager[None]:
         """Returns a context that one run at a time can be in, on however many machines.
 
-        Entering it raises an `AlreadyRunningError` when another run is in it.
+        Entering it raises an `AlreadyRunningError` when another run is in it. It is not entered for
+        a file.
 
         Args:
             client: A client of the destination that nothing else uses meanwhile.

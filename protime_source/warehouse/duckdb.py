@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class DuckDB(Dialect):
 
     name = "duckdb"
     is_file = True
+    spares_merge_filter = True
     requires = ("duckdb",)
     drivers = ("duckdb",)
     definitions_query = _DEFINITIONS
@@ -107,26 +108,21 @@ class DuckDB(Dialect):
             create_file(file, pipeline_name)
 
     def kept_open(self, client: Client) -> AbstractContextManager[None]:
-        """Returns a context in which the file stays open."""
+        """Returns a context in which the file stays open, if it exists; enter it to wait for it.
+
+        Others may read while Protime is asked, so no run is in it then. Of two runs that overlap,
+        the later one throws away what it received.
+        """
         credentials: Any = client.config.credentials
-        return _file_kept_open(credentials.conn_pool)
+        file = _file(client)
+        is_missing = file is not None and not file.exists()
+        return nullcontext() if is_missing else _file_kept_open(credentials.conn_pool)
 
     def patient(self, client: Client, patience_seconds: float) -> None:
         """Makes a client wait for the file while another program has it open."""
         credentials: Any = client.config.credentials
         if _file(client) is not None:
             credentials.conn_pool = _PatientPool(credentials, patience_seconds)
-
-    def one_run(self, client: Client, holder: str) -> AbstractContextManager[None]:
-        """Waits for the file. Others may read while Protime is asked, so it is not held.
-
-        Of two runs that overlap, the later one throws away what it received.
-        """
-        credentials: Any = client.config.credentials
-        file, pool = _file(client), credentials.conn_pool
-        if file is not None and file.exists():
-            pool.return_conn(pool.borrow_conn())
-        return nullcontext()
 
     def location(self, client: Client) -> str:
         """Returns the file, or that there is none."""
@@ -263,16 +259,13 @@ def _file_only_read(credentials: Any) -> Iterator[None]:
 
 @contextmanager
 def _file_kept_open(pool: DuckDbConnectionPool) -> Iterator[None]:
-    """Keeps the file open, because each last close writes a checkpoint and a load closes often.
-
-    When the file cannot be opened, the load itself reports it.
-    """
-    with ExitStack() as stack:
-        with suppress(duckdb.Error):
-            connection = pool.borrow_conn()
-            stack.callback(pool.return_conn, connection)
-            stack.enter_context(_memory_released_at_once(connection))
-        yield
+    """Keeps the file open, because to open it takes 20 ms, and each last close a checkpoint."""
+    connection = pool.borrow_conn()
+    try:
+        with _memory_released_at_once(connection):
+            yield
+    finally:
+        pool.return_conn(connection)
 
 
 class _PatientPool(DuckDbConnectionPool):

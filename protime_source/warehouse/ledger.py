@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.sql_client import SqlClientBase
+
 from protime_source.warehouse.own_table import Columns, Entry, OwnTable
 
 TABLE = "sync_runs"
@@ -54,18 +57,31 @@ class LedgerTable(OwnTable):
             DestinationException: When the destination refuses.
         """
         with self._sql as client:
-            self._create(client)
-            with client.execute_query(
-                f"UPDATE {self._name} SET outcome = 'failed', ended_at = %s, error = %s"
-                " WHERE outcome = 'running'",
-                now,
-                "The run ended without a word: it was killed, or its machine stopped.",
-            ) as cursor:
-                closed: Any = cursor
-                # DuckDB returns the number as a row.
-                count = closed.rowcount if closed.rowcount >= 0 else closed.fetchone()[0]
+            try:
+                has_closed = self._close_killed(client, now)
+            except DatabaseUndefinedRelation:
+                self._create(client)
+                has_closed = False
             self._insert(client, entries)
-        return bool(count)
+        return has_closed
+
+    def _close_killed(self, client: SqlClientBase[Any], now: datetime) -> bool:
+        with client.execute_query(
+            f"UPDATE {self._name} SET outcome = 'failed', ended_at = %s, error = %s"
+            " WHERE outcome = 'running'",
+            now,
+            "The run ended without a word: it was killed, or its machine stopped.",
+        ) as cursor:
+            closed: Any = cursor
+            # DuckDB returns the number as a row.
+            return bool(closed.rowcount if closed.rowcount >= 0 else closed.fetchone()[0])
+
+    def _create(self, client: SqlClientBase[Any]) -> None:
+        """Creates the table, with indexes so that no run has to read all rows."""
+        super()._create(client)
+        for column in ("run_id", "outcome"):
+            for statement in self._dialect.create_index(self._name, f"{TABLE}__{column}", column):
+                client.execute_sql(statement)
 
     def close(self, run_id: str, entries: Sequence[Entry]) -> None:
         """Completes the rows of a run that ends.

@@ -14,6 +14,7 @@ def merge_filter(
     staging: str,
     ignore_live_rows_before: datetime | None,
     has_version: bool,
+    is_new_table: bool = False,
 ) -> str:
     """Returns the condition on staged rows that lets the newest row of each id through.
 
@@ -30,12 +31,23 @@ def merge_filter(
             a full load that was restarted within the load, and may have vanished since.
         has_version: Whether every record carries a version. If not, a row without one is newer
             than the stored row, because it was received later.
+        is_new_table: Whether there was no table when the rows were received. The statement then
+            looks whether the table is empty and all staged rows are live, valid and of different
+            ids: the filter would let all of them through, and is spared.
     """
     key, version = dialect.row_key, dialect.version
-    valid = "TRUE"
+    valid, live = "TRUE", "NOT is_deleted"
     if ignore_live_rows_before is not None:
         moment = dialect.timestamp(ignore_live_rows_before)
         valid = f"s.is_deleted OR s.synced_at >= {moment}"
+        live += f" AND synced_at >= {moment}"
+    spared = ""
+    if is_new_table and dialect.spares_merge_filter:
+        spared = (
+            f"(NOT EXISTS (SELECT 1 FROM {table}) AND (SELECT COUNT(*) ="
+            f" COUNT(DISTINCT CASE WHEN {live} THEN id END) FROM {staging}))"
+        )
+        valid = f"({valid}) AND NOT {spared}"
     if has_version:
         is_newer = "staged_version >= stored_version"
     else:
@@ -43,7 +55,7 @@ def merge_filter(
             "stored_version IS NOT NULL"
             " AND (staged_version = '' OR staged_version >= stored_version)"
         )
-    return (
+    newest = (
         f"{key(staging)} IN (SELECT row_key FROM ("
         f"SELECT {key('s')} AS row_key, {version('s')} AS staged_version,"
         f" s.is_deleted AS is_delete, {version('d')} AS stored_version,"
@@ -53,3 +65,4 @@ def merge_filter(
         f" WHERE {valid}) candidates WHERE newest_first = 1 AND"
         f" ((stored_version IS NULL AND NOT is_delete) OR {is_newer}))"
     )
+    return f"({spared} OR {newest})" if spared else newest

@@ -12,10 +12,10 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase
 
+from protime_source.decode import compute as pc
 from protime_source.errors import IncompleteFullLoadError
 
 TABLE = "sync_seen_ids"

@@ -14,9 +14,9 @@ from typing import Any
 
 import pendulum
 import pyarrow as pa
-import pyarrow.compute as pc
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
+from protime_source.decode import compute as pc
 from protime_source.warehouse.dialect import Client
 
 

@@ -57,12 +57,6 @@ class StoredTable:
         self._is_emptied = is_emptied
         self._table_name = table_name
         self.dialect = dialect_of(pipeline)
-        if pipeline.has_pending_data:
-            raise WarehouseError(
-                "The pipeline has load packages that are not loaded yet, so the table does not show"
-                " what has been fetched. Nothing was changed. Load them first: run the pipeline"
-                " without new data."
-            )
         with client.sql_client as sql:
             self.name, self.staging_name = sql.get_qualified_table_names(table_name)
             names = column_names(sql, self.name)
@@ -100,6 +94,7 @@ class StoredTable:
             staging=self.staging_name,
             ignore_live_rows_before=ignore_live_rows_before,
             has_version=has_version,
+            is_new_table=not self.exists,
         )
 
     def rows(self, ids: Sequence[int]) -> dict[int, Row]:
@@ -236,6 +231,20 @@ class StoredTable:
         """Bypasses dlt's `dataset()`, which parses and rewrites every statement."""
         with self._client.sql_client as client:
             return [tuple(row) for row in client.execute_sql(sql, *parameters) or ()]
+
+
+def refuse_pending(pipeline: dlt.Pipeline) -> None:
+    """Refuses a pipeline whose tables do not show all that it has fetched.
+
+    Raises:
+        WarehouseError: When a load package is not loaded yet.
+    """
+    if pipeline.has_pending_data:
+        raise WarehouseError(
+            "The pipeline has load packages that are not loaded yet, so its tables do not show what"
+            " has been fetched. Nothing was changed. Load them first: run the pipeline without new"
+            " data."
+        )
 
 
 def count_live(client: SqlClientBase[Any], table_names: Sequence[str]) -> dict[str, int]:

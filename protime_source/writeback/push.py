@@ -20,7 +20,7 @@ from protime_source.configuration import ConfigSections
 from protime_source.errors import WarehouseError
 from protime_source.pipeline.guards import check_tenant, tenant_of
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
-from protime_source.pipeline.states import NAME, committed_state, resource_states
+from protime_source.pipeline.states import NAME, committed_state, resource_states, stored_states
 from protime_source.settings import Settings, invalid_setting
 from protime_source.warehouse.dialect import Client, Dialect, client_of, dialect_of
 from protime_source.warehouse.own_table import Entry
@@ -157,7 +157,7 @@ class Push:
         self._tenant = tenant_of(settings)
         self._has_dataset = dialect.has_dataset(client)
         if self._has_dataset:
-            state = committed_state(pipeline, client) or pipeline.state
+            state = committed_state(pipeline, stored_states(client)) or pipeline.state
             check_tenant(settings, resource_states(state, NAME))
 
     def run(self, rows: Rows, *, apply: bool, force: bool, max_deleted_share: float) -> PushReport:

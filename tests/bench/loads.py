@@ -68,7 +68,8 @@ def source(url: str, folder: Path) -> None:
     """This source, as its command line runs it."""
     from protime_source.cli.main import main
 
-    if code := main(["run"]):
+    sys.argv[1:] = ["run"]
+    if code := main():
         sys.exit(code)
 
 

@@ -6,7 +6,10 @@ import time
 
 import pytest
 
+from protime_source.pipeline.states import STATES_KEPT
 from tests.conftest import WorldFactory
+from tests.engines import every_engine
+from tests.ledger import outcomes
 from tests.world import World
 
 ROWS = 300_000
@@ -31,12 +34,12 @@ def _wait_for_statistics(world: World) -> None:
         time.sleep(0.01)
 
 
-def _rows_scanned(world: World) -> int:
+def _rows_scanned(world: World, table_name: str = "assignments") -> int:
     """Rows of the table that Postgres read without an index, ever."""
     _wait_for_statistics(world)
     [(scanned,)] = world.query(
         "SELECT seq_tup_read FROM pg_stat_user_tables"
-        " WHERE schemaname = 'protime_data' AND relname = 'assignments'"
+        f" WHERE schemaname = 'protime_data' AND relname = '{table_name}'"
     )
     return int(scanned)
 
@@ -57,3 +60,38 @@ def test_changes_do_not_scan_the_table(make_world: WorldFactory, *, is_analyzed:
     assert _rows_scanned(world) - before < ROWS
     world.query("SELECT count(*) FROM protime_data.assignments")
     assert ROWS <= _rows_scanned(world) - before < 2 * ROWS, "the statistics do not count"
+
+
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+def test_no_run_reads_the_whole_ledger(world: World) -> None:
+    world.run()
+    world.query(
+        "INSERT INTO protime_data.sync_runs (run_id, table_name, started_at, outcome)"
+        " SELECT md5(n::text), 'assignments', now(), 'succeeded' FROM generate_series(1, 20000) n"
+    )
+    world.query("ANALYZE protime_data.sync_runs")
+    before = _rows_scanned(world, "sync_runs")
+    world.run()
+    assert _rows_scanned(world, "sync_runs") == before
+
+
+@every_engine
+def test_states_that_were_replaced_long_ago_are_forgotten(world: World) -> None:
+    """Else each run would add one, and read all of them."""
+    world.run()
+    numbers = " UNION ALL ".join(f"SELECT {n} AS n" for n in range(1, 3 * STATES_KEPT))
+    world.query(
+        "INSERT INTO protime_data._dlt_pipeline_state (version, engine_version, pipeline_name,"
+        " state, created_at, version_hash, _dlt_load_id, _dlt_id) SELECT version - n,"
+        " engine_version, pipeline_name, state, created_at, version_hash, _dlt_load_id, _dlt_id"
+        f" FROM protime_data._dlt_pipeline_state CROSS JOIN ({numbers}) AS numbers"
+    )
+    world.run()
+    versions = sorted(
+        v for (v,) in world.query("SELECT version FROM protime_data._dlt_pipeline_state")
+    )
+    assert versions == [*range(versions[-1] - STATES_KEPT, versions[-1] + 1)]
+    world.lose_working_folder()
+    world.tenant.churn(5)
+    world.run()
+    assert outcomes(world)[-1][1:3] == ("changes", "succeeded")

@@ -173,7 +173,10 @@ def test_dlt_itself_imports_only_the_plugin(installed: str) -> None:
     assert set(done.stdout.split()) == {f"protime_source{name}" for name in names}
 
 
+@pytest.mark.parametrize("module", ["pandas", "numpy"])
 @pytest.mark.parametrize(("call", "is_hidden"), [("main()", True), ("main([])", False)])
-def test_pandas_is_hidden_only_in_a_process_that_is_the_command(call: str, is_hidden: bool) -> None:
-    code = f"from protime_source.cli.main import main\n{call}\nimport pandas"
-    assert ("does without pandas" in python(code).stderr) == is_hidden
+def test_what_costs_time_is_hidden_only_in_a_process_that_is_the_command(
+    module: str, call: str, is_hidden: bool
+) -> None:
+    code = f"from protime_source.cli.main import main\n{call}\nimport {module}"
+    assert (f"does without {module}" in python(code).stderr) == is_hidden

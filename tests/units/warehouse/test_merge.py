@@ -109,10 +109,14 @@ def insert(execute: Execute, table: str, rows: Sequence[tuple[object, ...]]) -> 
         execute(f"INSERT INTO {table} VALUES {values}")
 
 
+@pytest.mark.parametrize("is_new_table", [True, False])
 @pytest.mark.parametrize("has_version", [True, False])
 @pytest.mark.parametrize("ignored_before", [None, START + timedelta(minutes=4)])
 def test_the_merge_filter_lets_through_what_the_model_allows(
-    engine: tuple[Dialect, Execute], ignored_before: datetime | None, has_version: bool
+    engine: tuple[Dialect, Execute],
+    ignored_before: datetime | None,
+    has_version: bool,
+    is_new_table: bool,
 ) -> None:
     """Many small cases in one pair of tables: each case has ids of its own."""
     dialect, execute = engine
@@ -140,6 +144,7 @@ def test_the_merge_filter_lets_through_what_the_model_allows(
         staging="staged",
         ignore_live_rows_before=ignored_before,
         has_version=has_version,
+        is_new_table=is_new_table,
     )
     found = {number for (number,) in execute(f"SELECT number FROM staged WHERE {condition}")}
 
@@ -155,9 +160,45 @@ def test_the_merge_filter_lets_through_what_the_model_allows(
     assert found == wanted
 
 
+@pytest.mark.parametrize(
+    ("rows", "stored", "found"),
+    [
+        ([(1, "A", False, 5), (2, "A", False, 5)], [], [1, 2]),
+        ([(1, "A", False, 5), (2, "A", False, 5)], [(2, "B", False, 5)], [1]),
+        ([(1, "A", False, 5), (1, "B", False, 5)], [], [1]),
+        ([(1, "A", False, 5), (2, "A", True, 5)], [], [1]),
+        ([(1, "A", False, 5), (2, "A", False, 3)], [], [1]),
+        ([], [], []),
+    ],
+    ids=["all are new", "stored newer", "an id twice", "a delete", "restarted since", "none"],
+)
+def test_a_merge_into_a_new_table_lets_through_what_any_other_does(
+    rows: list[tuple[Any, ...]], stored: list[tuple[Any, ...]], found: list[int]
+) -> None:
+    """In each case but the first, one row makes the filter count for all."""
+    columns = "id BIGINT, change_version VARCHAR, is_deleted BOOLEAN, synced_at TIMESTAMPTZ"
+    with duckdb.connect() as database:
+        for table, values in (("staged", rows), ("stored", stored)):
+            database.execute(f"CREATE TABLE {table} ({columns})")
+            for *value, minute in values:
+                moment = START + timedelta(minutes=minute)
+                database.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?)", [*value, moment])
+        condition = merge_filter(
+            DuckDB(),
+            table="stored",
+            staging="staged",
+            ignore_live_rows_before=START + timedelta(minutes=4),
+            has_version=True,
+            is_new_table=True,
+        )
+        query = f"SELECT id FROM staged WHERE {condition} ORDER BY id"
+        assert [id_ for (id_,) in database.execute(query).fetchall()] == found
+
+
+@pytest.mark.parametrize("is_new_table", [True, False])
 @pytest.mark.parametrize("engine", ["duckdb", "postgres"], indirect=True)
 def test_of_rows_that_are_staged_twice_the_merge_filter_lets_one_through(
-    engine: tuple[Dialect, Execute],
+    engine: tuple[Dialect, Execute], is_new_table: bool
 ) -> None:
     """A staging load that was repeated after a crash leaves exact copies; BigQuery repeats none."""
     dialect, execute = engine
@@ -173,6 +214,7 @@ def test_of_rows_that_are_staged_twice_the_merge_filter_lets_one_through(
         staging="staged",
         ignore_live_rows_before=None,
         has_version=True,
+        is_new_table=is_new_table,
     )
     found = execute(f"SELECT id FROM staged WHERE {condition} ORDER BY id")
     assert found == [(1,), (2,), (3,)]
