@@ -58,8 +58,7 @@ class Dialect(ABC):
         timestamp_type: The SQL type of a moment.
         table_hints: dlt's hints for its tables.
         package_factor: How many times as much of a full load it takes at once as others.
-        spares_merge_filter: Whether a subquery beside an `OR` costs nothing when the other side is
-            true, and is a hash join when it is not.
+        spares_merge_filter: Whether a subquery beside an `OR` costs nothing when that is true.
         definitions_query: Selects the names of all tables and views in a dataset, each with its
             definition, which is empty for a table.
         comments_query: Selects kind, name, column and comment of all that may be commented in a
