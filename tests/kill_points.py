@@ -116,8 +116,8 @@ _PIPELINE = "protime_source.pipeline"
 
 OVERLAP_POINTS: dict[str, KillPoint] = {
     **KILL_POINTS,
-    "committed state": KillPoint(f"{_PIPELINE}.source", "committed_state"),
-    "committed state of a pending package": KillPoint(f"{_PIPELINE}.packages", "committed_state"),
+    "committed state": KillPoint(f"{_PIPELINE}.destination", "committed_state"),
+    "committed state of a pending package": KillPoint(f"{_PIPELINE}.discards", "committed_state"),
     "staged rows": KillPoint(f"{_PIPELINE}.packages", "read_staged_rows"),
     "commit taken back": KillPoint(f"{_PIPELINE}.hooks", "uncommit"),
 }

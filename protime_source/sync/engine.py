@@ -147,7 +147,9 @@ class CollectionSync:
                 context.counts.add_pages(1, len(received))
                 link = page.delta_link or link
         stored = context.stored.rows(events.ids)
-        changes = events.apply(stored, context.clock.after(), context.builder.is_as_stored)
+        # A run that was killed after its merge may have written later than the bookmark knows.
+        now = context.clock.after(*(row["synced_at"] for row in stored.values()))
+        changes = events.apply(stored, now, context.builder.is_as_stored)
         live_rows = bookmark.live_rows
         if live_rows is None or _is_ahead(stored.values(), bookmark):
             live_rows = context.stored.count_live_rows(context.collection.date_column, None)

@@ -52,13 +52,6 @@ MUTATIONS = (
         "if False:",
     ),
     Mutation(
-        "staging-of-another-run",
-        "the rows of another run are merged in place of the package's",
-        "protime_source.warehouse.staging:holds",
-        "return all(",
-        "return True or all(",
-    ),
-    Mutation(
         "late-merge",
         "rows are merged after another run has ignored their deletion",
         f"{_PACKAGES}:loads_since",
@@ -277,6 +270,8 @@ REAL_ONLY = {
     "two staged rows for an id: refused, or stored twice": "tests/units/warehouse/test_merge.py",
     "a bookmark of another destination, dataset, start date or column selection": "tests/rules/"
     "test_bookmark.py, tests/rules/test_switching.py",
+    "the rows of another run are merged in place of the package's": "tests/system/"
+    "test_overlaps.py, tests/rules/test_packages.py",
     "another tenant's rows": "tests/rules/test_tenants.py",
     "dlt cannot go on with what a kill left of its folder": "tests/system/test_crashes.py",
     "a page that is cut, too large, redirected or sent with another token": "tests/rules/"

@@ -204,7 +204,8 @@ class Protime:
             raise TooLargeError("too large")
         answer = self._changes(number, cursor, after, until or len(self.events))
         if kind_of_fault == "unknown change":
-            answer["value"].append({"changeType": "Rename", "data": {"id": 1}})
+            renamed = {"id": 1, "changeVersion": "F" * 20}
+            answer["value"].append({"changeType": "Rename", "data": renamed})
         return answer
 
     def _delta(self, number: int) -> Delta | None:

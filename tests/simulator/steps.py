@@ -174,8 +174,8 @@ class _Maker:
     def steps(self, *, overlapping: bool, guards: bool) -> list[Step]:
         dice, host = self.dice, self.dice.randrange(self.hosts)
         match dice.choices(
-            ("change", "run", "killed", "overlap", "relay", "world", "folder", "fault", "guard"),
-            (4, 3, 3, 3 * overlapping, 2 * (self.hosts > 1), 2, 1.5, 1, 2 * guards),
+            ("change", "run", "killed", "overlap", "world", "folder", "fault", "guard"),
+            (4, 3, 3, 3 * overlapping, 2, 1.5, 1, 2 * guards),
         )[0]:
             case "change":
                 return self.changes()
@@ -185,8 +185,6 @@ class _Maker:
                 return [*self.some(self.changes), self.run(host, dies=True)]
             case "overlap":
                 return self.overlap()
-            case "relay":
-                return self.relay()
             case "world":
                 return [self.world(host)]
             case "folder":
@@ -244,14 +242,6 @@ class _Maker:
         if dice.random() < 0.5:
             last[0] = self.run(first, dies=dice.random() < 0.5)
         return [*steps, *dice.sample(last, 2)]
-
-    def relay(self) -> list[Step]:
-        """Two hosts die by turns in their loads, one after the other, and one goes on."""
-        dice, first = self.dice, self.dice.randrange(HOSTS)
-        steps: list[Step] = [self.change(), Run(first, dice.randint(9, 22), dies=True)]
-        steps += [*self.changes(), Run(1 - first, dice.randint(12, 26), dies=True)]
-        steps += [Run(first, dice.randint(6, 16), dies=True)]
-        return [*steps, Run(1 - first), *self.some(self.changes), Run(first)]
 
     def world(self, host: int) -> Step:
         dice = self.dice

@@ -11,7 +11,7 @@ from tests.simulator.__main__ import live_through_seeds, silence
 from tests.simulator.mutations import MUTATIONS, without
 from tests.simulator.protime import Behaviour
 from tests.simulator.shrink import as_code, failure_of, shrink
-from tests.simulator.steps import Delete, Happen, History, Run, Write, make_history
+from tests.simulator.steps import Delete, Happen, History, Run, SetClock, Write, make_history
 from tests.simulator.world import Met, live_through
 
 HISTORIES = 1200
@@ -75,3 +75,21 @@ def test_coverage_says_which_event_met_which_state() -> None:
     live_through(history, met)
     assert met["delete", "bookmark: delta, alive"] == 1
     assert met["run succeeded", "table: missing"] == 1
+
+
+def test_synced_at_grows_past_what_a_killed_run_has_merged() -> None:
+    live_through(
+        History(
+            Behaviour(page_size=20, older_delta_dies=True, delete_payload=True, same_version=True),
+            (
+                Write(id=2, day=8),
+                Write(id=7, day=3),
+                Run(host=1),
+                Delete(id=2),
+                Run(),
+                Delete(id=7),
+                Run(host=1, effects=24, dies=True, package_pages=2),
+                SetClock(host=0, hours=-30),
+            ),
+        )
+    )
