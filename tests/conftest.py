@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import subprocess
@@ -41,6 +42,7 @@ WorldFactory = Callable[..., World]
 def pytest_collection_finish() -> None:
     """What is imported by now stays, and a run makes little: to look for garbage takes a tenth."""
     gc.freeze()
+    atexit.register(gc.unfreeze)  # see `use_little_memory`
     gc.set_threshold(20_000)
 
 
