@@ -3,6 +3,7 @@
 ProtimeError
 ├── SettingsError            a setting is missing or invalid; no request was sent
 ├── WarehouseError           the destination cannot be used as it is
+│   ├── OtherTenantError     it holds what belongs to another tenant
 │   ├── IncompleteFullLoadError  it lost what the first parts of a full load showed
 │   └── PublishError         all is loaded, but there is no new copy for readers
 ├── VanishedRowsError        a full load no longer found more rows than the limit allows
@@ -17,6 +18,7 @@ ProtimeError
     ├── UnwrittenRowsError   a push could not write some of its rows
     ├── UnavailableError     no usable response
     │   ├── RateLimitedError     429: Protime did not process the request
+    │   ├── NotConnectedError    no connection was made, so the request was not sent
     │   ├── TokenUnavailableError  the token endpoint gave no usable response
     │   └── UntrustedCertificateError  the server's certificate is not trusted
     ├── ProtocolError        a response that breaks the documented protocol
@@ -56,6 +58,10 @@ class WarehouseError(ProtimeError):
     """The destination cannot be used as it is."""
 
     exit_code = 4
+
+
+class OtherTenantError(WarehouseError):
+    """The dataset holds rows or receipts of another tenant; no later run can change that."""
 
 
 class IncompleteFullLoadError(WarehouseError):
@@ -192,6 +198,10 @@ class UnavailableError(ApiError):
 
 class RateLimitedError(UnavailableError):
     """429: Protime did not process the request."""
+
+
+class NotConnectedError(UnavailableError):
+    """No connection was made, so the request was not sent; not by an earlier attempt either."""
 
 
 class TokenUnavailableError(UnavailableError):

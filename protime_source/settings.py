@@ -226,9 +226,10 @@ def earliest_start() -> date:
 
 
 def invalid_setting(name: str, value: object, wanted: str) -> SettingsError:
-    """The error for a setting with an invalid value."""
+    """The error for a setting, or an option like `--port`, with an invalid value."""
+    kind = "option" if name.startswith("--") else "setting"
     return SettingsError(
-        f"The setting {name} is {value!r}, but must be {wanted}. Nothing was changed."
+        f"The {kind} {name} is {value!r}, but must be {wanted}. Nothing was changed."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import dlt
@@ -12,10 +12,7 @@ import dlt
 from protime_source.configuration import ConfigSections
 from protime_source.operations.lines import minute
 from protime_source.pipeline.publishing import copy_path
-from protime_source.warehouse.duckdb_copy import published_at
-
-_MAKING_IT = timedelta(minutes=1)
-"""How long a run may take to make the copy, after it has noted its success."""
+from protime_source.warehouse.duckdb_copy import is_being_made, published_at
 
 
 @dataclass(frozen=True)
@@ -56,10 +53,10 @@ def published_copy(
     newest = max((each for each in successes if each), default=None)
     problem = ""
     is_older = newest is not None and (made_at is None or made_at < newest)
-    if newest is not None and is_older and now - newest > _MAKING_IT:
+    if newest is not None and is_older and not is_being_made(copy, pipeline.pipeline_name, now):
         of = f"is of {minute(made_at)}" if made_at else "does not exist"
         problem = (
-            f"the copy for readers {of}, and the last success of {minute(newest)}. The end of that"
-            " run says why."
+            f"the copy for readers {of}, and the last success is of {minute(newest)}. The end of"
+            " that run says why there is no newer copy."
         )
     return PublishedCopy(str(copy), made_at, problem)

@@ -29,7 +29,7 @@ from dlt.extract.items_transform import (
 )
 
 from protime_source.catalogue import COLLECTIONS
-from protime_source.errors import SettingsError, WarehouseError
+from protime_source.errors import OtherTenantError, SettingsError
 from protime_source.pipeline.states import NAME
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
@@ -169,12 +169,12 @@ def check_tenant(settings: Settings, states: Mapping[str, Mapping[str, Any]]) ->
         states: The states of the source's resources in this dataset, by table.
 
     Raises:
-        WarehouseError: Naming both tenants.
+        OtherTenantError: Naming both tenants.
     """
     present = tenant_of(settings)
     for table_name, state in states.items():
         if state.get(_TENANT, present) != present:
-            raise WarehouseError(
+            raise OtherTenantError(
                 f"The dataset holds rows of another tenant: {table_name} was loaded from"
                 f" {state[_TENANT]}, and this run is for {present}. Nothing was read or changed."
                 " Name another dataset or database for this tenant. To replace the rows, drop them"
@@ -193,12 +193,12 @@ def check_other_pipelines(
         location: Where the dataset is, in words.
 
     Raises:
-        WarehouseError: Naming both tenants and the pipeline.
+        OtherTenantError: Naming both tenants and the pipeline.
     """
     present, alive = tenant_of(settings), set()
     for pipeline_name, table_name, state in _loaded_tables(states):
         if state[_TENANT] != present:
-            raise WarehouseError(
+            raise OtherTenantError(
                 f"The dataset holds rows of another tenant: the pipeline {pipeline_name} loaded"
                 f" {table_name} from {state[_TENANT]}, and this run is for {present}. Nothing was"
                 " read or changed. Name another dataset or database for this tenant. To replace the"

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from protime_source.errors import SettingsError, WarehouseError
 
 _MAGIC = slice(8, 12), b"DUCK"
 """Where a DuckDB file says that it is one, and what stands there."""
+
+_LONGEST_PAUSE = timedelta(minutes=1)
+"""How long nothing may be written into a copy that is being made."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -72,7 +75,7 @@ def publish_copy(warehouse: Path, credentials: Any, copy: Path, creator: str) ->
     Raises:
         WarehouseError: When there is no new copy. The old one is as it was, and so is the file.
     """
-    unfinished = copy.with_name(f".{copy.name}.{creator}")  # also what a killed run left
+    unfinished = _unfinished(copy, creator)  # also what a killed run left
     try:
         try:
             with _at_rest(warehouse, credentials):
@@ -143,6 +146,16 @@ def published_at(copy: Path) -> datetime | None:
         return datetime.fromtimestamp(copy.stat().st_mtime, UTC)
     except OSError:
         return None
+
+
+def is_being_made(copy: Path, creator: str, now: datetime) -> bool:
+    """Whether a run is writing a new copy at this moment (UTC); what a killed run left is old."""
+    written_at = published_at(_unfinished(copy, creator))
+    return written_at is not None and now - written_at < _LONGEST_PAUSE
+
+
+def _unfinished(copy: Path, creator: str) -> Path:
+    return copy.with_name(f".{copy.name}.{creator}")
 
 
 def _failure(error: OSError | duckdb.Error, copy: Path) -> str:

@@ -9,11 +9,14 @@ from collections.abc import Callable
 
 from protime_source.errors import (
     AlreadyRunningError,
+    AuthenticationError,
+    OtherTenantError,
     ProtimeError,
     PublishError,
     RefusedCollectionsError,
     SettingsError,
     VanishedRowsError,
+    causes,
 )
 from protime_source.pipeline.failures import Failure, explain
 from protime_source.pipeline.summary import Summary
@@ -32,6 +35,9 @@ INTERVALS_UNTIL_OUTDATED = 3
 _SHORTEST_PAUSE_SECONDS = 0.5
 
 _PARTLY_LOADED = (RefusedCollectionsError, VanishedRowsError)
+
+_NEVER_HEALS = (AuthenticationError, OtherTenantError)
+"""What only a person can change, so that a listener that meets it in its first run ends."""
 
 _WRITTEN = ("inserted", "updated", "soft_deleted")
 
@@ -83,7 +89,8 @@ class Listener:
         """Serves and loads until `stop` is called.
 
         Returns:
-            Why the first run failed, when that is a setting; nothing else ends it.
+            Why the first run failed, when only a person can change that: a wrong setting, wrong
+            credentials, another tenant's rows. Nothing else ends it.
         """
         register_at = -math.inf
         with self._server:
@@ -94,12 +101,7 @@ class Listener:
                 due = self._schedule.wait(register_at)
                 if due is None:
                     continue
-                failure = self._run(due)
-                if (
-                    failure
-                    and due.cause == "start"
-                    and failure.exit_code == SettingsError.exit_code
-                ):
+                if failure := self._run(due):
                     return failure
         return None
 
@@ -119,10 +121,10 @@ class Listener:
         return time.monotonic() + min(self._every, until_renewal)
 
     def _run(self, due: Due) -> Failure | None:
-        """Loads, tells what came of it, and returns why it failed."""
+        """Loads, tells what came of it, and returns why the listener ends, if it does."""
         self._metrics.begun(due.cause)
         started = time.monotonic()
-        failure, summary, again = None, None, due.tables
+        failure, summary, again, is_last = None, None, due.tables, False
         try:
             summary = self._load(due)
         except PublishError as error:
@@ -132,6 +134,9 @@ class Listener:
             failure, summary, again = explain(error), error.summary, ()
         except Exception as error:
             failure = explain(error)
+            is_setting = failure.exit_code == SettingsError.exit_code
+            never_heals = is_setting or any(isinstance(e, _NEVER_HEALS) for e in causes(error))
+            is_last = due.cause == "start" and never_heals
         seconds = time.monotonic() - started
         tables = summary.tables if summary else {}
         loaded = {
@@ -146,6 +151,8 @@ class Listener:
             loaded=loaded,
             failed=() if skipped else [name for name in due.tables if name not in loaded],
         )
+        if is_last:
+            return failure
         if failure is None:
             self._schedule.succeeded()
         else:
@@ -155,7 +162,7 @@ class Listener:
         if summary:
             extra = {"event": "summary", "cause": due.cause, **summary.as_json()}
             logger.info("%s: %s in %.1f s", due.cause, _changes(summary), seconds, extra=extra)
-        return failure
+        return None
 
 
 def _changes(summary: Summary) -> str:

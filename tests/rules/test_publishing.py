@@ -292,12 +292,30 @@ def test_status_knows_the_copy_and_sees_one_that_is_left_behind(world: World, co
     assert found.as_json()["published"]["path"] == str(copy)
     earlier = copy.stat().st_mtime - timedelta(hours=1).total_seconds()
     os.utime(copy, (earlier, earlier))
-    world.query("UPDATE protime_data.sync_runs SET ended_at = ended_at - INTERVAL 2 MINUTE")
     [problem] = status(world.pipeline()).problems
     assert f"{copy}: the copy for readers is of" in problem
+    unfinished = copy.with_name(f".{copy.name}.protime")
+    unfinished.touch()
+    assert status(world.pipeline()).healthy  # a run is making a new one
+    os.utime(unfinished, (earlier, earlier))
+    assert not status(world.pipeline()).healthy  # a run was killed while it did
     copy.unlink()
     [problem] = status(world.pipeline()).problems
     assert "does not exist" in problem
+
+
+def test_status_is_unhealthy_at_once_after_a_run_whose_copy_failed(
+    world: World, copy: Path
+) -> None:
+    load(world.pipeline())
+    copy.parent.rename("moved away")
+    with pytest.raises(PublishError):
+        load(world.pipeline())
+    Path("moved away").rename(copy.parent)
+    [problem] = status(world.pipeline()).problems
+    assert "the copy for readers is of" in problem
+    load(world.pipeline())
+    assert status(world.pipeline()).healthy
 
 
 def test_check_says_where_the_copy_goes_or_why_it_cannot(world: World, copy: Path) -> None:

@@ -348,7 +348,11 @@ def test_old_states_may_be_deleted_as_the_page_says(world: World) -> None:
 
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
-    "http": (("--url", "http://acme.example"), "an https:// address"),
+    "http": (
+        ("--url", "http://acme.example"),
+        "The option --url is 'http://acme.example', but must be an https:// address without user"
+        " and query; http:// is only for this machine.",
+    ),
     "no host": (("--url", "https://"), "an https:// address"),
     "password": (("--url", "https://me:pass-word@acme.example"), "an https:// address"),
     "never": (("--url", "https://acme.example", "--every", "0"), "two days"),
@@ -376,6 +380,24 @@ def test_a_missing_credential_ends_it_at_its_start(world: World) -> None:
     assert failed.returncode == 2
     assert "client_secret" in reason(failed)
     assert world.tenant.requests == []
+
+
+def test_wrong_credentials_end_it_at_its_start(world: World) -> None:
+    options = ("--url", "https://acme.example", "--port", "0")
+    failed = run_here(world, *options, command="listen", SOURCES__PROTIME__CLIENT_SECRET="wrong")
+    assert failed.returncode == 3
+    assert "Protime refuses the credentials" in reason(failed)
+    assert "Tried again" not in failed.stderr
+
+
+def test_rows_of_another_tenant_end_it_at_its_start(world: World, make_world: WorldFactory) -> None:
+    world.load()
+    failed = run_here(
+        make_world(), "--url", "https://acme.example", "--port", "0", command="listen"
+    )
+    assert failed.returncode == 4
+    assert "The dataset holds rows of another tenant" in reason(failed)
+    assert "Tried again" not in failed.stderr
 
 
 def test_a_port_that_is_taken_ends_it_with_1(world: World) -> None:

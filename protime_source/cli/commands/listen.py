@@ -106,7 +106,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         is_url = False
     if not is_url or re.search(r"[\s@?#\\]", arguments.url):
         shown = re.sub(r"[^/]*@", "***@", arguments.url.partition("?")[0])
-        raise invalid_setting("--url", shown, "an https:// address without user and query")
+        wanted = "an https:// address without user and query; http:// is only for this machine"
+        raise invalid_setting("--url", shown, wanted)
     if not 0 <= arguments.port <= 65535:
         raise invalid_setting("--port", arguments.port, "a TCP port")
     if not 0 < arguments.every <= MAX_INTERVAL_MINUTES:
