@@ -358,6 +358,7 @@ def _stored_table(
         excluded=excluded,
         # dlt's `refresh`: the load drops or empties the table before the merge.
         is_emptied="refresh" in dlt.current.load_package_state()["state"],
+        has_history=settings.history,
     )
 
 

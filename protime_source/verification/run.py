@@ -239,6 +239,7 @@ class _Verification:
             column_hints(collection, self._settings),
             excluded=frozenset(),
             is_emptied=False,
+            has_history=False,
         )
 
 

@@ -11,6 +11,7 @@ import dlt
 import pendulum
 import pyarrow as pa
 from dlt.common.schema.typing import TTableSchemaColumns
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.decode.soft_delete import Row
@@ -38,6 +39,7 @@ class StoredTable:
         columns: dlt's columns of it.
         excluded: Columns that are no longer to be loaded.
         is_emptied: Whether the load in preparation empties or drops it first.
+        has_history: Whether its versions are recorded.
 
     Raises:
         WarehouseError: When the destination cannot be used.
@@ -52,9 +54,11 @@ class StoredTable:
         *,
         excluded: Set[str],
         is_emptied: bool,
+        has_history: bool,
     ) -> None:
         self._client = client
         self._is_emptied = is_emptied
+        self._has_history = has_history
         self._table_name = table_name
         self.dialect = dialect_of(pipeline)
         with client.sql_client as sql:
@@ -191,10 +195,23 @@ class StoredTable:
         self._seen_ids.forget()
 
     def last_synced_at(self) -> datetime | None:
-        """Returns when the newest row was synced (UTC); `None` when there is none."""
-        if not self.exists:
+        """Returns when the newest row was synced (UTC); `None` when there is none.
+
+        A row that is recorded counts also when its table was emptied or dropped since.
+        """
+        with self._client.sql_client as sql:
+            history = sql.make_qualified_table_name(history_name(self._table_name))
+        found = [
+            self._newest("synced_at", self.name) if self.exists else None,
+            self._newest("recorded_at", history) if self._has_history else None,
+        ]
+        return max(filter(None, found), default=None)
+
+    def _newest(self, column: str, table: str) -> datetime | None:
+        try:
+            newest = self._query(f"SELECT MAX({column}) FROM {table}")[0][0]
+        except DatabaseUndefinedRelation:
             return None
-        newest = self._query(f"SELECT MAX(synced_at) FROM {self.name}")[0][0]
         return newest if newest is None else pendulum.instance(newest)
 
     def _rows(self, condition: str) -> Iterator[Row]:

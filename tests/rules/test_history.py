@@ -154,6 +154,19 @@ def test_a_history_that_was_dropped_begins_anew(world: World) -> None:
     check(world)
 
 
+@sql_engines
+def test_a_table_that_begins_anew_is_recorded_by_a_machine_with_its_clock_behind(
+    world: World,
+) -> None:
+    """Nothing but the history then knows how late the newest `synced_at` was."""
+    world.run(history=True)
+    ahead = "TIMESTAMP WITH TIME ZONE '2099-01-01 00:00:00+00:00'"
+    world.query(f"UPDATE {world.dataset}.{HISTORY} SET synced_at = {ahead}, recorded_at = {ahead}")
+    world.pipeline().run(protime(history=True), refresh="drop_resources")
+    assert len(versions(world)) == 2 * len(world.rows())
+    check(world)
+
+
 def test_a_lost_working_folder_repeats_nothing(world: World) -> None:
     world.run(history=True)
     world.tenant.churn(10)

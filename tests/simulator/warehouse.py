@@ -252,10 +252,10 @@ class StoredRows:
         self.warehouse.seen.clear()
 
     def last_synced_at(self) -> datetime | None:
-        if not self.exists:
-            return None
         self.effects.effect("read the last synced_at")
-        return max((row["synced_at"] for row in self._rows.values()), default=None)
+        synced = [row["synced_at"] for row in self._rows.values()] if self.exists else []
+        recorded = [moment for _id, moment in self.warehouse.history]
+        return max([*synced, *recorded], default=None)
 
 
 def _is_live(row: Row, date_column: str, start: date | None) -> bool:
