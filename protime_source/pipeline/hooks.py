@@ -207,7 +207,7 @@ class LoadHooks:
         """Takes back what was committed while another run was at work."""
         with _warning("What was merged could not be checked:"):
             if found := loads_to_take_back(client, pipeline.pipeline_name, packages, load_ids):
-                uncommit(client, pipeline.pipeline_name, found)
+                uncommit(client, pipeline.pipeline_name, found, packages[0].source)
                 logger.error("%s", OVERLAP)
                 key = (pipeline.working_dir, get_ident())
                 self._overlapped.add(key)

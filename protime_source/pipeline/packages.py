@@ -324,10 +324,11 @@ def take_back_unmerged(pipeline: dlt.Pipeline, client: Client) -> bool:
     if is_emptied_by_dlt() or not pipeline.config.restore_from_destination:
         return False
     load_id, state = last_committed(pipeline, stored_states(client))
-    staged = staged_with(load_id, state, dlt.current.source_schema().name)
+    source = dlt.current.source_schema().name
+    staged = staged_with(load_id, state, source)
     if _are_held(client, staged):
         return False
-    uncommit(client, pipeline.pipeline_name, [load_id])
+    uncommit(client, pipeline.pipeline_name, [load_id], source)
     logger.warning(
         "An earlier run ended without a word, and the staging tables no longer hold what it"
         " received: it may not be complete in the tables, and is fetched again."

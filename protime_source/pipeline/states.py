@@ -8,9 +8,12 @@ from typing import Any
 
 import dlt
 from dlt.common.pipeline import TPipelineState
-from dlt.common.versioned_state import decompress_state
+from dlt.common.versioned_state import compress_state, decompress_state
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
-from dlt.pipeline.state_sync import migrate_state_to_current
+from dlt.pipeline.state_sync import (
+    generate_pipeline_state_version_hash,
+    migrate_state_to_current,
+)
 
 from protime_source.sync.bookmark import Bookmark
 from protime_source.warehouse.dialect import Client
@@ -21,6 +24,8 @@ NAME = "protime"
 
 STATES_KEPT = 100
 """The newest states of a pipeline that stay in the destination; dlt would keep them all."""
+
+_TAKEN_BACK = "protime_taken_back"
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,12 @@ def states_beside(
         load_ids: dlt's ids of the loads that are left out.
         limit: How many at most.
     """
+    return _states(client, pipeline_name, "NOT IN", load_ids, limit)
+
+
+def _states(
+    client: Client, pipeline_name: str, among: str, load_ids: Sequence[str], limit: int | None
+) -> list[tuple[str, dict[str, Any]]]:
     sql, schema = client.sql_client, client.schema
     states = sql.make_qualified_table_name(schema.state_table_name)
     loads = sql.make_qualified_table_name(schema.loads_table_name)
@@ -154,7 +165,7 @@ def states_beside(
     query = (
         f"SELECT s.{state_load}, s.{state} FROM {states} AS s JOIN {loads} AS l"
         f" ON l.{load} = s.{state_load} WHERE l.{status} = 0 AND s.{name} = %s"
-        f" AND s.{state_load} NOT IN ({', '.join(['%s'] * len(load_ids))})"
+        f" AND s.{state_load} {among} ({', '.join(['%s'] * len(load_ids))})"
         f" ORDER BY s.{version} DESC, s.{state_load} DESC" + (f" LIMIT {limit}" if limit else "")
     )
     with sql:
@@ -162,22 +173,57 @@ def states_beside(
     return [(str(load_id), decompress_state(text)) for load_id, text in rows]
 
 
-def uncommit(client: Client, pipeline_name: str, load_ids: Sequence[str]) -> None:
-    """Deletes the states that some packages committed, so that the state before them counts.
+def uncommit(client: Client, pipeline_name: str, load_ids: Sequence[str], source: str) -> None:
+    """Takes back the states that some packages committed, so that the state before them counts.
+
+    The newest of them becomes that state, with a mark; the others are deleted.
 
     Args:
         client: A client of the destination.
         pipeline_name: The pipeline.
         load_ids: dlt's ids of the packages.
+        source: The source's name in dlt.
     """
+    newest = _states(client, pipeline_name, "IN", load_ids, 1)
+    before = states_beside(client, pipeline_name, load_ids, limit=1)
     sql = client.sql_client
     states = sql.make_qualified_table_name(client.schema.state_table_name)
-    name, load = client._norm_and_escape_columns("pipeline_name", "_dlt_load_id")
+    name, load, text, version_hash = client._norm_and_escape_columns(
+        "pipeline_name", "_dlt_load_id", "state", "version_hash"
+    )
+    of_load = f"WHERE {name} = %s AND {load} = %s"
     with sql:
-        for load_id in load_ids:
+        for load_id, state in newest:
+            marked: Any = taken_back(load_ids, state, before[0][1] if before else {}, source)
+            marked["_version_hash"] = generate_pipeline_state_version_hash(marked)
             sql.execute_sql(
-                f"DELETE FROM {states} WHERE {name} = %s AND {load} = %s", pipeline_name, load_id
+                f"UPDATE {states} SET {text} = %s, {version_hash} = %s {of_load}",
+                compress_state(marked),
+                marked["_version_hash"],
+                pipeline_name,
+                load_id,
             )
+        for load_id in set(load_ids).difference(load_id for load_id, _ in newest):
+            sql.execute_sql(f"DELETE FROM {states} {of_load}", pipeline_name, load_id)
+
+
+def taken_back(
+    load_ids: Sequence[str], state: Mapping[str, Any], before: Mapping[str, Any], source: str
+) -> dict[str, Any]:
+    """Returns the state that counts once loads are taken back: the one before them, with a mark.
+
+    What they have merged stays in the table. So a package that was received before, and rests on
+    the state without the mark, does not know those rows, and must not be loaded.
+
+    Args:
+        load_ids: dlt's ids of the loads.
+        state: The newest state that they committed.
+        before: The state before all of theirs.
+        source: The source's name in dlt.
+    """
+    sources = before.get("sources", {})
+    marked = {"resources": {}, **sources.get(source, {}), _TAKEN_BACK: sorted(load_ids)}
+    return {**state, "sources": {**sources, source: marked}}
 
 
 def resource_states(state: Mapping[str, Any], source: str) -> dict[str, dict[str, Any]]:

@@ -467,7 +467,7 @@ class Run:
             held = warehouse.staged_rows(staged)
             if not holds(staged, held, dict.fromkeys(staged, True)):
                 self.touch("uncommit")
-                warehouse.uncommit([newest.load_id])
+                warehouse.uncommit([newest.load_id], SOURCE)
 
     def _extract(self) -> None:
         """Dlt's extraction of the source, as `pipeline.source` does it for a collection."""
@@ -639,7 +639,7 @@ class Run:
         held = warehouse.staged_rows(staged)
         if others or not holds(staged, held, dict.fromkeys(staged, True)):
             self.touch("uncommit")
-            warehouse.uncommit([*load_ids, *others])
+            warehouse.uncommit([*load_ids, *others], SOURCE)
             self.overlapped = True
 
     def _record_history(self) -> None:

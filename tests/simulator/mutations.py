@@ -59,6 +59,13 @@ MUTATIONS = (
         "return [] and [",
     ),
     Mutation(
+        "taken-back-without-a-mark",
+        "a package received before is loaded onto rows that a load left that was taken back",
+        "protime_source.pipeline.states:taken_back",
+        ", _TAKEN_BACK: sorted(load_ids)",
+        "",
+    ),
+    Mutation(
         "no-lock",
         "two hosts load at once on a server",
         f"{_HOSTS}:Run.acquire_lock",
@@ -204,6 +211,13 @@ MUTATIONS = (
         "protime_source.sync.clock:MonotonicClock.after",
         "max([self._now(), *(floor + _STEP for floor in floors)])",
         "self._now()",
+    ),
+    Mutation(
+        "clock-behind-the-history",
+        "a version is not recorded after the table began anew on a machine with its clock behind",
+        f"{_WAREHOUSE}:StoredRows.last_synced_at",
+        "[*synced, *recorded]",
+        "synced",
     ),
     Mutation(
         "newest-by-time",

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from protime_source.decode.soft_delete import Row
 from protime_source.errors import IncompleteFullLoadError
+from protime_source.pipeline.states import taken_back
 from protime_source.warehouse.staging import StagedRows
 
 State = dict[str, Any]
@@ -113,9 +114,15 @@ class Warehouse:
         found.sort(key=lambda each: (each.version, each.load_id), reverse=True)
         return [(each.load_id, each.state) for each in found]
 
-    def uncommit(self, load_ids: Collection[str]) -> None:
-        """Deletes the states that some loads committed."""
+    def uncommit(self, load_ids: Collection[str], source: str) -> None:
+        """As `pipeline.states.uncommit`."""
+        found = [s for s in self.states if s.load_id in load_ids and s.load_id in self.loads]
+        before = next((state for _, state in self.states_beside(load_ids)), {})
         self.states = [each for each in self.states if each.load_id not in load_ids]
+        if newest := max(found, key=lambda each: (each.version, each.load_id), default=None):
+            state = taken_back([*load_ids], newest.state, before, source)
+            state["_version_hash"] = f"without {sorted(load_ids)}"
+            self.states.append(replace(newest, state=state))
 
     def staged_rows(self, _names: Iterable[str]) -> dict[str, StagedRows]:
         """What the staging table holds, as `read_staged_rows` asks for it."""

@@ -83,6 +83,31 @@ def test_what_another_committed_before_a_late_merge_is_taken_back(
 
 
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+def test_what_was_received_before_a_load_was_taken_back_is_not_loaded(
+    make_world: WorldFactory,
+) -> None:
+    """The state that it rests on counts again, but the table has rows that it did not find."""
+    world = make_world(rows=20, behaviour=Behaviour(older_delta_dies=False))
+    hosts = [replace(world, folder=world.folder / name) for name in ("a", "b", "c")]
+    for host in hosts:
+        host.load()
+    start = next(iter(world.tenant.records.values()))["from"]
+    new = world.tenant.create({"person": {"id": 7}, "from": start})
+    late = SteppedRun(hosts[0])
+    late.go_on_until("before schema update")
+    world.query(_END_LOCKS)
+    world.tenant.delete(new)
+    pending = SteppedRun(hosts[1])
+    pending.go_on_until("after state save")
+    world.query(_END_LOCKS)
+    pending.kill()
+    hosts[2].load()
+    late.finish()
+    hosts[1].load()
+    world.check()
+
+
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_no_run_goes_on_from_what_was_merged_of_anothers_rows(
     make_world: WorldFactory, is_killed: bool
