@@ -18,7 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
 from urllib3.util import make_headers
 
 from protime_source.api.auth import ClientCredentials
@@ -27,6 +27,7 @@ from protime_source.api.redaction import redact, redact_http_logs, redacted_url
 from protime_source.api.responses import Response, decode_body, raise_for_status, status_line
 from protime_source.api.retry import RetryPolicy, raise_if_temporary, send_with_token
 from protime_source.errors import (
+    NotConnectedError,
     ProtimeError,
     SettingsError,
     TooLargeError,
@@ -49,6 +50,9 @@ _COMPRESSED_PIECE_BYTES = 65_521
 """Older urllib3 decompress a whole piece at once: a thousandfold, 64 MiB. A prime, because urllib3
 2.8 on Python 3.14 reads the rest twice when a piece ends where one of several gzip members does,
 and these have sizes like 64 KiB."""
+
+_BEFORE_SENDING = (NewConnectionError, ConnectTimeoutError, ProxyError)
+"""What urllib3 raises only while it connects, before it sends anything of a request."""
 
 T = TypeVar("T")
 
@@ -344,7 +348,8 @@ def _too_large(response: BaseHTTPResponse, url: str) -> TooLargeError:
 
 def _explain_failure(error: Exception, url: str) -> ProtimeError:
     """Returns our error for a request that got no response."""
-    *_, cause = causes(error)  # requests and urllib3 wrap it several times, with the whole URL
+    chain = list(causes(error))
+    cause = chain[-1]  # requests and urllib3 wrap it several times, with the whole URL
     if isinstance(cause, ssl.SSLCertVerificationError):
         return UntrustedCertificateError(
             f"{redacted_url(url)} shows a certificate that is not trusted ({cause.verify_message});"
@@ -354,7 +359,8 @@ def _explain_failure(error: Exception, url: str) -> ProtimeError:
     reason = redact(first_line(cause))
     if not isinstance(error, (HTTPError, requests.RequestException)):
         return SettingsError(f"{reason}. Nothing was sent; check REQUESTS_CA_BUNDLE.")
-    return UnavailableError(
+    was_sent = not any(isinstance(each, _BEFORE_SENDING) for each in chain)
+    return (UnavailableError if was_sent else NotConnectedError)(
         f"{redacted_url(url)} cannot be reached ({reason}). Check the network, tenant, environment,"
         " api_url and token_url."
     )

@@ -34,6 +34,7 @@ from protime_source.api.auth import ClientCredentials
 from protime_source.api.redaction import redacted_url
 from protime_source.api.responses import Response, status_line
 from protime_source.errors import (
+    NotConnectedError,
     NotFoundError,
     RateLimitedError,
     TokenUnavailableError,
@@ -47,6 +48,9 @@ SILENT_SECONDS = 5.0
 """Retry silently this long, then log progress."""
 
 _NEVER_RETRIED = (TokenUnavailableError, UntrustedCertificateError)
+
+_NOT_PROCESSED = (NotConnectedError, RateLimitedError, *_NEVER_RETRIED)
+"""With these, Protime has not processed the request."""
 
 T = TypeVar("T")
 
@@ -78,11 +82,12 @@ class RetryPolicy:
             if_deleted: Returned when a DELETE is sent again and finds nothing.
 
         Raises:
-            UnavailableError: When all attempts failed.
+            UnavailableError: When all attempts failed; of a kind that means that Protime did not
+                process the request only when that is true of all attempts.
             ApiError: When the request fails for good.
         """
         started = time.monotonic()
-        attempt = 0
+        attempt, may_be_processed = 0, False
         while True:
             attempt += 1
             try:
@@ -93,11 +98,16 @@ class RetryPolicy:
                 raise
             except UnavailableError as error:
                 retried = RateLimitedError if method == "POST" else UnavailableError
-                if isinstance(error, _NEVER_RETRIED) or not isinstance(error, retried):
+                is_last = isinstance(error, _NEVER_RETRIED) or not isinstance(error, retried)
+                if not is_last and attempt >= self._max_attempts:
+                    failed = f" All {attempt} attempts failed." if attempt > 1 else ""
+                    error.args = (f"{error}{failed}",)
+                    is_last = True
+                if is_last and may_be_processed and isinstance(error, _NOT_PROCESSED):
+                    raise UnavailableError(str(error), error.retry_after) from None
+                if is_last:
                     raise
-                if attempt >= self._max_attempts:
-                    error.args = (f"{error} All {attempt} attempts failed.",)
-                    raise
+                may_be_processed |= method != "GET" and not isinstance(error, _NOT_PROCESSED)
                 delay = self._delay(attempt, error.retry_after)
                 if isinstance(error, RateLimitedError):
                     self._pause_all(delay)

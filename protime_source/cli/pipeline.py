@@ -74,7 +74,8 @@ def with_pipeline(
         arguments: The command's.
         work: Shows what it did, and returns the exit code.
         full_resync: Whether the work loads fully from the start.
-        consequence: What a failure means for the data; by default, what it means for a run.
+        consequence: What a failure means for the data, unless its notes say more; by default, what
+            it means for a run.
 
     Returns:
         The exit code: that of the work, or of what failed.
@@ -105,7 +106,8 @@ def with_pipeline(
             failure = explain(error)
             meaning = ""
             if not isinstance(error, PARTLY_LOADED) and failure.exit_code not in _UNTOUCHED:
-                meaning = consequence or _consequence(failure, pipeline, full_resync=full_resync)
+                meaning = " ".join(getattr(error, "__notes__", ())) or consequence
+                meaning = meaning or _consequence(failure, pipeline, full_resync=full_resync)
             console.fail(f"{failure.message} {meaning}".strip(), failure.exit_code)
             return failure.exit_code
 

@@ -60,7 +60,7 @@ def explain(error: BaseException) -> Failure:
     for cause in chain:
         if failure := _known(cause):
             return failure
-    reason = " ".join(first_line(chain[-1]).split()).rstrip(".")
+    reason = " ".join(first_line(chain[-1]).split()).rstrip(".! ")
     engine = _engine_of(chain)
     if engine or any(isinstance(cause, DestinationException) for cause in chain):
         where = f"[destination.{engine.name if engine else '<type>'}] credentials"

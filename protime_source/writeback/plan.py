@@ -30,6 +30,11 @@ SENT: tuple[Action, ...] = ("create", "update", "delete")
 ALREADY_THERE = "Protime had the same before: "
 """Begins the reason of a receipt when the ids that follow must not be taken for what it created."""
 
+Status = Literal["", "done", "failed", "not sent", "unknown", "uncertain"]
+"""Of what was to be sent; empty in a plan."""
+
+_DAY_MINUTES = 24 * 60
+
 _CLOCKS_DIFFER = timedelta(days=1)
 """How far a run's clock may be behind that of a push."""
 
@@ -79,7 +84,10 @@ class PlannedRow:
         id: Protime's id, as far as it is known.
         changes: Old and new values by field.
         reason: Why it is in conflict, invalid, uncertain or failed; what else there is to know.
-        status: Of what was sent: `done`, `failed`, `unknown` or `uncertain`; empty before.
+        warning: What is probably meant otherwise, though it can be sent.
+        status: `done`; `failed`: Protime refused it; `not sent`; `unknown`: it may have arrived;
+            `uncertain`; empty in a plan.
+        is_adopted: Whether an earlier push created the assignment, which only this one found.
         is_known: Whether Protime has an assignment of this id or key.
         change: What is sent.
         settlement: What becomes of an earlier receipt.
@@ -91,7 +99,9 @@ class PlannedRow:
     id: int | None = None
     changes: Changes = field(default_factory=dict)
     reason: str = ""
-    status: Literal["", "done", "failed", "unknown", "uncertain"] = ""
+    warning: str = ""
+    status: Status = ""
+    is_adopted: bool = False
     is_known: bool = False
     change: Create | Update | Delete | None = field(default=None, repr=False)
     settlement: Settlement | None = field(default=None, repr=False)
@@ -250,6 +260,8 @@ class Planner:
         planned = replace(planned, action="update", changes=changes, change=update)
         if body.until_date is not None and body.until_date < body.from_date:
             return replace(planned, action="invalid", reason="until_date would be before from_date")
+        if {"start_time_in_minutes", "end_time_in_minutes"} & changes.keys():
+            planned = replace(planned, warning=_warning(body))
         return self._unless_changed(row, planned, current)
 
     def _create(self, row: Wanted, planned: PlannedRow) -> PlannedRow:
@@ -267,6 +279,7 @@ class Planner:
             change=Create(body),
             changes={name: (None, value) for name, value in row.fields.items() if value},
             reason=f"{ALREADY_THERE}{', '.join(map(str, ids))}" if ids else "",
+            warning=_warning(body),
         )
 
     def _missing(self, row: Wanted, planned: PlannedRow) -> PlannedRow:
@@ -303,11 +316,14 @@ class Planner:
             settlement = Settlement(open_["run_id"], "uncertain", None, _uncertain(planned, open_))
         elif planned.key in self._adopted:
             settlement = Settlement(open_["run_id"], "done", self._adopted[planned.key])
+            reason = planned.reason or "adopted: an earlier push created it"
+            planned = replace(planned, reason=reason, is_adopted=True)
         elif _is_carried_out(open_, current):
             settlement = Settlement(open_["run_id"], "done", planned.id)
         else:
-            reason = "It did not reach Protime, or was changed there since."
-            settlement = Settlement(open_["run_id"], "failed", open_["id"], reason)
+            settlement = Settlement(
+                open_["run_id"], "failed", open_["id"], _why_not_there(open_, current)
+            )
         return replace(planned, settlement=settlement)
 
 
@@ -316,6 +332,26 @@ def _is_carried_out(open_: Entry, current: Assignment | None) -> bool:
     if current is None or open_["action"] == "delete":
         return current is None and open_["action"] == "delete"
     return bool(sent_hash(current) == open_["sent_hash"])
+
+
+def _why_not_there(open_: Entry, current: Assignment | None) -> str:
+    """Why Protime does not have what a change without an answer would have left."""
+    if open_["action"] == "delete":
+        return "It did not reach Protime."
+    if open_["action"] == "update" and current is None:
+        return "The assignment was deleted in Protime since."
+    return "It did not reach Protime, or was changed there since."
+
+
+def _warning(body: Assignment) -> str:
+    """What is odd about the times; Protime does not document that it refuses them."""
+    start, end = body.start_time_in_minutes, body.end_time_in_minutes
+    is_of_one_day = body.until_date in (None, body.from_date)
+    if start is None or end is None or end >= start or not is_of_one_day:
+        return ""
+    text = f"warning: it ends ({end}) before it starts ({start})"
+    next_day = end + _DAY_MINUTES
+    return f"{text}; on the next day it ends at {next_day}" if next_day > start else text
 
 
 def _place(row: Wanted) -> Place | None:

@@ -17,7 +17,7 @@ from protime_source.api.http import ApiSession, HttpClient
 from protime_source.api.redaction import redacted_errors
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.configuration import ConfigSections
-from protime_source.errors import WarehouseError
+from protime_source.errors import OtherTenantError
 from protime_source.pipeline.guards import check_tenant, tenant_of
 from protime_source.pipeline.lock import one_run, one_run_on_dataset
 from protime_source.pipeline.states import NAME, committed_state, resource_states, stored_states
@@ -186,13 +186,15 @@ class Push:
             force=force,
         )
         is_sent = apply and not too_many
+        done = sender.send(plan) if is_sent else plan
         return PushReport(
-            rows=tuple(sender.send(plan) if is_sent else plan),
+            rows=tuple(done),
             place=self._dialect.location(self._client),
             applied=is_sent,
             requests=self._session.request_count,
             seconds=time.monotonic() - self._started,
             too_many_deletes=too_many,
+            was_sent=sender.was_sent,
             stopped_by=sender.stopped_by,
             stopped_because=sender.stopped_because,
             left_open=len(receipts.open.keys() - {row.key for row in wanted}),
@@ -201,7 +203,7 @@ class Push:
     def _check_receipts(self, entries: Sequence[Entry]) -> None:
         tenants = {entry["tenant"] for entry in entries} - {self._tenant, None}
         if tenants:
-            raise WarehouseError(
+            raise OtherTenantError(
                 f"The table {TABLE} holds receipts of another tenant, {' and '.join(tenants)}, and"
                 f" this push is for {self._tenant}. Nothing was read or changed. Name another"
                 " dataset or database for this tenant, or drop that table if its pushes are over."
@@ -230,8 +232,9 @@ def _too_many_deletes(plan: Sequence[PlannedRow], receipts: Receipts, max_share:
     live = len(receipts.live_keys() | {row.key for row in plan if row.is_known})
     if deletes <= max_share * live or (deletes < MIN_GUARDED_DELETES and max_share > 0):
         return ""
+    noun = "assignment" if live == 1 else "assignments"
     return (
-        f"This push is to delete {deletes:,} of the {live:,} assignments that it and its receipts"
+        f"This push is to delete {deletes:,} of the {live:,} {noun} that it and its receipts"
         f" know ({100 * deletes / live:.0f}%), more than max_deleted_share allows"
         f" ({100 * max_share:g}%). Nothing was sent. If they are really to be deleted, push once"
         " with --max-deleted-share 1."

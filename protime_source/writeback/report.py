@@ -36,6 +36,11 @@ _LABELS = {
 }
 """The fields as they are shown: a line has 100 columns."""
 
+_JOINED = "\u00a0"
+"""Stands for a blank where no line may end: in a value. No value has one of its own."""
+
+_AS_ABOVE = "as above"
+
 _PROBLEMS = ("invalid", "conflict", "uncertain")
 
 _ORDER = (*_PROBLEMS, "delete", "update", "create")
@@ -49,6 +54,7 @@ class PushReport:
         rows: What becomes of each row, in their order.
         place: The destination, in words.
         applied: Whether it was carried out.
+        was_sent: Whether a request to change something was sent.
         requests: Requests to Protime.
         seconds: How long it took.
         too_many_deletes: Why nothing is sent, when more is to be deleted than the limit allows.
@@ -63,6 +69,7 @@ class PushReport:
     requests: int
     seconds: float
     too_many_deletes: str = ""
+    was_sent: bool = False
     stopped_by: int = 0
     stopped_because: str = ""
     left_open: int = 0
@@ -109,13 +116,16 @@ class PushReport:
             return ""
         counts = Counter(row.status or row.action for row in self.unwritten)
         parts = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-        verb = "were not" if self.applied else "cannot be"
+        were = "was" if len(self.unwritten) == 1 else "were"
+        verb = f"{were} not" if self.applied else "cannot be"
         text = "Stopped on request. " if self.stopped_by else ""
-        text += f"{len(self.unwritten):,} of {len(self.rows):,} rows {verb} written: {parts}."
+        text += f"{len(self.unwritten):,} of {_rows(len(self.rows))} {verb} written: {parts}."
         if self.stopped_because:
             text += f" It stopped because {self.stopped_because}; the others were not sent."
         if counts["unknown"]:
             text += " Unknown: Protime gave no answer. Push again, which looks before it sends."
+        if self.applied and not self.was_sent:
+            text += " Nothing was sent."
         return text
 
     def as_json(self) -> dict[str, Any]:
@@ -139,6 +149,7 @@ class PushReport:
                         for name, (old, new) in row.changes.items()
                     },
                     "reason": row.reason,
+                    "warning": row.warning,
                 }
                 for row in self.rows
             ],
@@ -148,16 +159,20 @@ class PushReport:
         """Returns the rows that need somebody or change something, and the totals."""
         shown = sorted(
             (row for row in self.rows if row.action in _ORDER), key=lambda row: _order(row)
-        )
-        shown_keys = [row.key or f"row {row.number}" for row in shown[:SHOWN_ROWS]]
+        )[:SHOWN_ROWS]
+        left_out = sum(row.action in _ORDER for row in self.rows) - len(shown)
+        shown_keys = [row.key or f"row {row.number}" for row in shown]
         width = min(max(map(len, shown_keys), default=0), LONGEST_KEY)
-        lines = [
-            line
-            for key, row in zip(shown_keys, shown, strict=False)
-            for line in wrap(_line(row, f"{key:<{width}}"), " " * 11)
-        ]
-        if len(shown) > SHOWN_ROWS:
-            lines.append(f"... and {len(shown) - SHOWN_ROWS:,} more rows; --json has all.")
+        lines, above = [], ""
+        for key, row in zip(shown_keys, shown, strict=True):
+            cause = row.reason.replace(f"/{row.id}", "")  # an address ends with it
+            is_said = cause == above and len(above) > len(_AS_ABOVE)
+            line = _line(row, f"{key:<{width}}", _AS_ABOVE if is_said else row.reason)
+            lines += [each.replace(_JOINED, " ") for each in wrap(line, " " * 11)]
+            above = cause
+        if left_out:
+            noun = "row" if left_out == 1 else "rows"
+            lines.append(f"... and {left_out:,} more {noun}; --json has all.")
         if lines:
             lines.append("")
         return "\n".join([*lines, *self._totals(), *wrap(self._footer())])
@@ -172,6 +187,7 @@ class PushReport:
             **{f"{action}{ending}": sent[action] for action in SENT},
             "already so": counts["unchanged"],
             **({name: counts[name] for name in ("failed", "unknown")} if self.applied else {}),
+            **({"not sent": counts["not sent"]} if counts["not sent"] else {}),
             **{name: counts[name] for name in _PROBLEMS},
         }
         return text_table([[*names], [f"{number:,}" for number in names.values()]])
@@ -180,22 +196,42 @@ class PushReport:
         noun = "request" if self.requests == 1 else "requests"
         cost = f"{self.requests:,} {noun} in {self.seconds:.1f} s."
         if self.left_open:
+            keys = "1 key that is" if self.left_open == 1 else f"{self.left_open:,} keys that are"
+            have, them = ("has", "it") if self.left_open == 1 else ("have", "them")
             cost += (
-                f" {self.left_open:,} keys that are not among these rows have a receipt without an"
-                " outcome: push them again, too."
+                f" {keys} not among these rows {have} a receipt without an outcome: push {them}"
+                " again, too."
             )
+        if adopted := sum(row.is_adopted for row in self.rows):
+            them = "it" if adopted == 1 else "them"
+            cost += f" {adopted:,} adopted: an earlier push had created {them}."
+        if warned := sum(bool(row.warning) for row in self.rows):
+            cost += f" {_rows(warned)} with a warning."
+        if self.applied and not self.was_sent:
+            return f"{cost} Nothing was sent."
         if self.applied:
-            return f"{cost} Receipts are in {self.place}. The next run brings what changed."
+            brings = " The next run brings what changed." if self.counts["done"] else ""
+            return f"{cost} Receipts are in {self.place}.{brings}"
         changes = sum(row.action in SENT for row in self.rows)
         advice = " Pass --apply to carry it out." if changes and not self.too_many_deletes else ""
         return f"{cost} This is the plan: nothing was sent.{advice}"
 
 
-def _order(row: PlannedRow) -> tuple[bool, int, int]:
-    return row.is_written, _ORDER.index(row.action), row.number
+def _order(row: PlannedRow) -> tuple[bool, bool, bool, int, int]:
+    return (
+        row.is_written,
+        row.status == "not sent",
+        not row.warning,
+        _ORDER.index(row.action),
+        row.number,
+    )
 
 
-def _line(row: PlannedRow, key: str) -> str:
+def _rows(count: int) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
+
+
+def _line(row: PlannedRow, key: str, reason: str) -> str:
     """`update     shift-7  100042  end 480 -> 510; comments - -> "late"`."""
     what = row.status if row.status and row.status != "done" else row.action
     changed = [
@@ -204,7 +240,7 @@ def _line(row: PlannedRow, key: str) -> str:
         else f"{_LABELS[name]} {_shown(new)}"
         for name, (old, new) in row.changes.items()
     ]
-    details = "; ".join([*([row.reason] if row.reason else []), *changed])
+    details = "; ".join([*filter(None, (reason.removesuffix("."), row.warning)), *changed])
     return f"{what:<9}  {key}  {row.id or '':<8}  {details}".rstrip()
 
 
@@ -213,7 +249,7 @@ def _shown(value: Any) -> str:
         return "-"
     if isinstance(value, tuple):
         return ", ".join(f"{each.level}={each.activity_definition_id[:8]}" for each in value)
-    text = " ".join(str(value).split()) if isinstance(value, str) else str(value)
+    text = _JOINED.join(str(value).split()) if isinstance(value, str) else str(value)
     if len(text) > LONGEST_VALUE:
         text = f"{text[: LONGEST_VALUE - 3]}..."
     return f'"{text}"' if isinstance(value, str) else text

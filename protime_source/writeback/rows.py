@@ -10,14 +10,21 @@ from typing import Any
 import dlt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from dlt.destinations.exceptions import DatabaseException
 
-from protime_source.errors import SettingsError
+from protime_source.errors import SettingsError, causes, first_line
 from protime_source.warehouse.dialect import client_of, dialect_of
 
 Rows = Iterable[Mapping[str, Any]] | str | Any
 """Dicts, an Arrow table or what becomes one (DuckDB, pandas, polars, a dlt relation), or SQL."""
 
 RawRow = Mapping[str, Any]
+
+BEYOND = "a value beyond the last column"
+"""The column of what a line of CSV has too much."""
+
+_OF_THE_QUERY = ("ProgrammingError", "DataError", "NotSupportedError", "BadRequest", "NotFound")
+"""Errors of a query and not of the destination, by Python's names for all drivers and Google's."""
 
 
 def read_rows(rows: Rows, pipeline: dlt.Pipeline) -> list[RawRow]:
@@ -29,7 +36,7 @@ def read_rows(rows: Rows, pipeline: dlt.Pipeline) -> list[RawRow]:
 
     Raises:
         SettingsError: When there are no rows in it.
-        DestinationException: When the destination refuses the query.
+        DestinationException: When the destination cannot be asked.
     """
     if isinstance(rows, str):
         return query_rows(rows, pipeline)
@@ -55,19 +62,30 @@ def query_rows(query: str, pipeline: dlt.Pipeline) -> list[RawRow]:
         pipeline: The pipeline.
 
     Raises:
-        SettingsError: When the dataset does not exist, or the statement returns no rows.
-        DestinationException: When the destination refuses it.
+        SettingsError: When the dataset does not exist, the destination does not understand the
+            query, or it returns no rows.
+        DestinationException: When the destination cannot be asked.
     """
     dialect, client = dialect_of(pipeline), client_of(pipeline)
     if not dialect.has_dataset(client):
         raise SettingsError(
             f"There is no {dialect.location(client)} to ask for rows. Nothing was sent."
         )
-    with client.sql_client as sql, sql.execute_query(query) as cursor:
-        if not cursor.description:
-            raise SettingsError("The query returns no rows, not even none. Nothing was sent.")
-        names = [str(column[0]) for column in cursor.description]
-        return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+    try:
+        with client.sql_client as sql, sql.execute_query(query) as cursor:
+            if not cursor.description:
+                raise SettingsError("The query returns no rows, not even none. Nothing was sent.")
+            names = [str(column[0]) for column in cursor.description]
+            return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+    except DatabaseException as error:
+        chain = list(causes(error))
+        if not any(each.__name__ in _OF_THE_QUERY for e in chain for each in type(e).__mro__):
+            raise
+        reason = " ".join(first_line(chain[-1]).split()).rstrip(".! ")
+        raise SettingsError(
+            f"The rows cannot be read from {dialect.location(client)}: {reason}. Nothing was sent."
+            " Correct the table or query."
+        ) from error
 
 
 def table_query(name: str, pipeline: dlt.Pipeline) -> str:
@@ -107,7 +125,4 @@ def read_file(path: Path) -> list[RawRow]:
 
 def _without_blanks(row: Mapping[str | None, Any]) -> RawRow:
     """A row of CSV; `None` names what is beyond the last column, which is said like any other."""
-    return {
-        "a value beyond the last column" if name is None else name.strip(): value or None
-        for name, value in row.items()
-    }
+    return {BEYOND if name is None else name.strip(): value or None for name, value in row.items()}

@@ -15,6 +15,7 @@ from protime_source.errors import (
     AlreadyRunningError,
     ApiError,
     AuthenticationError,
+    NotConnectedError,
     NotFoundError,
     RateLimitedError,
     ResponseError,
@@ -49,13 +50,16 @@ stops: the others would only fail as well."""
 LONGEST_REASON = 500
 """Characters of a reason in a receipt."""
 
+PUSH_AGAIN = "Push again: what was sent has a receipt."
+"""What a failure after the first request means."""
+
 _NOT_SENT = (
     AuthenticationError,
-    RateLimitedError,
+    NotConnectedError,
     TokenUnavailableError,
     UntrustedCertificateError,
 )
-"""With these, Protime has not processed the request."""
+"""With these, the request did not leave, or was not let in."""
 
 _CHANGED = "changed in Protime since the plan. With force it is overwritten"
 
@@ -80,6 +84,7 @@ class Sender:
     Attributes:
         stopped_by: The signal that stopped the push; 0 if none did.
         stopped_because: Why it stopped by itself; empty if it did not.
+        was_sent: Whether a request to change something has left.
     """
 
     def __init__(
@@ -107,8 +112,10 @@ class Sender:
         self._force = force
         self._failures_in_a_row = 0
         self._lost: list[str] = []
+        self._is_sent = False
         self.stopped_by = 0
         self.stopped_because = ""
+        self.was_sent = False
 
     def send(self, rows: Sequence[PlannedRow]) -> list[PlannedRow]:
         """Settles the receipts of earlier pushes, sends all rows, and returns what became of each.
@@ -117,6 +124,14 @@ class Sender:
             AlreadyRunningError: When another push writes receipts at the same time.
             DestinationException: When the warehouse refuses a receipt; nothing is sent without.
         """
+        try:
+            return self._send_all(rows)
+        except BaseException as error:
+            if self.was_sent or self._is_sent:
+                error.add_note(PUSH_AGAIN)
+            raise
+
+    def _send_all(self, rows: Sequence[PlannedRow]) -> list[PlannedRow]:
         settled = [self._settle(row.key, row.settlement) for row in rows if row.settlement]
         for start in range(0, len(settled), RECEIPTS_AT_ONCE):
             self._table.end(settled[start : start + RECEIPTS_AT_ONCE])
@@ -128,7 +143,9 @@ class Sender:
                     break
                 for row in self._send_some(due[start : start + RECEIPTS_AT_ONCE]):
                     found[row.number] = row
-                progress.info("%s of %s changes sent", f"{len(found):,}", f"{len(due):,}")
+                count = sum(row.status != "not sent" for row in found.values())
+                noun = "change" if len(due) == 1 else "changes"
+                progress.info("%s of %s %s sent", f"{count:,}", f"{len(due):,}", noun)
         return [
             self._not_sent(row)
             if row.action in SENT and row.number not in found
@@ -153,22 +170,25 @@ class Sender:
                     found.append(self._send(row))
         finally:
             # Also when this is interrupted: what is missing here is looked up by the next push.
-            ends = [self._end(r, r.status, r.reason) for r in found if r.status != "unknown"]
-            self._table.end(ends)
+            self._table.end([self._ended(row) for row in found if row.status != "unknown"])
         return found
 
     def _send(self, row: PlannedRow) -> PlannedRow:
+        self._is_sent = False
         try:
             done = self._change(row)
+            self._failures_in_a_row = 0
         except ApiError as error:
-            return self._failed(row, error)
-        self._failures_in_a_row = 0
+            self._is_sent &= not isinstance(error, _NOT_SENT)
+            done = self._failed(row, error)
+        self.was_sent |= self._is_sent
         return done
 
     def _change(self, row: PlannedRow) -> PlannedRow:
         """Sends one row; looks first whether the assignment is still as the plan saw it."""
         match row.change:
             case Create(body):
+                self._is_sent = True
                 id_ = self._assignments.create(body)
                 self._owned.add(id_)
                 return replace(row, id=id_, status="done", reason="")
@@ -176,12 +196,14 @@ class Sender:
                 current = self._assignments.get(planned.id or 0)
                 if self._has_changed(planned, current):
                     return replace(row, status="failed", reason=_CHANGED)
+                self._is_sent = True
                 self._assignments.update(planned.id or 0, merged(current, fields))
             case Delete(planned):
                 try:
                     current = self._assignments.get(planned.id or 0)
                     if self._has_changed(planned, current):
                         return replace(row, status="failed", reason=_CHANGED)
+                    self._is_sent = True
                     self._assignments.delete(planned.id or 0)
                 except NotFoundError:
                     return replace(row, status="done", reason="Protime no longer had it")
@@ -199,8 +221,10 @@ class Sender:
             self._failures_in_a_row += 1
         if isinstance(error, AuthenticationError | TokenUnavailableError):
             self._failures_in_a_row = MAX_FAILURES_IN_A_ROW
-        if is_refusal or isinstance(error, _NOT_SENT):
+        if is_refusal or isinstance(error, RateLimitedError):
             return replace(row, status="failed", reason=reason)
+        if not self._is_sent:
+            return replace(row, status="not sent", reason=reason)
         lost = replace(row, status="unknown", reason=reason)
         if not isinstance(row.change, Create):
             return lost
@@ -239,7 +263,7 @@ class Sender:
 
     def _not_sent(self, row: PlannedRow) -> PlannedRow:
         why = self.stopped_because or "the push was stopped"
-        return replace(row, status="failed", reason=f"not sent: {why}")
+        return replace(row, status="not sent", reason=why)
 
     def _intent(self, row: PlannedRow) -> Entry:
         body = None if row.change is None or isinstance(row.change, Delete) else row.change.body
@@ -254,6 +278,11 @@ class Sender:
             "intended_at": self._clock.after(),
             "tenant": self._tenant,
         }
+
+    def _ended(self, row: PlannedRow) -> Entry:
+        if row.status == "not sent":
+            return self._end(row, "failed", f"Not sent: {row.reason}")
+        return self._end(row, row.status, row.reason)
 
     def _end(self, row: PlannedRow, status: str, reason: str) -> Entry:
         return {

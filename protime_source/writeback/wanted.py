@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from decimal import Decimal
+from difflib import get_close_matches
 from numbers import Real
 from typing import Any
 
@@ -14,7 +15,8 @@ import msgspec
 
 from protime_source.api.assignments import ActivityLevel
 from protime_source.decode.values import fits_bigint
-from protime_source.writeback.rows import RawRow
+from protime_source.errors import SettingsError
+from protime_source.writeback.rows import BEYOND, RawRow
 
 EARLIEST_MINUTE, LATEST_MINUTE = -1440, 2880
 """Of the times of an assignment (reference/collections/assignments/post)."""
@@ -28,6 +30,7 @@ READ_ONLY = ("is_rejected", "deleted_at", "delete_reason", "synced_at")
 LONGEST_KEY = 500
 """Characters."""
 
+_TIME_OF_DAY = re.compile(r"([0-9]{1,2}):([0-5][0-9])(:00)?")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _BOOLS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
@@ -66,7 +69,11 @@ def read_wanted(rows: Sequence[RawRow]) -> list[Wanted]:
 
     Args:
         rows: Dicts with `key`, and columns of the table `assignments`.
+
+    Raises:
+        SettingsError: When a column is wrong in all rows.
     """
+    _check_columns(rows)
     found = [_wanted(number, row) for number, row in enumerate(rows, 1)]
     for name in ("key", "id"):
         numbers: dict[Any, list[int]] = {}
@@ -81,6 +88,28 @@ def read_wanted(rows: Sequence[RawRow]) -> list[Wanted]:
     return found
 
 
+def _check_columns(rows: Sequence[RawRow]) -> None:
+    """Says once what is wrong with a column of all rows, as of a file."""
+    of_row = [{str(name).lower(): str(name) for name in row} for row in rows]
+    shared = set.intersection(*map(set, of_row)) - {*_COLUMNS, *READ_ONLY, BEYOND} if rows else None
+    if shared:
+        names = ", ".join(_with_hint(name) for lower, name in of_row[0].items() if lower in shared)
+        which = "an unknown column" if len(shared) == 1 else "unknown columns"
+        raise SettingsError(
+            f"The rows have {which}: {names}. Nothing was sent. Rename or remove what is not a"
+            " column of the table assignments, key or is_deleted."
+        )
+    if rows and not any("key" in names for names in of_row):
+        raise SettingsError(
+            "The rows have no column key, your own key of each assignment. Nothing was sent."
+        )
+
+
+def _with_hint(name: object) -> str:
+    near = get_close_matches(str(name).lower(), _COLUMNS, 1)
+    return f"{name} (did you mean {near[0]}?)" if near else str(name)
+
+
 def _wanted(number: int, row: RawRow) -> Wanted:
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -89,7 +118,7 @@ def _wanted(number: int, row: RawRow) -> Wanted:
         if column in READ_ONLY:
             continue
         if column not in _COLUMNS:
-            problems.append(f"unknown column {name}")
+            problems.append(f"unknown column {_with_hint(name)}")
             continue
         try:
             values[column] = None if _is_missing(value) else _COLUMNS[column](value)
@@ -146,7 +175,15 @@ def _id(value: Any) -> int:
     return number
 
 
+def _no_time_of_day(value: Any, unit: str) -> None:
+    text = value.isoformat("minutes") if isinstance(value, time) else str(value).strip()
+    if found := _TIME_OF_DAY.fullmatch(text):
+        minutes = 60 * int(found[1]) + int(found[2])
+        raise ValueError(f"is {text}, but {unit} are meant: {minutes}")
+
+
 def _minutes(value: Any) -> int:
+    _no_time_of_day(value, "minutes since midnight")
     minutes = _whole(value)
     if not EARLIEST_MINUTE <= minutes <= LATEST_MINUTE:
         raise ValueError(f"is not within {EARLIEST_MINUTE} to {LATEST_MINUTE} minutes")
@@ -154,6 +191,7 @@ def _minutes(value: Any) -> int:
 
 
 def _duration(value: Any) -> int:
+    _no_time_of_day(value, "minutes")
     minutes = _whole(value)
     if not 0 <= minutes <= LATEST_MINUTE - EARLIEST_MINUTE:
         raise ValueError("is not a number of minutes")

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from dlt.common.destination.exceptions import DestinationException
 
 from protime_source import (
     AlreadyRunningError,
@@ -614,19 +615,133 @@ def test_a_stop_ends_after_the_request_in_flight(world: World, pusher: Pusher) -
     rows = wanted(6)
     report = pusher.push(rows)
     assert report.exit_code == 128 + signal.SIGTERM
-    assert [row.status for row in report.rows] == ["done"] * 2 + ["failed"] * 4
-    assert report.rows[-1].reason == "not sent: the push was stopped"
+    assert [row.status for row in report.rows] == ["done"] * 2 + ["not sent"] * 4
+    assert report.rows[-1].reason == "the push was stopped"
     assert [status for *_, status, _ in receipts(world)] == ["done"] * 2 + ["failed"] * 4
     assert actions(pusher.push(rows)) == {"create": 4, "unchanged": 2, "done": 4}
     check(world, rows)
 
 
-def test_rows_that_fail_for_a_reason_not_theirs_stop_the_push(world: World, pusher: Pusher) -> None:
+def test_rows_that_fail_for_a_reason_not_theirs_stop_the_push(
+    world: World, pusher: Pusher, caplog: pytest.LogCaptureFixture
+) -> None:
     world.tenant.faults.append(Fault("status", status=403, after=1, times=99))
-    report = pusher.push(wanted(30))
+    caplog.set_level("INFO", "protime_source.progress")
+    report = pusher.push(wanted(130))
     assert sent(world) == [("POST", 403)] * 5
-    assert "It stopped because too many rows failed in a row" in report.problem
-    assert report.rows[-1].reason == "not sent: too many rows failed in a row"
+    assert actions(report) == {"create": 130, "failed": 5, "not sent": 125}
+    assert "5 failed, 125 not sent. It stopped because too many rows failed" in report.problem
+    assert report.rows[-1].reason == "too many rows failed in a row"
+    assert "5 of 130 changes sent" in caplog.messages
+    text = " ".join(str(report).split())
+    assert text.count("403") == text.count("too many rows failed in a row") == 1
+    assert "The next run brings" not in text
+
+
+@pytest.mark.parametrize("action", ["create", "update"])
+def test_after_a_server_died_only_what_may_have_arrived_is_unknown(
+    world: World, pusher: Pusher, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "1")
+    rows = wanted(4)
+    if action == "update":
+        pusher.push(rows)
+        rows = [{**row, "comments": "later"} for row in rows]
+
+    def die() -> None:
+        world.server._server.shutdown()
+        world.server._server.server_close()
+        raise ConnectionError
+
+    world.tenant.faults.append(Moment(after=1 + (action == "update"), action=die))
+    report = pusher.push(rows)
+    assert actions(report) == {action: 4, "unknown": 1, "not sent": 3}
+    assert report.rows[0].status == "unknown"
+    assert "cannot be reached" in report.rows[1].reason
+    assert str(report).count("as above") == 2
+    statuses = [each[3] for each in receipts(world)][-4:]
+    assert statuses == ["intended", "failed", "failed", "failed"]
+
+
+def test_a_push_that_sent_nothing_says_so(world: World, pusher: Pusher) -> None:
+    def withdraw() -> None:
+        world.tenant.revoke_tokens()
+        world.tenant.behaviour = Behaviour(granted_scopes=())
+
+    world.tenant.faults.append(Moment(after=1, action=withdraw))
+    report = pusher.push(wanted(2))
+    assert actions(report) == {"create": 2, "not sent": 2}
+    assert report.problem.endswith("Nothing was sent.")
+    assert "Receipts are" not in str(report)
+
+
+def test_a_change_whose_first_attempt_got_no_answer_may_have_arrived(
+    world: World, pusher: Pusher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = wanted(1)
+    pusher.push(rows)
+    id_ = record(world, rows[0])["id"]
+    monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "2")
+    world.tenant.faults += [
+        Fault("cut", where=f"assignments/{id_}", after=1),
+        Fault("status", status=429, where=f"assignments/{id_}", after=1),
+    ]
+    rows[0]["comments"] = "later"
+    assert actions(pusher.push(rows)) == {"update": 1, "unknown": 1}
+    assert actions(pusher.push(rows)) == {"unchanged": 1}
+
+
+def test_a_push_that_breaks_off_after_a_request_says_what_to_do(
+    world: World, pusher: Pusher
+) -> None:
+    def lose_receipts() -> None:
+        world.query(f"DROP TABLE {world.dataset}.assignment_writes")
+
+    world.tenant.faults.append(Moment(after=1, action=lose_receipts))
+    with pytest.raises(DestinationException) as raised:
+        pusher.push(wanted(1))
+    assert raised.value.__notes__ == ["Push again: what was sent has a receipt."]
+
+
+def test_an_end_before_the_start_is_warned_of(world: World, pusher: Pusher) -> None:
+    """Protime does not document that it refuses it."""
+    rows = wanted(1, start_time_in_minutes=990, end_time_in_minutes=480)
+    plan = pusher.push(rows, apply=False)
+    warning = "warning: it ends (480) before it starts (990); on the next day it ends at 1920"
+    assert plan.rows[0].warning == warning
+    assert plan.exit_code == 0
+    text = " ".join(str(plan).split())
+    assert warning in text
+    assert "1 row with a warning." in text
+    rows[0]["end_time_in_minutes"] = 1920
+    assert pusher.push(rows).rows[0].warning == ""
+    update = {"key": rows[0]["key"], "end_time_in_minutes": 480}
+    assert pusher.push([update], apply=False).rows[0].warning == warning
+    assert pusher.push([{**update, "end_time_in_minutes": 1920}]).rows[0].warning == ""
+
+
+def test_what_is_adopted_is_said(world: World, pusher: Pusher) -> None:
+    rows = wanted(2, days=1)
+    with pusher.killed_at(1, only=creates):
+        pusher.push(rows[:1])
+    report = pusher.push(rows)
+    assert report.rows[0].reason == "adopted: an earlier push created it"
+    assert "1 adopted: an earlier push had created it." in str(report)
+
+
+def test_a_reason_of_a_receipt_says_only_what_is_possible(
+    world: World, pusher: Pusher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "1")
+    rows = wanted(1)
+    pusher.push(rows)
+    id_ = record(world, rows[0])["id"]
+    world.tenant.faults.append(Fault("drop", where=f"assignments/{id_}", after=1))
+    gone = [{**rows[0], "is_deleted": True}]
+    assert actions(pusher.push(gone)) == {"delete": 1, "unknown": 1}
+    pusher.push(gone)
+    [reason] = [each[4] for each in receipts(world) if each[3] == "failed"]
+    assert reason == "It did not reach Protime."
 
 
 def test_another_push_that_slips_past_the_lock_is_noticed(world: World, pusher: Pusher) -> None:

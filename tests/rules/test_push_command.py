@@ -78,9 +78,8 @@ def test_a_plan_is_told_field_by_field_with_what_needs_somebody_first(
         f"delete     shift-2    {ids[2]}",
         f'update     shift-0    {ids[0]}    comments "Zaal 3" -> -',
         f"update     shift-1    {ids[1]}    start 480 -> 495",
-        f"create     a-new-one            person {FIRST_PERSON}; from {DAY}; start 495; comments"
-        ' "words words',
-        '           words words wor..."',
+        f"create     a-new-one            person {FIRST_PERSON}; from {DAY}; start 495; comments",
+        '           "words words words words wor..."',
     ]
     assert fits(plan.stdout)
 
@@ -110,6 +109,7 @@ def test_rows_of_the_warehouse_by_table_and_by_query(world: World) -> None:
         "id",
         "changes",
         "reason",
+        "warning",
     }
     assert report["rows"][0]["changes"]["comments"]["new"] == "x"
 
@@ -160,8 +160,48 @@ def test_a_missing_right_to_write_is_said_before_anything_is_planned(
     assert "connector-protimeapi-assignments.write" in reason(done)
 
 
-def test_a_query_that_the_warehouse_refuses_is_its_failure(world: World) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--query", "SELECT * FROM nowhere"), "Table with name nowhere does not exist."),
+        (("--table", "nope"), "Table with name nope does not exist."),
+        (("--query", "SELEC 1"), 'syntax error at or near "SELEC".'),
+    ],
+)
+@pytest.mark.parametrize("apply", [(), ("--apply",)])
+def test_a_wrong_table_or_query_is_said_in_the_engines_words(
+    world: World, arguments: tuple[str, ...], words: str, apply: tuple[str, ...]
+) -> None:
     world.run()
-    done = command(world, "--query", "SELECT * FROM nowhere")
-    assert done.returncode == 4
-    assert "nowhere" in reason(done)
+    done = command(world, *arguments, *apply)
+    assert done.returncode == 2
+    assert f"{words} Nothing was sent. Correct the table or query." in reason(done)
+    assert "!" not in reason(done)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"SOURCES__PROTIME__CLIENT_SECRET": "wrong"},
+        {"SOURCES__PROTIME__TOKEN_URL": "http://127.0.0.1:9/token"},
+        {"SOURCES__PROTIME__API_URL": "http://127.0.0.1:9"},
+    ],
+)
+def test_what_fails_before_anything_was_sent_says_so(
+    world: World, tmp_path: Path, setting: dict[str, str]
+) -> None:
+    file = write_csv(tmp_path / "a.csv", wanted(1))
+    once = {"RUNTIME__REQUEST_MAX_ATTEMPTS": "1"}
+    done = run_here(world, "--from", file, "--apply", command="push", **setting, **once)
+    assert done.returncode == 3
+    assert reason(done).endswith("Nothing was sent.")
+    assert "Push again" not in reason(done)
+
+
+def test_a_misspelt_column_is_one_line_for_all_rows(world: World, tmp_path: Path) -> None:
+    rows = [{**row, "coments": "x"} for row in wanted(3)]
+    done = command(world, "--from", write_csv(tmp_path / "a.csv", rows))
+    assert done.returncode == 2
+    assert "an unknown column: coments (did you mean comments?). Nothing" in reason(done)
+    done = command(world, "--from", write_csv(tmp_path / "b.csv", [{"person_id": 1}]))
+    assert "no column key" in reason(done)

@@ -115,7 +115,7 @@ def test_a_command_that_is_killed_or_stopped(
     is_killed = number == signal.SIGKILL
     assert process.returncode == (-number if is_killed else 128 + number), err
     assert ("Stopped on request." in err) != is_killed
-    assert ("not sent: the push was stopped" in out) != is_killed
+    assert ("the push was stopped" in out) != is_killed
     assert ("intended" in {status for *_, status, _ in receipts(world)}) == is_killed
     report = push(world, rows)
     assert report.exit_code == 0, str(report)

@@ -20,7 +20,8 @@ DESCRIPTION = (
     " deleted. With --apply it is carried out, one request at a time, each with a receipt in the"
     " warehouse's table assignment_writes, so that a push can be repeated after anything. Rows have"
     " a key of their own and the columns of the table assignments. Exit codes: 0 all rows are, or"
-    " would be, as wanted; 3 some cannot be or were not written; 5 too many deletes."
+    " would be, as wanted; 3 some cannot be or were not written; 5 too many deletes; 2 a"
+    " setting, table, query or file is wrong."
 )
 
 
@@ -55,12 +56,13 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Plans and perhaps sends, shows what became of the rows, and returns the exit code."""
-    push_again = "Push again: what was sent has a receipt."
-    stop_at_once(push_again if arguments.apply else "Nothing was sent.")
+    nothing_sent = "Nothing was sent."
+    stop_at_once(nothing_sent)  # while requests are sent, a stop ends with the report
 
     from protime_source.cli.pipeline import with_pipeline
     from protime_source.writeback.push import push_report
     from protime_source.writeback.rows import Rows, read_file, table_query
+    from protime_source.writeback.send import PUSH_AGAIN
 
     def send(pipeline: dlt.Pipeline, console: Console) -> int:
         rows: Rows = arguments.query
@@ -76,9 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
             force=arguments.force,
             max_deleted_share=arguments.max_deleted_share,
         )
+        stop_at_once(PUSH_AGAIN if report.was_sent else nothing_sent)
         console.show(json.dumps(report.as_json(), indent=2) if arguments.json else str(report))
         if text := report.too_many_deletes or report.problem:
             console.fail(text, report.exit_code)
         return report.exit_code
 
-    return with_pipeline(arguments, send, consequence=push_again)
+    return with_pipeline(arguments, send, consequence=nothing_sent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +19,7 @@ ROW = {"key": "a", "person_id": 17, "from_date": date(2026, 3, 10)}
 
 
 def read(**values: Any) -> Wanted:
-    [found] = read_wanted([{**ROW, **values}])
+    found, _ = read_wanted([{**ROW, **values}, {**ROW, "key": "another"}])
     return found
 
 
@@ -95,7 +95,10 @@ def test_levels_come_as_in_the_table_or_by_their_names(levels: Any) -> None:
             "start_time_in_minutes is not within -1440 to 2880 minutes",
         ),
         ({"end_time_in_minutes": 2881}, "end_time_in_minutes is not within -1440 to 2880 minutes"),
-        ({"end_time_in_minutes": "17:00"}, "end_time_in_minutes is not a whole number"),
+        ({"end_time_in_minutes": "five"}, "end_time_in_minutes is not a whole number"),
+        ({"end_time_in_minutes": "17:00"}, "minutes since midnight are meant: 1020"),
+        ({"start_time_in_minutes": time(8)}, "is 08:00, but minutes since midnight are meant: 480"),
+        ({"break_duration_in_minutes": "0:30"}, "is 0:30, but minutes are meant: 30"),
         ({"break_duration_in_minutes": -1}, "break_duration_in_minutes is not a number of minutes"),
         ({"comments": 5}, "comments is not text"),
         ({"is_deleted": "perhaps"}, "is_deleted is not true or false"),
@@ -103,7 +106,7 @@ def test_levels_come_as_in_the_table_or_by_their_names(levels: Any) -> None:
         ({"activity_levels": [{"level": 1}]}, "activity_levels is not a list of levels"),
         ({"activity_levels": [{"level": 1, "activity_definition_id": "x"}]}, "no GUID"),
         ({"activity_levels": [{"level": 1, "activity_definition_id": GUID}] * 2}, "a level twice"),
-        ({"coments": "x"}, "unknown column coments"),
+        ({"coments": "x"}, "unknown column coments (did you mean comments?)"),
     ],
 )
 def test_what_protime_would_refuse_is_said_before(values: dict[str, Any], problem: str) -> None:
