@@ -27,7 +27,7 @@ from protime_source.demo import Behaviour, Fault
 from protime_source.pipeline.lock import one_run
 from protime_source.writeback import push as push_module
 from tests.conftest import WorldFactory
-from tests.engines import sql_engines
+from tests.engines import every_engine, sql_engines
 from tests.pushes import (
     DAY,
     FIRST_PERSON,
@@ -198,6 +198,25 @@ def test_rows_come_from_a_query_on_the_warehouse(world: World, pusher: Pusher) -
 def test_rows_come_from_a_relation_of_dlt(world: World, pusher: Pusher) -> None:
     relation = world.run().dataset()("SELECT id, id AS key, 'x' AS comments FROM assignments")
     assert actions(pusher.push(relation.limit(3))) == {"update": 3, "done": 3}
+
+
+@every_engine
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("SELEC 1", "(?i)syntax"),
+        ("SELECT * FROM nowhere", "nowhere"),
+        ("SELECT no_column FROM assignment_writes", "no_column"),
+    ],
+)
+def test_a_query_that_the_engine_does_not_understand_is_refused(
+    world: World, query: str, words: str
+) -> None:
+    push(world, wanted(1))
+    world.tenant.clear_requests()
+    with pytest.raises(SettingsError, match=rf"{words}.*(?<![.!])\. Nothing was sent\. Correct"):
+        push(world, query, apply=False)
+    assert sent(world) == []
 
 
 @pytest.mark.parametrize("rows", [{"key": "a"}, 7, [1], ["key"]])
