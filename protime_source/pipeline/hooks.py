@@ -35,6 +35,7 @@ from protime_source.pipeline.lock import (
     one_run,
     one_run_on_dataset,
     run_client,
+    wait_until_free,
 )
 from protime_source.pipeline.packages import (
     PendingPackage,
@@ -160,6 +161,8 @@ class LoadHooks:
                 else:
                     if step == "load":
                         keep_open(pipeline)
+                    else:
+                        wait_until_free(pipeline)
                     discard_outdated(pipeline, patience_seconds)
                     discard_refused(pipeline, patience_seconds)
                     if step == "run":  # a package of this run was received for the table as it is

@@ -40,6 +40,12 @@ class _HeldDataset:
                 stack.enter_context(self._dialect.kept_open(self.client))
                 self._opened = stack.pop_all()
 
+    def wait_until_free(self) -> None:
+        """Waits until no other program has its file open, unless this run has."""
+        if self._dialect.is_file and self._opened is None:
+            self.open()
+            self.close()
+
     def close(self) -> None:
         """Closes it, unless it is closed."""
         opened, self._opened = self._opened, None
@@ -62,6 +68,12 @@ def keep_open(pipeline: dlt.Pipeline) -> None:
     """Keeps the dataset that a pipeline's run holds open, until it waits for Protime or ends."""
     if held := _held_datasets.get(_key(pipeline)):
         held.open()
+
+
+def wait_until_free(pipeline: dlt.Pipeline) -> None:
+    """Waits until a pipeline's run can open its file: dlt opens it next, and would not wait."""
+    if held := _held_datasets.get(_key(pipeline)):
+        held.wait_until_free()
 
 
 def let_readers_in(pipeline: dlt.Pipeline) -> None:

@@ -79,17 +79,18 @@ def test_no_run_reads_the_whole_ledger(world: World) -> None:
 def test_states_that_were_replaced_long_ago_are_forgotten(world: World) -> None:
     """Else each run would add one, and read all of them."""
     world.run()
-    numbers = " UNION ALL ".join(f"SELECT {n} AS n" for n in range(1, 3 * STATES_KEPT))
+    numbers = " UNION ALL ".join(
+        f"SELECT {n} AS n, '{n}' AS text" for n in range(1, 3 * STATES_KEPT)
+    )
+    states = f"{world.dataset}._dlt_pipeline_state"
     world.query(
-        "INSERT INTO protime_data._dlt_pipeline_state (version, engine_version, pipeline_name,"
-        " state, created_at, version_hash, _dlt_load_id, _dlt_id) SELECT version - n,"
-        " engine_version, pipeline_name, state, created_at, version_hash, _dlt_load_id, _dlt_id"
-        f" FROM protime_data._dlt_pipeline_state CROSS JOIN ({numbers}) AS numbers"
+        f"INSERT INTO {states} (version, engine_version, pipeline_name, state, created_at,"
+        " version_hash, _dlt_load_id, _dlt_id) SELECT version - n, engine_version, pipeline_name,"
+        " state, created_at, version_hash, _dlt_load_id, CONCAT(_dlt_id, text)"
+        f" FROM {states} CROSS JOIN ({numbers}) AS numbers"
     )
     world.run()
-    versions = sorted(
-        v for (v,) in world.query("SELECT version FROM protime_data._dlt_pipeline_state")
-    )
+    versions = sorted(version for (version,) in world.query(f"SELECT version FROM {states}"))
     assert versions == [*range(versions[-1] - STATES_KEPT, versions[-1] + 1)]
     world.lose_working_folder()
     world.tenant.churn(5)
