@@ -27,7 +27,7 @@ from protime_source.pipeline.failures import Failure, explain
 from protime_source.pipeline.folder import discard_if_damaged
 from protime_source.pipeline.lock import one_run
 from protime_source.pipeline.opening import looked_at, open_pipeline, pipelines_dir, working_dir
-from protime_source.pipeline.states import read_bookmark
+from protime_source.pipeline.states import read_bookmarks
 from protime_source.settings import Settings, __version__
 
 PARTLY_LOADED = (RefusedCollectionsError, VanishedRowsError, PublishError)
@@ -143,8 +143,7 @@ def _consequence(failure: Failure, pipeline: dlt.Pipeline | None, *, full_resync
         return "Nothing was changed."
     if pipeline.has_pending_data:
         return "What was received is kept; the next run loads it first."
-    found = [read_bookmark(pipeline, table) for table in COLLECTIONS]
-    bookmarks = [bookmark for bookmark in found if bookmark]
+    bookmarks = [each for each in read_bookmarks(pipeline, COLLECTIONS).values() if each]
     if any(bookmark.is_invalidated for bookmark in bookmarks):
         return "The rows loaded so far are right; the next run loads fully from the start."
     if any(bookmark.full_load_in_progress for bookmark in bookmarks):

@@ -68,8 +68,7 @@ def discard_outdated(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
     """
     if not (packages := list(pending_packages(pipeline))):
         return
-    client = run_client(pipeline, patience_seconds)
-    committed = committed_state(pipeline, stored_states(client))
+    client, committed = _destination(pipeline, patience_seconds)
     if committed is None:
         return
     discarded, reason = to_discard(
@@ -77,6 +76,14 @@ def discard_outdated(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
     )
     if discarded:
         discard(pipeline, discarded, committed, reason)
+
+
+def _destination(
+    pipeline: dlt.Pipeline, patience_seconds: float
+) -> tuple[Client, TPipelineState | None]:
+    """A client of the pipeline's destination, and the committed state that it has."""
+    client = run_client(pipeline, patience_seconds)
+    return client, committed_state(pipeline, stored_states(client))
 
 
 def discard_edited(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
@@ -91,8 +98,7 @@ def discard_edited(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
     """
     if not (packages := list(pending_packages(pipeline))):
         return
-    client = run_client(pipeline, patience_seconds)
-    committed = committed_state(pipeline, stored_states(client))
+    client, committed = _destination(pipeline, patience_seconds)
     if committed and any(_is_edited(pipeline, client, committed, each) for each in packages):
         if any(package.refusals for package in packages):
             _forget_schemas(client, packages)  # the refusals are forgotten with the packages
@@ -132,8 +138,7 @@ def discard_all(pipeline: dlt.Pipeline, patience_seconds: float, reason: str) ->
         Whether nothing is pending any more.
     """
     if packages := list(pending_packages(pipeline)):
-        states = stored_states(run_client(pipeline, patience_seconds))
-        committed = committed_state(pipeline, states)
+        _, committed = _destination(pipeline, patience_seconds)
         discard(pipeline, packages, committed, reason)
     return not pipeline.has_pending_data
 

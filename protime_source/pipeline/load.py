@@ -35,7 +35,7 @@ from protime_source.pipeline.lock import (
 from protime_source.pipeline.publishing import check_publishing, publish
 from protime_source.pipeline.recovery import load_pending
 from protime_source.pipeline.source import source_of
-from protime_source.pipeline.states import NAME, read_bookmark, resource_states
+from protime_source.pipeline.states import NAME, read_bookmark, read_bookmarks
 from protime_source.pipeline.summary import Summary, TableSummary
 from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import Settings
@@ -138,12 +138,10 @@ def _load(pipeline: dlt.Pipeline, run: RunContext, place: str) -> Summary:
     finally:
         rows = run.ledger.close(run) if run.ledger is not None else {}
     stopped = {*run.refusals, *run.guarded}
-    states = resource_states(pipeline.state, NAME)
+    bookmarks = read_bookmarks(pipeline, run.settings.collections)
     return Summary(
         tables={
-            table: TableSummary(
-                run.totals[table].counts, rows[table], Bookmark.read(states.get(table, {}))
-            )
+            table: TableSummary(run.totals[table].counts, rows[table], bookmarks[table])
             for table in run.settings.collections
             if table in run.totals and table not in stopped
         },
@@ -171,8 +169,8 @@ class Packages(Protocol):
         """Extracts the next package of some tables, and loads it."""
         ...
 
-    def bookmark(self, table_name: str) -> Bookmark | None:
-        """Returns the bookmark that was last committed for a table, if it has one."""
+    def bookmarks(self, table_names: Sequence[str]) -> dict[str, Bookmark | None]:
+        """Returns the bookmarks that were last committed for some tables, as far as they exist."""
         ...
 
     def invalidate(self, table_name: str) -> None:
@@ -197,7 +195,7 @@ def load_all(packages: Packages, run: RunContext) -> None:
         WarehouseError: When a full load does not get on.
     """
     due, full_loads = run.settings.collections, Counter[str]()
-    bookmarks = {} if run.full_resync else _bookmarks(packages, due)
+    bookmarks = {} if run.full_resync else packages.bookmarks(due)
     while due:
         try:
             packages.load(due)
@@ -211,9 +209,9 @@ def load_all(packages: Packages, run: RunContext) -> None:
         for table in run.guarded.keys() & due:
             run.errors[table] = ledger_line(run.guarded[table])
             # Rows that its first parts did not show may be back by then.
-            if _is_in_progress(packages.bookmark(table)):
+            if _is_in_progress(packages.bookmarks([table])[table]):
                 packages.invalidate(table)
-        before, bookmarks = bookmarks, _bookmarks(packages, due)
+        before, bookmarks = bookmarks, packages.bookmarks(due)
         stopped = {*run.refusals, *run.guarded}
         for table in (each for each in due if each not in stopped):
             if _is_in_progress(bookmarks[table]) and bookmarks[table] == before.get(table):
@@ -253,8 +251,8 @@ class _Pipeline:
             loaded = self.pipeline.run(source_of(self.run, table_names))
         _check_loaded(self.pipeline, loaded)
 
-    def bookmark(self, table_name: str) -> Bookmark | None:
-        return read_bookmark(self.pipeline, table_name)
+    def bookmarks(self, table_names: Sequence[str]) -> dict[str, Bookmark | None]:
+        return read_bookmarks(self.pipeline, table_names)
 
     def invalidate(self, table_name: str) -> None:
         bookmark = read_bookmark(self.pipeline, table_name)
@@ -299,10 +297,6 @@ def _folder_advice(pipeline: dlt.Pipeline) -> str:
 
 def _is_in_progress(bookmark: Bookmark | None) -> bool:
     return bookmark is not None and bookmark.full_load_in_progress
-
-
-def _bookmarks(packages: Packages, tables: Sequence[str]) -> dict[str, Bookmark | None]:
-    return {table: packages.bookmark(table) for table in tables}
 
 
 def _full_load_id(bookmark: Bookmark | None) -> str:

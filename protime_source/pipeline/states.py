@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,29 +49,40 @@ def stored_states(client: Client) -> dict[str, StoredState]:
     The newest are those with the highest version. dlt goes by the time of the load, and so takes a
     run for the newest whose machine had its clock ahead.
     """
+    name, state, load_id, committed, newest_first = _committed(client)
+    query = (
+        f"SELECT {name}, {load_id}, {state}, stored FROM (SELECT s.{name}, s.{load_id}, s.{state},"
+        f" COUNT(*) OVER (PARTITION BY s.{name}) AS stored,"
+        f" ROW_NUMBER() OVER (PARTITION BY s.{name} {newest_first}) AS newest_first {committed})"
+        " AS n WHERE newest_first = 1"
+    )
+    with client.sql_client as sql:
+        try:
+            rows = sql.execute_sql(query) or []
+        except DatabaseUndefinedRelation:
+            rows = []
+    return {
+        str(pipeline): StoredState(str(loaded_by), decompress_state(text), count)
+        for pipeline, loaded_by, text, count in rows
+    }
+
+
+def _committed(client: Client) -> tuple[str, str, str, str, str]:
+    """What a query for committed states is made of: a state counts only with the load's record.
+
+    Returns:
+        The columns of the pipeline, the state and the load; then from `FROM` on, the states as `s`;
+        then how the newest come first.
+    """
     sql, schema = client.sql_client, client.schema
     states = sql.make_qualified_table_name(schema.state_table_name)
     loads = sql.make_qualified_table_name(schema.loads_table_name)
     name, state, version, state_load, load, status = client._norm_and_escape_columns(
         "pipeline_name", "state", "version", "_dlt_load_id", "load_id", "status"
     )
-    query = (
-        f"SELECT {name}, {state_load}, {state}, stored FROM (SELECT s.{name}, s.{state_load},"
-        f" s.{state}, COUNT(*) OVER (PARTITION BY s.{name}) AS stored,"
-        f" ROW_NUMBER() OVER (PARTITION BY s.{name}"
-        f" ORDER BY s.{version} DESC, s.{state_load} DESC) AS newest_first"
-        f" FROM {states} AS s JOIN {loads} AS l ON l.{load} = s.{state_load}"
-        f" WHERE l.{status} = 0) AS n WHERE newest_first = 1"
-    )
-    with sql:
-        try:
-            rows = sql.execute_sql(query) or []
-        except DatabaseUndefinedRelation:
-            rows = []
-    return {
-        str(pipeline): StoredState(str(load_id), decompress_state(text), count)
-        for pipeline, load_id, text, count in rows
-    }
+    joined = f"FROM {states} AS s JOIN {loads} AS l ON l.{load} = s.{state_load}"
+    newest_first = f"ORDER BY s.{version} DESC, s.{state_load} DESC"
+    return name, state, state_load, f"{joined} WHERE l.{status} = 0", newest_first
 
 
 def committed_state(
@@ -156,21 +167,15 @@ def states_beside(
 def _states(
     client: Client, pipeline_name: str, among: str, load_ids: Sequence[str], limit: int | None
 ) -> list[tuple[str, dict[str, Any]]]:
-    sql, schema = client.sql_client, client.schema
-    states = sql.make_qualified_table_name(schema.state_table_name)
-    loads = sql.make_qualified_table_name(schema.loads_table_name)
-    name, state, version, state_load, load, status = client._norm_and_escape_columns(
-        "pipeline_name", "state", "version", "_dlt_load_id", "load_id", "status"
-    )
+    name, state, load_id, committed, newest_first = _committed(client)
     query = (
-        f"SELECT s.{state_load}, s.{state} FROM {states} AS s JOIN {loads} AS l"
-        f" ON l.{load} = s.{state_load} WHERE l.{status} = 0 AND s.{name} = %s"
-        f" AND s.{state_load} {among} ({', '.join(['%s'] * len(load_ids))})"
-        f" ORDER BY s.{version} DESC, s.{state_load} DESC" + (f" LIMIT {limit}" if limit else "")
+        f"SELECT s.{load_id}, s.{state} {committed} AND s.{name} = %s"
+        f" AND s.{load_id} {among} ({', '.join(['%s'] * len(load_ids))})"
+        f" {newest_first}" + (f" LIMIT {limit}" if limit else "")
     )
-    with sql:
+    with client.sql_client as sql:
         rows = sql.execute_sql(query, pipeline_name, *load_ids) or []
-    return [(str(load_id), decompress_state(text)) for load_id, text in rows]
+    return [(str(loaded_by), decompress_state(text)) for loaded_by, text in rows]
 
 
 def uncommit(client: Client, pipeline_name: str, load_ids: Sequence[str], source: str) -> None:
@@ -234,7 +239,13 @@ def resource_states(state: Mapping[str, Any], source: str) -> dict[str, dict[str
 
 def read_bookmark(pipeline: dlt.Pipeline, table: str) -> Bookmark | None:
     """Returns the bookmark that a pipeline last committed for a table, if it has one."""
-    return Bookmark.read(resource_states(pipeline.state, NAME).get(table, {}))
+    return read_bookmarks(pipeline, [table])[table]
+
+
+def read_bookmarks(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, Bookmark | None]:
+    """Returns the same for some tables; dlt reads a file each time that it is asked."""
+    states = resource_states(pipeline.state, NAME)
+    return {table: Bookmark.read(states.get(table, {})) for table in tables}
 
 
 def restore_committed_state(

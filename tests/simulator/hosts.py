@@ -291,8 +291,8 @@ class Run:
         if not loaded:
             raise AlreadyRunningError("Another run changed the dataset.")
 
-    def bookmark(self, table_name: str) -> Bookmark | None:
-        return self.host.folder.bookmark
+    def bookmarks(self, table_names: Sequence[str]) -> dict[str, Bookmark | None]:
+        return dict.fromkeys(table_names, self.host.folder.bookmark)
 
     def invalidate(self, table_name: str) -> None:
         bookmark = self.host.folder.bookmark
