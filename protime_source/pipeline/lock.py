@@ -124,14 +124,14 @@ def _key(pipeline: dlt.Pipeline) -> tuple[str, str, int]:
 
 def _identity(working_dir: str) -> str:
     """What identifies the working folder among those of all machines; in a file beside it."""
-    file = _beside(working_dir, "id")
+    file = beside(working_dir, "id")
     if not file.exists():
         file.write_text(uuid4().hex)
     return file.read_text()
 
 
-def _beside(working_dir: str, ending: str) -> Path:
-    """A file beside the working folder, which may be deleted during a run."""
+def beside(working_dir: str, ending: str) -> Path:
+    """Returns a file beside the working folder, which may be deleted during a run."""
     folder = Path(working_dir).absolute()
     return folder.with_name(f".{folder.name}.{ending}")
 
@@ -156,7 +156,7 @@ def one_run(working_dir: str, patience_seconds: float = 0) -> Iterator[None]:
 
 def _acquire(working_dir: str, patience_seconds: float) -> FileLock:
     """Acquires the pipeline's lock; re-entrant within a thread. It ends with the process."""
-    file = _beside(working_dir, "lock")
+    file = beside(working_dir, "lock")
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file, timeout=0, is_singleton=True)
     try:

@@ -59,10 +59,10 @@ class StoredTable:
         self._client = client
         self._is_emptied = is_emptied
         self._has_history = has_history
-        self._table_name = table_name
         self.dialect = dialect_of(pipeline)
         with client.sql_client as sql:
             self.name, self.staging_name = sql.get_qualified_table_names(table_name)
+            self._history = sql.make_qualified_table_name(history_name(table_name))
             names = column_names(sql, self.name)
             # A column that somebody added by hand is unknown to dlt, and a merge ignores it.
             kinds = {name: columns.get(name, {}).get("data_type") for name in names}
@@ -157,10 +157,9 @@ class StoredTable:
         """
         self._clear(self.name, self._excluded, "synced_at = %s", synced_at)
         with self._client.sql_client as sql:
-            history = sql.make_qualified_table_name(history_name(self._table_name))
-            names = [sql.escape_column_name(name) for name in column_names(sql, history)]
+            names = [sql.escape_column_name(name) for name in column_names(sql, self._history)]
         if recorded := [name for name in names if name in self._excluded]:
-            self._clear(history, recorded)
+            self._clear(self._history, recorded)
 
     def _clear(self, table: str, names: Sequence[str], also: str = "", *values: object) -> None:
         emptied = ", ".join([*(f"{name} = NULL" for name in names), *filter(None, [also])])
@@ -199,11 +198,9 @@ class StoredTable:
 
         A row that is recorded counts also when its table was emptied or dropped since.
         """
-        with self._client.sql_client as sql:
-            history = sql.make_qualified_table_name(history_name(self._table_name))
         found = [
             self._newest("synced_at", self.name) if self.exists else None,
-            self._newest("recorded_at", history) if self._has_history else None,
+            self._newest("recorded_at", self._history) if self._has_history else None,
         ]
         return max(filter(None, found), default=None)
 

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from protime_source.api.redaction import register_secret
 from protime_source.errors import AlreadyRunningError, SettingsError
+from protime_source.pipeline.lock import beside
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Memory:
     @classmethod
     def of(cls, working_dir: str) -> Memory:
         """Returns that of a pipeline, by its working folder."""
-        return cls(_beside(working_dir, "webhooks.json"))
+        return cls(beside(working_dir, "webhooks.json"))
 
     @property
     def path(self) -> str:
@@ -118,7 +119,7 @@ def one_listener(working_dir: str) -> Iterator[None]:
     Raises:
         AlreadyRunningError: When another process holds it.
     """
-    file = _beside(working_dir, "webhooks.lock")
+    file = beside(working_dir, "webhooks.lock")
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file, timeout=0)
     try:
@@ -132,8 +133,3 @@ def one_listener(working_dir: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _beside(working_dir: str, ending: str) -> Path:
-    folder = Path(working_dir).absolute()
-    return folder.with_name(f".{folder.name}.{ending}")

@@ -115,7 +115,7 @@ def push_report(
         # creates none.
         is_there = apply or dialect.has_dataset(client)
         with (
-            one_run_on_dataset(pipeline, patience),
+            one_run_on_dataset(pipeline, patience, client),
             dialect.kept_open(client) if is_there else nullcontext(),
             HttpClient(resolved) as http,
         ):

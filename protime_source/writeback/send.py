@@ -285,21 +285,17 @@ class Sender:
         return self._end(row, row.status, row.reason)
 
     def _end(self, row: PlannedRow, status: str, reason: str) -> Entry:
+        return self._outcome(self._run_id, row.key, row.id, status, reason)
+
+    def _settle(self, key: str, of: Settlement) -> Entry:
+        return self._outcome(of.run_id, key, of.id, of.status, of.reason)
+
+    def _outcome(self, run_id: str, key: str, id_: int | None, status: str, reason: str) -> Entry:
         return {
-            "run_id": self._run_id,
-            "key": row.key,
-            "id": row.id,
+            "run_id": run_id,
+            "key": key,
+            "id": id_,
             "status": status,
             "reason": reason or None,
-            "ended_at": self._clock.now(),
-        }
-
-    def _settle(self, key: str, settlement: Settlement) -> Entry:
-        return {
-            "run_id": settlement.run_id,
-            "key": key,
-            "id": settlement.id,
-            "status": settlement.status,
-            "reason": settlement.reason or None,
             "ended_at": self._clock.now(),
         }
