@@ -1,9 +1,9 @@
 """Single clockings: create. Protime's documentation has neither update nor delete.
 
 with Client.from_config() as client:
-client.clockings.create(
-Clocking(person_id=1, date=date(2026, 3, 10), time_of_day_in_minutes=480)
-)
+    client.clockings.create(
+        Clocking(person_id=1, date=date(2026, 3, 10), time_of_day_in_minutes=480)
+    )
 """
 
 from __future__ import annotations
