@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from protime_source.cli.main import main
@@ -62,6 +65,7 @@ def run_here(
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     out, err = StringIO(), StringIO()
     with (
+        _formatters_kept(),
         world.engine.kept_open() if command == "run" else nullcontext(),
         mock.patch.dict(os.environ, environment(world, **more)),
         redirect_stdout(out),
@@ -71,6 +75,19 @@ def run_here(
     for number, handler in handlers.items():
         signal.signal(number, handler)
     return subprocess.CompletedProcess([], code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def _formatters_kept() -> Iterator[None]:
+    """`RUNTIME__LOG_FORMAT=JSON` makes dlt give each handler of the process its own formatter."""
+    named = logging.root.manager.loggerDict.values()
+    loggers = [logging.root, *(each for each in named if isinstance(each, logging.Logger))]
+    formatters = {handler: handler.formatter for each in loggers for handler in each.handlers}
+    default: Any = logging._defaultFormatter  # type: ignore[attr-defined]
+    yield
+    logging._defaultFormatter = default  # type: ignore[attr-defined]
+    for handler, formatter in formatters.items():
+        handler.setFormatter(formatter)
 
 
 def reason(run: subprocess.CompletedProcess[str]) -> str:
