@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 
 from matplotlib import pyplot
 
-from tests.bench.measures import Measure, measured, order, tenant
+from tests.bench.measures import Measure, load_command, measured, order, tenant
+from tests.bench.settings import duckdb, settings
 from tests.servers.postgres import PostgresServer
 
 CHANGES = 1_000
@@ -67,7 +68,7 @@ class Bench:
     def _first(self, load: str, url: str, latency: float) -> Measure:
         order(url, latency=latency)
         with self._prepared(url) as (folder, environment):
-            return measured(load, url, folder, environment)
+            return measured(load_command(load, url, folder), folder, environment)
 
     def _resync(self, url: str, latency: float) -> Measure:
         with self._loaded(url) as (folder, environment):
@@ -77,36 +78,20 @@ class Bench:
         self, url: str, folder: Path, environment: dict[str, str], orders: dict[str, object]
     ) -> Measure:
         order(url, **orders)
-        return measured("source", url, folder, environment)
+        return measured(load_command("source", url, folder), folder, environment)
 
     @contextmanager
     def _loaded(self, url: str) -> Iterator[tuple[Path, dict[str, str]]]:
         order(url)
         with self._prepared(url) as (folder, environment):
-            measured("source", url, folder, environment)
+            measured(load_command("source", url, folder), folder, environment)
             yield folder, environment
 
     @contextmanager
     def _prepared(self, url: str) -> Iterator[tuple[Path, dict[str, str]]]:
         with TemporaryDirectory(dir=self.folder) as name:
             folder = Path(name)
-            yield folder, {**_settings(url, folder), **self.place(folder)}
-
-
-def _settings(url: str, folder: Path) -> dict[str, str]:
-    return {
-        "SOURCES__PROTIME__TENANT": "bench",
-        "SOURCES__PROTIME__CLIENT_ID": "client",
-        "SOURCES__PROTIME__CLIENT_SECRET": "not-a-secret",
-        "SOURCES__PROTIME__API_URL": url,
-        "SOURCES__PROTIME__TOKEN_URL": f"{url}/token",
-        "RUNTIME__DLTHUB_TELEMETRY": "false",
-        "DLT_DATA_DIR": str(folder / "dlt"),
-    }
-
-
-def _duckdb(folder: Path) -> dict[str, str]:
-    return {"DESTINATION__DUCKDB__CREDENTIALS": str(folder / "warehouse.duckdb")}
+            yield folder, {**settings(url, folder), **self.place(folder)}
 
 
 def _postgres(server: PostgresServer) -> Place:
@@ -191,7 +176,7 @@ def main() -> None:
     with ExitStack() as stack:
         for engine in options.engines:
             postgres = engine == "postgres"
-            place = _postgres(stack.enter_context(PostgresServer())) if postgres else _duckdb
+            place = _postgres(stack.enter_context(PostgresServer())) if postgres else duckdb
             bench = Bench(options.repeat, place, options.folder)
             print(f"\n### {engine}")
             for rows in _sizes(options.rows):

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -43,8 +43,13 @@ class Measure:
         return f"{self.wall:.2f} s | {self.cpu:.2f} s | {self.peak:.0f} MB"
 
 
-def measured(load: str, url: str, folder: Path, environment: Mapping[str, str]) -> Measure:
-    """Runs one of `loads` in a process of its own.
+def load_command(load: str, url: str, folder: Path) -> list[str]:
+    """Returns the command that does one of `loads`."""
+    return [sys.executable, "-m", "tests.bench.loads", load, url, str(folder)]
+
+
+def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Measure:
+    """Runs a command; the processes that it starts count too, for memory the largest of them.
 
     Raises:
         RuntimeError: When it fails; with its output.
@@ -52,7 +57,7 @@ def measured(load: str, url: str, folder: Path, environment: Mapping[str, str]) 
     started = time.perf_counter()
     with (folder / "output").open("w+") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.loads", load, url, str(folder)],
+            command,
             env={**os.environ, **environment, "PYTHONDONTWRITEBYTECODE": ""},  # as on most machines
             stdout=output,
             stderr=output,
@@ -62,7 +67,7 @@ def measured(load: str, url: str, folder: Path, environment: Mapping[str, str]) 
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             output.seek(0)
-            raise RuntimeError(f"{load}: exit code {process.returncode}\n{output.read()}")
+            raise RuntimeError(f"{command}: exit code {process.returncode}\n{output.read()}")
     return Measure(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 

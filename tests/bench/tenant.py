@@ -3,9 +3,10 @@
     python -m tests.bench.tenant --rows 1000000
 
 `POST /bench` takes an order: `{"changes": 1000}` sets the number of events in the next delta
-responses, `{"expired": true}` makes the next delta link return 410 and leaves each hundredth record
-out of the full loads that follow, and `{"latency": 0.1}` adds so many seconds to each request. What
-an order does not name is off.
+responses; `{"deleted": true}` deletes each hundredth record, which the next delta responses
+announce and the full loads leave out; `{"expired": true}` does so too, but makes the next delta
+link return 410; `{"latency": 0.1}` adds so many seconds to each request. What an order does not
+name is off.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from tests.bench.loads import DELTA
 
 PAGE = 1_000
 FIRST_ID = 100_001
+VANISHES = 100
+"""Of so many records, the last one."""
+
 TOKEN = b'{"access_token": "benchmark", "expires_in": 86400, "token_type": "Bearer"}'
 
 
@@ -49,7 +53,8 @@ class Tenant:
         """Takes an order."""
         self.changes = orders.get("changes", 0)
         self.latency = orders.get("latency", 0.0)
-        self.is_expired = self.vanishes = orders.get("expired", False)
+        self.is_expired = orders.get("expired", False)
+        self.vanishes = self.is_expired or orders.get("deleted", False)
         if self.vanishes:
             self._fewer = self._fewer or [*self._made(vanishing=True)]
 
@@ -71,12 +76,18 @@ class Tenant:
             page = [
                 {"id": FIRST_ID + number * PAGE + n, "changeVersion": _version(0), **record}
                 for n, record in enumerate(islice(records, PAGE))
-                if not (vanishing and n % 100 == 99)
+                if not (vanishing and n % VANISHES == VANISHES - 1)
             ]
             yield _response(page, "nextLink" if number < last else "deltaLink", number + 1)
 
     def _events(self, token: int) -> bytes:
-        """Changes spread over the table: nine updates, then a deletion."""
+        """Changes spread over the table, nine updates, then a deletion; or what was deleted."""
+        if self.vanishes:
+            gone = range(FIRST_ID + VANISHES - 1, FIRST_ID + self.rows, VANISHES)
+            deleted = ({"id": each, "changeVersion": _version(token)} for each in gone)
+            return _response(
+                [{"changeType": "Delete", "data": data} for data in deleted], "deltaLink", token + 1
+            )
         step = max(1, self.rows // self.changes) if self.changes else 1
         events: list[dict[str, Any]] = []
         for n in range(self.changes):
@@ -86,6 +97,11 @@ class Tenant:
             kind = "Delete" if is_deleted else "InsertOrUpdate"
             events.append({"changeType": kind, "data": key if is_deleted else {**key, **new}})
         return _response(events, "deltaLink", token + 1)
+
+
+def first_version() -> str:
+    """Returns the version that all records have at first."""
+    return _version(0)
 
 
 def _version(number: int) -> str:
