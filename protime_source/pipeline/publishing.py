@@ -57,7 +57,8 @@ def publish(pipeline: dlt.Pipeline, settings: Settings) -> str:
     try:
         client = client_of(pipeline, settings.lock_timeout)
         if file := dialect_of(pipeline).local_file(client):
-            publish_copy(file, client.config.credentials, copy, pipeline.pipeline_name)
+            dataset = str(client.sql_client.dataset_name)
+            publish_copy(file, client.config.credentials, copy, pipeline.pipeline_name, dataset)
     except WarehouseError as error:
         raise PublishError(str(error)) from error
     return str(copy)

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ from typing import Any
 import duckdb
 
 from protime_source.errors import SettingsError, WarehouseError
+from protime_source.warehouse.ledger import TABLE
 
 _MAGIC = slice(8, 12), b"DUCK"
 """Where a DuckDB file says that it is one, and what stands there."""
 
 _LONGEST_PAUSE = timedelta(minutes=1)
 """How long nothing may be written into a copy that is being made."""
+
+_NO_COPY = "there is a DuckDB file already that no run has put there, so it is not replaced"
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -60,10 +63,22 @@ def _problem_of_place(warehouse: Path | None, copy: Path, dataset: str) -> str:
         head = found.read(_MAGIC[0].stop)
         if head and head[_MAGIC[0]] != _MAGIC[1]:
             return "that file is there already and no DuckDB file. Name another one."
+        with suppress(duckdb.Error):  # it is written: looked at when it is replaced
+            if head and not _is_copy(copy, dataset):
+                return f"{_NO_COPY}. Name another file, or remove that one."
     return ""
 
 
-def publish_copy(warehouse: Path, credentials: Any, copy: Path, creator: str) -> None:
+def _is_copy(file: Path, dataset: str) -> bool:
+    """Whether a run made the file: nobody may write it, or it has the dataset with its ledger."""
+    if not file.stat().st_mode & 0o222:
+        return True
+    with closing(duckdb.connect(str(file), read_only=True)) as connection:
+        query = "SELECT 1 FROM duckdb_tables() WHERE schema_name = ? AND table_name = ?"
+        return bool(connection.execute(query, [dataset, TABLE]).fetchall())
+
+
+def publish_copy(warehouse: Path, credentials: Any, copy: Path, creator: str, dataset: str) -> None:
     """Replaces the copy at once; whoever has the old one open keeps it.
 
     Args:
@@ -71,12 +86,14 @@ def publish_copy(warehouse: Path, credentials: Any, copy: Path, creator: str) ->
         credentials: dlt's credentials of it, which are used for nothing else.
         copy: Where the copy is; its folder also holds the new one until it is whole.
         creator: The pipeline that writes it, of which one run is active at a time.
+        dataset: Name of the dataset.
 
     Raises:
         WarehouseError: When there is no new copy. The old one is as it was, and so is the file.
     """
     unfinished = _unfinished(copy, creator)  # also what a killed run left
     try:
+        _check_replaceable(copy, dataset)
         try:
             with _at_rest(warehouse, credentials):
                 _write(warehouse, unfinished)
@@ -89,6 +106,17 @@ def publish_copy(warehouse: Path, credentials: Any, copy: Path, creator: str) ->
                 unfinished.unlink(missing_ok=True)
     except (OSError, duckdb.Error) as error:
         raise WarehouseError(_failure(error, copy)) from error
+
+
+def _check_replaceable(copy: Path, dataset: str) -> None:
+    try:
+        is_replaceable = not copy.exists() or _is_copy(copy, dataset)
+    except duckdb.Error as error:
+        raise OSError(
+            errno.EBUSY, "a program has the old one open for writing. Close it"
+        ) from error
+    if not is_replaceable:
+        raise OSError(errno.EEXIST, _NO_COPY)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from contextlib import closing
 from datetime import timedelta
@@ -107,13 +108,20 @@ def test_who_has_the_old_copy_open_keeps_it(world: World, copy: Path) -> None:
     assert read(copy, query) == [(301,)]
 
 
-def test_what_somebody_wrote_into_a_copy_is_gone_with_it(world: World, copy: Path) -> None:
+def test_what_somebody_wrote_into_a_copy_is_gone_with_it(
+    world: World, copy: Path, tmp_path: Path
+) -> None:
     load(world.pipeline())
     copy.chmod(0o644)
     with closing(duckdb.connect(str(copy))) as writer:
         writer.execute("CREATE TABLE protime_data.mine (id INTEGER)")
-        assert copy.with_name("plan.duckdb.wal").exists()
-        load(world.pipeline())
+        wal = copy.with_name("plan.duckdb.wal")
+        with pytest.raises(PublishError, match="a program has the old one open for writing"):
+            load(world.pipeline())
+        as_after_a_kill = [shutil.copy(each, tmp_path) for each in (copy, wal)]
+    for each in as_after_a_kill:
+        shutil.copy(each, copy.parent)
+    load(world.pipeline())
     assert is_whole(world, copy)
 
 
@@ -246,6 +254,7 @@ REFUSED = {
     "protime_data.duckdb": "cannot tell a file of that name from the dataset",
     "folder": "that is a folder",
     "notes.txt": "no DuckDB file",
+    "analysis.duckdb": "a DuckDB file already that no run has put there",
 }
 
 
@@ -256,6 +265,8 @@ def test_a_place_where_no_copy_can_be_is_refused_before_anything_is_loaded(
     (tmp_path / "folder").mkdir()
     (tmp_path / "notes.txt").write_text("what somebody wants to keep")
     (tmp_path / "same.duckdb").symlink_to(world.database)
+    with closing(duckdb.connect(str(tmp_path / "analysis.duckdb"))) as analysis:
+        analysis.execute("CREATE TABLE kept AS SELECT 1 AS n")
     before = world.database.read_bytes()
     world.tenant.clear_requests()
     for name, message in REFUSED.items():
@@ -266,6 +277,7 @@ def test_a_place_where_no_copy_can_be_is_refused_before_anything_is_loaded(
     assert explain(raised.value).exit_code == 2
     assert (world.requests, world.database.read_bytes()) == (0, before)
     assert (tmp_path / "notes.txt").read_text() == "what somebody wants to keep"
+    assert read(tmp_path / "analysis.duckdb", "FROM kept") == [(1,)]
 
 
 @every_engine
