@@ -239,6 +239,7 @@ class LoadHooks:
         for run in self._runs.pop((pipeline.working_dir, get_ident()), ()):
             if run.ledger is not None:
                 if failed:
+                    let_readers_in(pipeline)  # a connection that is lost would lose this too
                     reason = advice_on(failed[0]) or _UNKNOWN_ERROR
                     reason = next(iter(run.errors.values()), reason)
                     run.errors = dict.fromkeys(run.ledger.table_names, reason) | run.errors

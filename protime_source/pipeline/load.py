@@ -135,6 +135,9 @@ def _load(pipeline: dlt.Pipeline, run: RunContext, place: str) -> Summary:
     pending = load_pending(pipeline, run.settings.lock_timeout)
     try:
         load_all(_Pipeline(pipeline, run), run)
+    except BaseException:
+        let_readers_in(pipeline)  # a connection that is lost would lose the ledger's last word too
+        raise
     finally:
         rows = run.ledger.close(run) if run.ledger is not None else {}
     stopped = {*run.refusals, *run.guarded}

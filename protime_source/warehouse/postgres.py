@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import dlt
 from dlt.destinations.impl.postgres.factory import get_adbc_driver_location
+from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.api.redaction import redact
 from protime_source.catalogue.model import ArrayView, ColumnType
@@ -224,6 +225,10 @@ class Postgres(Dialect):
                 credentials: Any = client.config.credentials
                 _connect_by_adbc(credentials.to_native_representation())
 
+    def kept_open(self, client: Client) -> AbstractContextManager[None]:
+        """Returns a context in which all statements of a client share one connection."""
+        return _connection_kept(client.sql_client)
+
     def sessions(self, pipeline: dlt.Pipeline) -> AbstractContextManager[Sessions | None]:
         """Returns a context in which this process's sessions are known by their name."""
         return named_sessions(pipeline)
@@ -346,6 +351,20 @@ def _connect_by_adbc(url: str) -> None:
             f" {redact(first_line(error))}. {_NOTHING_DONE} Check the parameters of the"
             " credentials, and how many connections the user may have."
         ) from None
+
+
+@contextmanager
+def _connection_kept(sql: SqlClientBase[Any]) -> Iterator[None]:
+    """Keeps a connection: to open one takes several round trips, and a run asks eleven times."""
+    if not sql.owns_connection:  # it is kept already
+        yield
+        return
+    with sql:
+        sql.owns_connection = False  # so that dlt neither opens nor closes it
+        try:
+            yield
+        finally:
+            sql.owns_connection = True
 
 
 @contextmanager
