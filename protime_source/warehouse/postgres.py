@@ -28,6 +28,15 @@ from protime_source.warehouse.sessions import Sessions
 
 _URL = "postgresql://<user>:<password>@<host>:5432/<database>"
 
+_KEEP_ALIVE = (
+    "SELECT set_config(name, CASE name WHEN 'tcp_keepalives_idle' THEN '60'"
+    " WHEN 'tcp_keepalives_interval' THEN '10' WHEN 'tcp_keepalives_count' THEN '6'"
+    " ELSE '0' END, false) FROM pg_settings WHERE name IN ('tcp_keepalives_idle',"
+    " 'tcp_keepalives_interval', 'tcp_keepalives_count', 'idle_session_timeout')"
+)
+"""For a session that is idle while rows are copied: no router or setting ends it, and the server
+notices within two minutes when the machine of a run is gone."""
+
 _NOTHING_DONE = "Nothing was asked of Protime."
 
 _CREDENTIALS = "[destination.postgres] credentials"
@@ -360,6 +369,7 @@ def _connection_kept(sql: SqlClientBase[Any]) -> Iterator[None]:
         yield
         return
     with sql:
+        sql.execute_sql(_KEEP_ALIVE)
         sql.owns_connection = False  # so that dlt neither opens nor closes it
         try:
             yield
@@ -374,13 +384,7 @@ def _advisory_lock(client: Client) -> Iterator[None]:
     digest = hashlib.sha256(f"protime|{name}".encode()).digest()
     key = int.from_bytes(digest[:8], signed=True)
     with client.sql_client as sql:
-        # The server notices within two minutes when the machine of a run is gone.
-        sql.execute_sql(
-            "SELECT set_config(name, CASE name WHEN 'tcp_keepalives_idle' THEN '60'"
-            " WHEN 'tcp_keepalives_interval' THEN '10' WHEN 'tcp_keepalives_count' THEN '6'"
-            " ELSE '0' END, false) FROM pg_settings WHERE name IN ('tcp_keepalives_idle',"
-            " 'tcp_keepalives_interval', 'tcp_keepalives_count', 'idle_session_timeout')"
-        )
+        sql.execute_sql(_KEEP_ALIVE)
         for attempt in range(_LOCK_ATTEMPTS):
             if sql.execute_sql("SELECT pg_try_advisory_lock(%s)", key) == [(True,)]:
                 break

@@ -26,6 +26,9 @@ OTHERS = """
 """
 
 
+SESSIONS = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+
+
 def _wait_for_statistics(world: World) -> None:
     """A session publishes what it counted when it ends: a moment after its client is gone."""
     until = time.monotonic() + 30
@@ -60,6 +63,24 @@ def test_changes_do_not_scan_the_table(make_world: WorldFactory, *, is_analyzed:
     assert _rows_scanned(world) - before < ROWS
     world.query("SELECT count(*) FROM protime_data.assignments")
     assert ROWS <= _rows_scanned(world) - before < 2 * ROWS, "the statistics do not count"
+
+
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+def test_a_run_opens_few_connections(world: World) -> None:
+    """Each takes several round trips: a run's own statements share one."""
+
+    def sessions_of_a_run(*collections: str) -> int:
+        world.load(collections=collections)
+        _wait_for_statistics(world)
+        [(before,)] = world.query(SESSIONS)
+        world.load(collections=collections)
+        _wait_for_statistics(world)
+        [(after,)] = world.query(SESSIONS)
+        return int(after - before)
+
+    one = sessions_of_a_run("assignments")
+    assert 4 < one < 15
+    assert sessions_of_a_run("assignments", "absences", "clockings", "people") < one + 4
 
 
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)
