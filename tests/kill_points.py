@@ -26,6 +26,7 @@ from protime_source import protime
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from protime_source.pipeline.recovery import load_pending
+from tests.circumstances import Circumstances
 from tests.dlt_shortcuts import take_shortcuts
 from tests.engines import BigQueryEngine, DuckDBEngine, Engine, PostgresEngine
 from tests.world import World
@@ -119,7 +120,7 @@ OVERLAP_POINTS: dict[str, KillPoint] = {
     "committed state": KillPoint(f"{_PIPELINE}.destination", "committed_state"),
     "committed state of a pending package": KillPoint(f"{_PIPELINE}.discards", "committed_state"),
     "staged rows": KillPoint(f"{_PIPELINE}.packages", "read_staged_rows"),
-    "commit taken back": KillPoint(f"{_PIPELINE}.hooks", "uncommit"),
+    "commit taken back": KillPoint(f"{_PIPELINE}.hooks", "take_back"),
 }
 """Those, and where a run looks at what another one may have done, or changes it."""
 
@@ -151,6 +152,7 @@ class Errand:
         folder: dlt's working folder.
         environment: The whole environment.
         settings: Arguments of the source. With `max_pages`, one package; else `load`.
+        circumstances: What is true of the process alone.
     """
 
     destination: tuple[str, tuple[str, ...]]
@@ -158,6 +160,7 @@ class Errand:
     folder: str
     environment: Mapping[str, str]
     settings: Mapping[str, Any]
+    circumstances: Circumstances
 
     def run(self) -> None:
         os.environ.clear()
@@ -169,11 +172,17 @@ class Errand:
             dataset_name=self.dataset,
             pipelines_dir=self.folder,
         )
-        if "max_pages" in self.settings:
-            load_pending(pipeline)
-            pipeline.run(protime(**self.settings))
-        else:
-            load(pipeline, **self.settings)
+        with self.circumstances.hold():
+            run_or_load(pipeline, self.settings)
+
+
+def run_or_load(pipeline: dlt.Pipeline, settings: Mapping[str, Any]) -> None:
+    """With `max_pages`, loads what is pending, then one package; else `load`."""
+    if "max_pages" in settings:
+        load_pending(pipeline)
+        pipeline.run(protime(**settings))
+    else:
+        load(pipeline, **settings)
 
 
 def run_until(name: str, moment: Moment, world: World, *, nth: int = 1, **settings: Any) -> bool:
@@ -224,6 +233,8 @@ class SteppedRun:
 
     Args:
         world: What the run touches.
+        circumstances: What is true of it alone.
+        **settings: Arguments of the source.
 
     Attributes:
         at: The side and the point where it stands, as `after load record`; empty while it runs,
@@ -231,9 +242,11 @@ class SteppedRun:
         exit_code: That of the command, once it has ended.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(
+        self, world: World, circumstances: Circumstances | None = None, **settings: Any
+    ) -> None:
         stops = [Stop(name, m, signal.SIGSTOP, 0) for name in OVERLAP_POINTS for m in MOMENTS]
-        self._process, self._connection = _start(world, stops, {})
+        self._process, self._connection = _start(world, stops, settings, circumstances)
         self.at = ""
         self.exit_code: int | None = None
 
@@ -305,7 +318,10 @@ class Stop:
 
 
 def _start(
-    world: World, stops: Sequence[Stop], settings: Mapping[str, Any]
+    world: World,
+    stops: Sequence[Stop],
+    settings: Mapping[str, Any],
+    circumstances: Circumstances | None = None,
 ) -> tuple[ForkServerProcess, Connection]:
     """Starts a run, which says on the connection that it is at a point."""
     errand = Errand(
@@ -314,6 +330,7 @@ def _start(
         str(world.folder / "pipelines"),
         dict(os.environ),
         settings,
+        circumstances or Circumstances(),
     )
     context = get_context("forkserver")
     _start_server()

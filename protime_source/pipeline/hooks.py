@@ -42,9 +42,10 @@ from protime_source.pipeline.packages import (
     loads_to_take_back,
     note_failure,
     pending_packages,
+    take_back,
 )
 from protime_source.pipeline.publishing import publish
-from protime_source.pipeline.states import NAME, uncommit
+from protime_source.pipeline.states import NAME
 from protime_source.pipeline.waits import bounded_waits
 from protime_source.settings import Settings
 from protime_source.sync.context import RunContext
@@ -210,7 +211,7 @@ class LoadHooks:
         """Takes back what was committed while another run was at work."""
         with _warning("What was merged could not be checked:"):
             if found := loads_to_take_back(client, pipeline.pipeline_name, packages, load_ids):
-                uncommit(client, pipeline.pipeline_name, found, packages[0].source)
+                take_back(client, pipeline.pipeline_name, found, packages[0].source)
                 logger.error("%s", OVERLAP)
                 key = (pipeline.working_dir, get_ident())
                 self._overlapped.add(key)

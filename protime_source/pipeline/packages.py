@@ -26,8 +26,10 @@ from protime_source.pipeline.states import (
     stored_states,
     uncommit,
 )
+from protime_source.sync.clock import MonotonicClock
 from protime_source.warehouse.dialect import Client
 from protime_source.warehouse.staging import StagedRows, holds, read_staged_rows
+from protime_source.warehouse.table import sync_again
 
 logger = logging.getLogger(__name__)
 
@@ -328,12 +330,32 @@ def take_back_unmerged(pipeline: dlt.Pipeline, client: Client) -> bool:
     staged = staged_with(load_id, state, source)
     if _are_held(client, staged):
         return False
-    uncommit(client, pipeline.pipeline_name, [load_id], source)
+    take_back(client, pipeline.pipeline_name, [load_id], source)
     logger.warning(
         "An earlier run ended without a word, and the staging tables no longer hold what it"
         " received: it may not be complete in the tables, and is fetched again."
     )
     return True
+
+
+def take_back(client: Client, pipeline_name: str, load_ids: Sequence[str], source: str) -> None:
+    """Takes back what some loads committed, so that the state before them counts.
+
+    What they merged stays. Some of it may have been merged after rows with a later `synced_at`, so
+    that a copy has passed it: all that was merged since that state gets a new one.
+
+    Args:
+        client: A client of the destination.
+        pipeline_name: The pipeline.
+        load_ids: dlt's ids of the loads.
+        source: The source's name in dlt.
+    """
+    newest, before = uncommit(client, pipeline_name, load_ids, source)
+    states = resource_states(before, source)
+    for table_name in resource_states(newest, source):
+        noted = states.get(table_name, {}).get(_STAGED, {"rows": [0, None, None]})
+        since = StagedRows.from_json(noted["rows"]).last
+        sync_again(client, table_name, since, MonotonicClock().after)
 
 
 def is_emptied_by_dlt() -> bool:

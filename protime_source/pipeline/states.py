@@ -178,7 +178,9 @@ def _states(
     return [(str(loaded_by), decompress_state(text)) for loaded_by, text in rows]
 
 
-def uncommit(client: Client, pipeline_name: str, load_ids: Sequence[str], source: str) -> None:
+def uncommit(
+    client: Client, pipeline_name: str, load_ids: Sequence[str], source: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Takes back the states that some packages committed, so that the state before them counts.
 
     The newest of them becomes that state, with a mark; the others are deleted.
@@ -188,9 +190,12 @@ def uncommit(client: Client, pipeline_name: str, load_ids: Sequence[str], source
         pipeline_name: The pipeline.
         load_ids: dlt's ids of the packages.
         source: The source's name in dlt.
+
+    Returns:
+        The newest of the states that were taken back, and the one before them; empty if none.
     """
     newest = _states(client, pipeline_name, "IN", load_ids, 1)
-    before = states_beside(client, pipeline_name, load_ids, limit=1)
+    before = [*states_beside(client, pipeline_name, load_ids, limit=1), ("", {})][0][1]
     sql = client.sql_client
     states = sql.make_qualified_table_name(client.schema.state_table_name)
     name, load, text, version_hash = client._norm_and_escape_columns(
@@ -199,7 +204,7 @@ def uncommit(client: Client, pipeline_name: str, load_ids: Sequence[str], source
     of_load = f"WHERE {name} = %s AND {load} = %s"
     with sql:
         for load_id, state in newest:
-            marked: Any = taken_back(load_ids, state, before[0][1] if before else {}, source)
+            marked: Any = taken_back(load_ids, state, before, source)
             marked["_version_hash"] = generate_pipeline_state_version_hash(marked)
             sql.execute_sql(
                 f"UPDATE {states} SET {text} = %s, {version_hash} = %s {of_load}",
@@ -210,6 +215,7 @@ def uncommit(client: Client, pipeline_name: str, load_ids: Sequence[str], source
             )
         for load_id in set(load_ids).difference(load_id for load_id, _ in newest):
             sql.execute_sql(f"DELETE FROM {states} {of_load}", pipeline_name, load_id)
+    return (newest[0][1] if newest else {}), before
 
 
 def taken_back(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from datetime import date, datetime
 from typing import Any
 
@@ -304,3 +304,36 @@ def _conditions(ids: Sequence[int]) -> Iterator[str]:
 def _chunks(ids: Sequence[int]) -> Iterator[str]:
     for first in range(0, len(ids), IDS_PER_QUERY):
         yield ", ".join(map(str, ids[first : first + IDS_PER_QUERY]))
+
+
+def sync_again(
+    client: Client,
+    table_name: str,
+    since: datetime | None,
+    after: Callable[[datetime | None], datetime],
+) -> None:
+    """Gives the rows of a table that were synced after a time a new `synced_at`, later than any.
+
+    Args:
+        client: A client of the destination.
+        table_name: The table; it may be missing.
+        since: The time (UTC); `None` for all rows.
+        after: Returns the time to give, later than the newest one.
+
+    Raises:
+        DestinationException: When the destination refuses.
+    """
+    with client.sql_client as sql:
+        table = sql.make_qualified_table_name(table_name)
+        condition, since_when = ("synced_at > %s", [since]) if since else ("TRUE", [])
+        try:
+            newest: Any = sql.execute_sql(
+                f"SELECT MAX(synced_at) FROM {table} WHERE {condition}", *since_when
+            )
+        except DatabaseUndefinedRelation:
+            return
+        if newest and newest[0][0] is not None:
+            moment = after(pendulum.instance(newest[0][0]))
+            sql.execute_sql(
+                f"UPDATE {table} SET synced_at = %s WHERE {condition}", moment, *since_when
+            )

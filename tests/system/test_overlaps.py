@@ -83,6 +83,31 @@ def test_what_another_committed_before_a_late_merge_is_taken_back(
 
 
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+def test_a_copy_gets_what_was_merged_late(make_world: WorldFactory) -> None:
+    """It has followed `synced_at` past the time at which the late one received its rows."""
+    world = make_world(rows=20, behaviour=Behaviour(older_delta_dies=False))
+    hosts = [replace(world, folder=world.folder / name) for name in ("a", "b")]
+    for host in hosts:
+        host.load(history=True)
+    start = next(iter(world.tenant.records.values()))["from"]
+    late_id = world.tenant.create({"person": {"id": 7}, "from": start})
+    late = SteppedRun(hosts[0], history=True)
+    late.go_on_until("before schema update")
+    world.query(_END_LOCKS)
+    world.tenant.create({"person": {"id": 7}, "from": start})
+    hosts[1].load(history=True)
+    mirror = world.rows()
+    last = max(row["synced_at"] for row in mirror.values())
+    late.finish()
+    rows = world.rows()
+    mirror |= {id_: row for id_, row in rows.items() if row["synced_at"] > last}
+    assert mirror == rows
+    history = f"{world.dataset}.assignments__history"
+    recorded = world.query(f"SELECT MAX(recorded_at) FROM {history} WHERE id = {late_id}")
+    assert recorded == [(rows[late_id]["synced_at"],)]
+
+
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
 def test_what_was_received_before_a_load_was_taken_back_is_not_loaded(
     make_world: WorldFactory,
 ) -> None:
