@@ -39,6 +39,7 @@ from protime_source.pipeline.lock import (
 )
 from protime_source.pipeline.packages import (
     PendingPackage,
+    forget_loaded_packages,
     loads_to_take_back,
     note_failure,
     pending_packages,
@@ -193,6 +194,7 @@ class LoadHooks:
                 for run in self._runs.get((pipeline.working_dir, get_ident()), ()):
                     run.package_loaded()
                 self._write_comments(pipeline, client, step_info)
+                forget_loaded_packages(pipeline)
 
     def was_overlapped(self, pipeline: dlt.Pipeline) -> bool:
         """Returns once whether another run interfered with the last load of a pipeline."""

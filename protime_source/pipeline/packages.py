@@ -33,6 +33,9 @@ from protime_source.warehouse.table import sync_again
 
 logger = logging.getLogger(__name__)
 
+PACKAGES_KEPT = 10
+"""The newest loaded packages whose folders stay when dlt is set to delete what is loaded."""
+
 _BASIS = "protime_basis"
 _REFUSALS = "protime_refusals"
 _STAGED = "protime_staged"
@@ -195,10 +198,11 @@ def staged_with(load_id: str, state: Mapping[str, Any], source: str) -> dict[str
         state: The state that it has committed.
         source: The source's name in dlt.
     """
+    noted = {name: each.get(_STAGED) for name, each in resource_states(state, source).items()}
     return {
-        table_name: StagedRows.from_json(each[_STAGED]["rows"])
-        for table_name, each in resource_states(state, source).items()
-        if each.get(_STAGED, {}).get("load_id") == load_id
+        table_name: StagedRows.from_json(each["rows"])
+        for table_name, each in noted.items()
+        if isinstance(each, Mapping) and each.get("load_id") == load_id
     }
 
 
@@ -212,6 +216,21 @@ def pending_packages(pipeline: dlt.Pipeline) -> Iterator[PendingPackage]:
         state: Any = storage.get_load_package_state(load_id)
         if _BASIS in state:
             yield PendingPackage(storage, load_id, state)
+
+
+def forget_loaded_packages(pipeline: dlt.Pipeline) -> None:
+    """Deletes the folders of old loaded packages, if dlt is set to delete what is loaded.
+
+    dlt deletes only the rows in them, and leaves a schema and eight folders for each run.
+
+    Args:
+        pipeline: The pipeline that loaded them.
+    """
+    storage = pipeline._get_load_storage()
+    if storage.config.delete_completed_jobs:
+        for load_id in storage.list_loaded_packages()[:-PACKAGES_KEPT]:
+            if not storage.list_failed_jobs_in_loaded_package(load_id):
+                storage.delete_loaded_package(load_id)
 
 
 def note_failure(pipeline: dlt.Pipeline, error: BaseException | None) -> None:

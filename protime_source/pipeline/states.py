@@ -129,6 +129,9 @@ def other_states(
 def forget_old_states(client: Client, pipeline_name: str, stored: StoredState | None) -> None:
     """Deletes states that were replaced long ago, now and then, so that no run reads them all.
 
+    dlt's records of the loads that committed them go with them: there is one for each run, and a
+    listener does hundreds a day.
+
     Args:
         client: A client of the destination.
         pipeline_name: The pipeline.
@@ -141,13 +144,17 @@ def forget_old_states(client: Client, pipeline_name: str, stored: StoredState | 
         return
     sql = client.sql_client
     states = sql.make_qualified_table_name(client.schema.state_table_name)
-    name, version = client._norm_and_escape_columns("pipeline_name", "version")
+    loads = sql.make_qualified_table_name(client.schema.loads_table_name)
+    name, version, state_load, load = client._norm_and_escape_columns(
+        "pipeline_name", "version", "_dlt_load_id", "load_id"
+    )
+    old = f"FROM {states} WHERE {name} = %s AND {version} <= %s"
+    newest_old = (pipeline_name, stored.newest["_state_version"] - STATES_KEPT)
     with sql:
         sql.execute_sql(
-            f"DELETE FROM {states} WHERE {name} = %s AND {version} <= %s",
-            pipeline_name,
-            stored.newest["_state_version"] - STATES_KEPT,
+            f"DELETE FROM {loads} WHERE {load} IN (SELECT {state_load} {old})", *newest_old
         )
+        sql.execute_sql(f"DELETE {old}", *newest_old)
 
 
 def states_beside(
@@ -239,8 +246,12 @@ def taken_back(
 
 def resource_states(state: Mapping[str, Any], source: str) -> dict[str, dict[str, Any]]:
     """Returns the states of a source's resources, by table."""
-    found: dict[str, Any] = state.get("sources", {}).get(source, {})
-    return {table: dict(each) for table, each in found.get("resources", {}).items()}
+    found: Any = state
+    for name in ("sources", source, "resources"):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    if not isinstance(found, Mapping):
+        return {}
+    return {table: dict(each) for table, each in found.items() if isinstance(each, Mapping)}
 
 
 def read_bookmark(pipeline: dlt.Pipeline, table: str) -> Bookmark | None:

@@ -53,12 +53,14 @@ class CollectionSync:
 
     Attributes:
         ignore_live_rows_before: Live rows of this package that were synced before (UTC) belong to
-            a full load that was restarted; the merge must leave them out.
+            a full load that was restarted; the merge must leave them out. `None` when none was,
+            because dlt keeps each new filter, with its schema, in the warehouse.
     """
 
     def __init__(self, context: CollectionContext) -> None:
         self.context = context
         self.ignore_live_rows_before: datetime | None = None
+        self._has_rows = False
         self._warned_of = ""
 
     def batches(self, *, table_is_known: bool) -> Iterator[pa.Table | None]:
@@ -75,16 +77,18 @@ class CollectionSync:
         Raises:
             ProtimeError: When the run fails; nothing of it may be loaded then.
         """
-        merged_with, table_is_known = None, table_is_known and self.context.stored.exists
+        merged_with = self.ignore_live_rows_before
+        table_is_known = table_is_known and self.context.stored.exists
         for batch in self._decide():
             if batch is None:
                 yield None
             elif batch.num_rows:
-                merged_with, table_is_known = self.ignore_live_rows_before, True
+                merged_with = self.ignore_live_rows_before
+                self._has_rows = table_is_known = True
                 yield batch
         # dlt creates a table with its first row, and merges with the filter of its last batch: an
         # empty table, and the rows of a full load that was restarted, need one more row.
-        if not table_is_known or merged_with not in (None, self.ignore_live_rows_before):
+        if not table_is_known or merged_with != self.ignore_live_rows_before:
             context = self.context
             placeholder = placeholder_row(context.clock.after(), context.collection.id_type)
             yield context.builder.from_rows([placeholder])
@@ -168,9 +172,8 @@ class CollectionSync:
     def _load_fully(self, bookmark: Bookmark) -> Iterator[pa.Table | None]:
         """A full load, from its start or resumed, up to the run's limits."""
         context = self.context
-        self.ignore_live_rows_before = context.clock.after(bookmark.full_load_start)
         context.counts.expected_rows = bookmark.live_rows_at_start
-        full_load = FullLoad(context, bookmark, self.ignore_live_rows_before)
+        full_load = FullLoad(context, bookmark, self._begin(bookmark.full_load_start))
         yield from full_load.batches()
         # What a full load in parts showed first may have changed since: the delta follows.
         context.counts.continues = full_load.bookmark.full_load_in_progress or bool(
@@ -182,8 +185,15 @@ class CollectionSync:
         """All of a collection that has no delta, of which only the difference is merged."""
         context = self.context
         context.counts.explain("snapshot")
-        self.ignore_live_rows_before = context.clock.after(context.stored.last_synced_at())
-        yield from SnapshotDiff(context, self.ignore_live_rows_before).batches()
+        synced_at = self._begin(context.stored.last_synced_at())
+        yield from SnapshotDiff(context, synced_at).batches()
+
+    def _begin(self, later_than: datetime | None) -> datetime:
+        """Begins to read all pages; returns a `synced_at` that only their rows reach (UTC)."""
+        synced_at = self.context.clock.after(later_than)
+        if self._has_rows:
+            self.ignore_live_rows_before = synced_at
+        return synced_at
 
     def _write(self, bookmark: Bookmark) -> None:
         """Writes the bookmark, with what the rows of this run add to it."""

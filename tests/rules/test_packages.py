@@ -305,3 +305,19 @@ def test_a_package_that_dlt_cannot_load_does_not_block_a_run(
     (folder / "state.json").write_text(json.dumps(state))
     world.load()
     world.check()
+
+
+@pytest.mark.parametrize(("deletes", "kept"), [("true", 2), ("false", 4)])
+def test_old_loaded_packages_leave_nothing_in_the_working_folder(
+    world: World, monkeypatch: pytest.MonkeyPatch, deletes: str, kept: int
+) -> None:
+    """If dlt is set to delete what is loaded; else it keeps everything."""
+    monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", deletes)
+    monkeypatch.setattr("protime_source.pipeline.packages.PACKAGES_KEPT", 2)
+    loads = f"SELECT load_id FROM {world.dataset}._dlt_loads ORDER BY load_id"
+    for _ in range(4):
+        world.run()
+        world.tenant.churn(3)
+    folder = world.folder / "pipelines" / "protime" / "load" / "loaded"
+    found = sorted(path.name for path in folder.iterdir())
+    assert found == [load_id for (load_id,) in world.query(loads)][-kept:]

@@ -98,22 +98,43 @@ def test_no_run_reads_the_whole_ledger(world: World) -> None:
 
 @every_engine
 def test_states_that_were_replaced_long_ago_are_forgotten(world: World) -> None:
-    """Else each run would add one, and read all of them."""
+    """Else each run would add one, with the record of its load, and read all of them."""
     world.run()
     numbers = " UNION ALL ".join(
         f"SELECT {n} AS n, '{n}' AS text" for n in range(1, 3 * STATES_KEPT)
     )
-    states = f"{world.dataset}._dlt_pipeline_state"
+    states, loads = f"{world.dataset}._dlt_pipeline_state", f"{world.dataset}._dlt_loads"
+    world.query(
+        f"INSERT INTO {loads} (load_id, schema_name, status, inserted_at, schema_version_hash)"
+        " SELECT CONCAT(load_id, text), schema_name, status, inserted_at, schema_version_hash"
+        f" FROM {loads} CROSS JOIN ({numbers}) AS numbers"
+    )
     world.query(
         f"INSERT INTO {states} (version, engine_version, pipeline_name, state, created_at,"
         " version_hash, _dlt_load_id, _dlt_id) SELECT version - n, engine_version, pipeline_name,"
-        " state, created_at, version_hash, _dlt_load_id, CONCAT(_dlt_id, text)"
+        " state, created_at, version_hash, CONCAT(_dlt_load_id, text), CONCAT(_dlt_id, text)"
         f" FROM {states} CROSS JOIN ({numbers}) AS numbers"
     )
     world.run()
     versions = sorted(version for (version,) in world.query(f"SELECT version FROM {states}"))
     assert versions == [*range(versions[-1] - STATES_KEPT, versions[-1] + 1)]
+    assert world.query(f"SELECT COUNT(*) FROM {loads}") == [(len(versions),)]
     world.lose_working_folder()
     world.tenant.churn(5)
     world.run()
     assert outcomes(world)[-1][1:3] == ("changes", "succeeded")
+
+
+def test_full_loads_and_snapshots_leave_no_new_schemas_in_the_warehouse(world: World) -> None:
+    """Dlt keeps each one, with all tables of the source."""
+    tables = ("assignments", "departments")
+    versions = f"SELECT COUNT(*) FROM {world.dataset}._dlt_version"
+    counts = []
+    for number in range(4):
+        world.load(collections=tables)
+        counts.append(world.query(versions))
+        world.tenant.change_other("departments", 2, seed=number)
+        world.tenant.churn(5)
+        world.tenant.clock.advance(hours=73)
+    assert counts[1] == counts[2] == counts[3]
+    assert [outcome[1] for outcome in outcomes(world)].count("full load") == 3

@@ -1,0 +1,1 @@
+"""Hours of a listening, scheduled and read-from instance with faults: what grows, what is wrong."""
