@@ -24,6 +24,9 @@ __version__ = "0.1.0"
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_SHOWN = 300
+"""Characters of a wrong value."""
+
 Environment = Literal["production", "sandbox"]
 Deletes = Literal["mark", "remove"]
 
@@ -228,8 +231,11 @@ def earliest_start() -> date:
 def invalid_setting(name: str, value: object, wanted: str) -> SettingsError:
     """The error for a setting, or an option like `--port`, with an invalid value."""
     kind = "option" if name.startswith("--") else "setting"
+    shown = repr(value)
+    if len(shown) > _LONGEST_SHOWN:
+        shown = f"{shown[:_LONGEST_SHOWN]}..."
     return SettingsError(
-        f"The {kind} {name} is {value!r}, but must be {wanted}. Nothing was changed."
+        f"The {kind} {name} is {shown}, but must be {wanted}. Nothing was changed."
     )
 
 
@@ -292,6 +298,13 @@ def _configured(name: str, sections: ConfigSections) -> Any:
 def _checked(values: dict[str, Any]) -> dict[str, Any]:
     """The values, each checked and of the type that `Settings` gives it."""
     checked = dict(values)
+    for name, value in values.items():
+        # A variable may hold any bytes. The path of a file may, too.
+        if name != "publish_to" and isinstance(value, str) and not _is_text(value):
+            raise SettingsError(
+                f"The setting {name} holds bytes that are no text in UTF-8. Nothing was changed."
+                " Write it again where it is set."
+            )
     for name, (type_, wanted) in _CHECKS.items():
         if name in values:
             try:
@@ -309,6 +322,15 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
         "history": parse_bool("history", values.get("history", False)),
         "models": parse_bool("models", values.get("models", False)),
     }
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be sent and stored: no half of a surrogate pair is in it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_url(values: dict[str, Any], name: str, wanted: str) -> None:
@@ -361,7 +383,10 @@ def _external_references(value: Any) -> dict[str, str]:
         table.replace("-", "_"): re.sub(r"\s", "", str(text)) for table, text in value.items()
     }
     for table, text in requested.items():
-        offered = COLLECTIONS[table].references if table in COLLECTIONS else ()
+        if table not in COLLECTIONS:
+            wanted = f"by table, of {_suggestion(table, COLLECTIONS)}"
+            raise invalid_setting("external_references", table, wanted)
+        offered = COLLECTIONS[table].references
         pairs = REFERENCE.findall(text)
         if not re.fullmatch(rf"(?:{REFERENCE.pattern})+", text) or any(
             collection not in offered for collection, _ in pairs

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from protime_source.api.redaction import redact, redacted_url, register_secret
+from protime_source.api.redaction import quoted, redacted_url, register_secret
 from protime_source.api.responses import Response, status_line
 from protime_source.errors import AuthenticationError, ScopeError, UnavailableError
 from protime_source.settings import Settings
@@ -97,7 +97,7 @@ class ClientCredentials:
             )
         error = fields.get("error")
         message = fields.get("error_description") or error or status_line(status)
-        reason = redact(" ".join(str(message).split()))
+        reason = quoted(str(message))
         if error == "invalid_scope":
             return self._scope_refusal(self._scopes, reason)
         return AuthenticationError(

@@ -220,6 +220,17 @@ class ApiSession:
             "GET", lambda: decode_body(self._send_checked("GET", url), url, decode)
         )
 
+    def check_link(self, link: str) -> None:
+        """Refuses a link that can never be requested.
+
+        Args:
+            link: Path or URL, encoded or as Protime sends it.
+
+        Raises:
+            ProtocolError: When it leads to another host.
+        """
+        resolve_link(link, self._origin)
+
     def authenticate(self) -> None:
         """Fetches the token, unless there is one.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from protime_source.api.redaction import redact, redacted_url
+from protime_source.api.redaction import quoted, redacted_url
 from protime_source.errors import ProtocolError
 
 _TOKEN_PARAMETERS = frozenset({"continuationToken", "deltaToken"})
@@ -29,7 +29,7 @@ def resolve_link(link: str, origin: str) -> str:
     base, question_mark, query = _join(origin, link).partition("?")
     if _origin_of(base) != _origin_of(origin):
         raise ProtocolError(
-            f"Protime sent a link to another host ({redact(base)}). It was not followed, because"
+            f"Protime sent a link to another host ({quoted(base)}). It was not followed, because"
             f" the access token is only for {origin}. Check api_url; if it is right, ask Protime."
         )
     # Only the path of the link is used: URL parsers disagree about odd hosts, so the host that

@@ -14,7 +14,7 @@ from typing import Protocol, Self, TypeVar
 
 import msgspec
 
-from protime_source.api.redaction import redact
+from protime_source.api.redaction import quoted
 from protime_source.api.responses import mark_lone_surrogates
 from protime_source.catalogue.model import Collection
 from protime_source.errors import ProtocolError
@@ -36,6 +36,10 @@ class PageSession(Protocol):
 
     def get(self, link: str, decode: Callable[[bytes], T]) -> T:
         """Gets a link and returns its decoded body."""
+        ...
+
+    def check_link(self, link: str) -> None:
+        """Refuses a link that can never be requested."""
         ...
 
 
@@ -149,7 +153,8 @@ def iter_pages(session: PageSession, collection: Collection, link: str) -> Itera
 
     Raises:
         ExpiredError: When the link has expired.
-        ProtocolError: When the pages lead in a circle, do not end, or end without a needed link.
+        ProtocolError: When the pages lead in a circle, elsewhere, do not end, or end without a
+            needed link.
         ApiError: When there is no usable response.
     """
     requested: set[int] = set()  # hashes, not links: a full load can have 100,000 pages
@@ -159,12 +164,14 @@ def iter_pages(session: PageSession, collection: Collection, link: str) -> Itera
         if hash(next_link) in requested:
             raise ProtocolError(
                 f"Protime's pages of {collection.name} lead in a circle, back to"
-                f" {redact(next_link)}, so they are not used. Run again later, and ask Protime if"
+                f" {quoted(next_link)}, so they are not used. Run again later, and ask Protime if"
                 " this happens again."
             )
         requested.add(hash(next_link))
         page = session.get(next_link, Page.read)
         next_link = page.next_link
+        # A bookmark with a link that is refused could never be followed.
+        session.check_link(next_link or page.delta_link or "")
         if next_link is None and page.delta_link is None:
             if collection.has_delta:
                 raise ProtocolError(

@@ -31,6 +31,12 @@ _PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)(?:.*?(?=-----EN
 _MIN_SECRET_LENGTH = 6
 """Characters. Shorter values are not searched for: ordinary words would match them."""
 
+_LONGEST_QUOTE = 300
+"""Characters of what a server says that are told."""
+
+_LOOKED_AT = 10 * _LONGEST_QUOTE
+"""Characters that are searched for secrets: what comes from outside may be of any length."""
+
 _secrets: set[str] = set()
 _tokens: deque[str] = deque(maxlen=100)
 
@@ -109,9 +115,23 @@ def redacted_errors() -> Iterator[None]:
         raise
 
 
+def quoted(text: str) -> str:
+    """Returns a text from outside for use in a message: in one line, redacted, and not too long.
+
+    Args:
+        text: A text.
+    """
+    looked_at = text[:_LOOKED_AT]
+    if len(text) > _LOOKED_AT:  # to a blank: half of a secret would not be known
+        looked_at = looked_at[: max(looked_at.rfind(" "), looked_at.rfind("\n"), 0)]
+    line = " ".join(redact(looked_at).split())
+    is_whole = len(text) <= _LOOKED_AT and len(line) <= _LONGEST_QUOTE
+    return line if is_whole else f"{line[:_LONGEST_QUOTE]}..."
+
+
 def redacted_url(url: str) -> str:
     """Returns a URL without its query, redacted, for use in a message."""
-    return redact(url.partition("?")[0])
+    return quoted(url.partition("?")[0])
 
 
 class RedactingFilter(logging.Filter):

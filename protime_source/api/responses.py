@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from protime_source.api.redaction import redact, redacted_url
+from protime_source.api.redaction import quoted, redacted_url
 from protime_source.errors import (
     BadRequestError,
     ExpiredError,
@@ -24,6 +24,9 @@ from protime_source.errors import (
 )
 
 T = TypeVar("T")
+
+_LONGEST_ID = 19
+"""Digits of 64 bits."""
 
 _ERRORS: dict[int, type[ResponseError]] = {
     400: BadRequestError,
@@ -132,7 +135,8 @@ def created_id(response: Response, what: str) -> int:
         ProtocolError: When neither has an id: the record exists all the same.
     """
     location = response.headers.get("Location", "")
-    if (new := location.rstrip("/").rpartition("/")[2]).isdecimal():
+    new = location.rstrip("/").rpartition("/")[2]
+    if new.isdecimal() and len(new) <= _LONGEST_ID:
         return int(new)
     try:
         body: Any = msgspec.json.decode(response.content)
@@ -194,6 +198,10 @@ def _mark_if_lone(match: re.Match[bytes]) -> bytes:
     return _LONE_SURROGATE_MARK if is_lone else match[0]
 
 
+_MOST_REASONS = 5
+"""Reasons of a refused request that are told."""
+
+
 class _ErrorBody(msgspec.Struct):
     """`{"error": {"code", "message", "reasons"}}`; gateways and validation differ."""
 
@@ -210,14 +218,15 @@ def _parse_error(body: bytes) -> tuple[str, str, tuple[str, ...]]:
     error = parsed.error if isinstance(parsed.error, dict) else {}
     reasons = error.get("reasons") or parsed.validationErrors or []
     listed = reasons if isinstance(reasons, list) else [reasons]
+    listed = listed[:_MOST_REASONS]
     message, *rest = (_one_line(part) for part in (error.get("message") or "", *listed))
-    return _text(error.get("code") or ""), message, tuple(filter(None, rest))
+    return _one_line(error.get("code") or ""), message, tuple(filter(None, rest))
 
 
 def _one_line(value: object) -> str:
-    return " ".join(_text(value).split()).rstrip(".")
+    return quoted(_text(value)).rstrip(".")
 
 
 def _text(value: object) -> str:
-    """Returns a reason as redacted text; the shape of a validation error is not documented."""
-    return redact(value if isinstance(value, str) else msgspec.json.encode(value).decode())
+    """Returns a reason as text; the shape of a validation error is not documented."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -90,8 +90,7 @@ def damaged_file(working_dir: str) -> Path | None:
 
 def _needed(folder: Path) -> Iterator[Path]:
     yield folder / "state.json"
-    state = _json(folder / "state.json")
-    names = {*(state.get("schema_names") or ()), state.get("default_schema_name")} - {None}
+    names = _schema_names(_json(folder / "state.json"))
     yield from (folder / "schemas" / f"{name}.schema.json" for name in sorted(names))
     for storage, packages in _PENDING:
         version = folder / storage / ".version"
@@ -106,7 +105,9 @@ def _is_readable(path: Path) -> bool:
     try:
         match path:
             case Path(name="state.json"):
-                return "_state_engine_version" in _json(path)
+                return "_state_engine_version" in (state := _json(path)) and all(
+                    isinstance(name, str) for name in _schema_names(state)
+                )
             case Path(suffix=".json"):
                 json.loads(path.read_bytes())
             case Path(suffix=".parquet"):
@@ -117,13 +118,18 @@ def _is_readable(path: Path) -> bool:
                 gzip.decompress(path.read_bytes())
             case Path(name=".version"):
                 return re.match(r"\d+\.\d+\.\d+", path.read_text()) is not None
-    except (ValueError, EOFError, zlib.error, FileNotFoundError):
+    except (ValueError, TypeError, RecursionError, EOFError, zlib.error, FileNotFoundError):
         return False
     except OSError as error:
         if error.errno is not None:
             raise
         return False  # gzip's and Arrow's way to say that a file is broken
     return True
+
+
+def _schema_names(state: dict[str, Any]) -> set[str]:
+    """The names of the schemas that a working folder's state tells of."""
+    return {*(state.get("schema_names") or ()), state.get("default_schema_name")} - {None}
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import asdict, astuple, dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
+import msgspec
+
 from protime_source.api.pages import LIFETIME
 
 _KEY = "bookmark"
@@ -73,12 +75,16 @@ class Bookmark:
         """Reads the bookmark from a resource's state.
 
         Returns:
-            The bookmark; `None` when the state has none, or one that another version wrote.
+            The bookmark; `None` when the state has none, or one that cannot be used, as another
+            version may write.
         """
         try:
             stored = state[_KEY]
-            return cls(**{**stored, "scope": BookmarkScope(**stored["scope"])})
-        except (KeyError, TypeError):
+            found = cls(**{**stored, "scope": BookmarkScope(**stored["scope"])})
+            msgspec.convert(asdict(found), cls)
+            _ = found.window_start, found.expires
+            return found if found._has_time_zones else None
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
 
     def write(self, state: MutableMapping[str, Any]) -> None:
@@ -150,6 +156,11 @@ class Bookmark:
     def link_requested(self) -> datetime:
         """When the link was requested (UTC)."""
         return datetime.fromisoformat(self.link_requested_at)
+
+    @property
+    def _has_time_zones(self) -> bool:
+        moments = (self.full_load_start, self.link_requested, self.last_synced)
+        return all(moment is None or moment.tzinfo for moment in moments)
 
     @property
     def expires(self) -> datetime:

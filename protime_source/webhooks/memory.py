@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -18,6 +19,9 @@ from protime_source.errors import AlreadyRunningError, SettingsError
 from protime_source.pipeline.lock import beside
 
 logger = logging.getLogger(__name__)
+
+_PATH_LENGTH = 43
+"""Characters of 32 random bytes: a shorter path could be guessed."""
 
 
 class KnownWebhook(msgspec.Struct, frozen=True):
@@ -39,7 +43,7 @@ class KnownWebhook(msgspec.Struct, frozen=True):
 
 
 class _Content(msgspec.Struct):
-    path: str
+    path: Annotated[str, msgspec.Meta(min_length=_PATH_LENGTH)]
     webhooks: dict[str, KnownWebhook] = {}
 
 

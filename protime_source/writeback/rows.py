@@ -41,7 +41,11 @@ def read_rows(rows: Rows, pipeline: dlt.Pipeline) -> list[RawRow]:
     if isinstance(rows, str):
         return query_rows(rows, pipeline)
     if hasattr(rows, "__arrow_c_stream__"):
-        return list(pa.table(rows).to_pylist())
+        try:
+            return list(pa.table(rows).to_pylist())
+        except (ValueError, OverflowError) as error:  # a day that Python does not hold
+            reason = " ".join(str(error).split())
+            raise SettingsError(f"The rows cannot be read: {reason}. Nothing was sent.") from error
     if callable(to_arrow := getattr(rows, "arrow", None)):
         return read_rows(to_arrow(), pipeline)
     if isinstance(rows, Iterable) and not isinstance(rows, Mapping):
@@ -118,7 +122,8 @@ def read_file(path: Path) -> list[RawRow]:
             file.seek(0)
             separator = max(",;\t", key=first.count)
             return [_without_blanks(row) for row in csv.DictReader(file, delimiter=separator)]
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+    # Arrow holds days that Python does not.
+    except (OSError, ValueError, OverflowError, csv.Error, pa.ArrowException) as error:
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         raise SettingsError(f"{path} cannot be read: {reason}. Nothing was sent.") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -140,7 +141,9 @@ def _wanted(number: int, row: RawRow) -> Wanted:
 
 def _is_missing(value: Any) -> bool:
     """Whether it is no value: pandas has NaN for it, which differs from itself."""
-    if isinstance(value, float | Decimal | datetime):
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, float | datetime):
         return bool(value != value)
     return value is None or (isinstance(value, str) and not value)
 
@@ -161,8 +164,9 @@ def _key(value: Any) -> str:
 
 def _whole(value: Any) -> int:
     is_number = isinstance(value, Real | Decimal) and not isinstance(value, bool)
-    if is_number and value == value // 1:
-        return int(value)
+    with suppress(ArithmeticError):  # as of an infinite Decimal
+        if is_number and value == value // 1:
+            return int(value)
     if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
         return int(value)
     raise ValueError("is not a whole number")
@@ -224,7 +228,7 @@ def _levels(value: Any) -> tuple[ActivityLevel, ...]:
     try:
         entries = msgspec.json.decode(value) if isinstance(value, str) else value
         levels = tuple(_level(entry) for entry in entries or ())
-    except (TypeError, KeyError, AttributeError, msgspec.DecodeError):
+    except (TypeError, KeyError, AttributeError, RecursionError, msgspec.DecodeError):
         raise ValueError("is not a list of levels with activityDefinition.id") from None
     if len({each.level for each in levels}) < len(levels):
         raise ValueError("has a level twice")

@@ -206,3 +206,30 @@ def test_a_delta_expires_72_hours_after_it_was_asked_for(world: World) -> None:
     world.run()
     bookmark = world.bookmark()
     assert (bookmark.expires - bookmark.link_requested).total_seconds() == 72 * 3600
+
+
+@pytest.mark.parametrize("location", ["http://elsewhere.invalid", "http://[", "//[::1"])
+def test_a_link_that_cannot_be_followed_is_not_remembered(world: World, location: str) -> None:
+    """Else each later run would refuse it."""
+    world.run()
+    bookmark, rows = world.bookmark(), world.rows()
+    world.tenant.churn(20)
+    world.tenant.faults.append(Fault("foreign_link", location=location))
+    with pytest.raises(PipelineStepFailed, match="Protime sent a link"):
+        world.run()
+    assert (world.bookmark(), world.rows()) == (bookmark, rows)
+    world.run()
+    world.check()
+
+
+def test_a_full_load_in_parts_resumes_before_a_link_that_cannot_be_followed(
+    world: World, every_page_is_a_package: None
+) -> None:
+    world.tenant.faults.append(Fault("foreign_link", after=2))
+    with pytest.raises(PipelineStepFailed, match="Protime sent a link to another host"):
+        world.load()
+    assert len(world.rows()) == 100
+    world.tenant.clear_requests()
+    world.load()
+    world.check()
+    assert world.requests == PAGES - 2 + 1

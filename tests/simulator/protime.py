@@ -176,6 +176,9 @@ class Protime:
         self.effects.effect("response")
         return decode(body)
 
+    def check_link(self, link: str) -> None:
+        """Takes any."""
+
     def _answer(self, link: str) -> Record:
         self.requests += 1
         kind_of_fault = self._fault()

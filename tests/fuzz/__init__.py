@@ -1,0 +1,1 @@
+"""What comes from outside, of any form: answers, links, tokens, settings and files."""
