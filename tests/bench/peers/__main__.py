@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +20,7 @@ from tests.bench.peers.check import Expected
 from tests.bench.peers.peer import PEERS, Peer
 from tests.bench.peers.promises import after_deletions, after_kills, environment
 
-PROMISE_ROWS = 10_000
+PROMISE_ROWS = 2_000
 """What is promised is tried with so many rows."""
 
 
@@ -42,6 +43,7 @@ def _compare(peers: dict[str, Peer], rows: int, repeat: int, folder: Path) -> No
         for _ in range(repeat):
             for name, peer in peers.items():
                 tries[name].append(_first_load(peer, url, expected, folder))
+                print(f"{name}: {tries[name][-1]}", file=sys.stderr)
     medians = {name: Measure.of(measures) for name, measures in tries.items()}
     own = medians.get("source")
     print(f"\n{rows:,} rows\n\n| first load | wall | CPU | peak memory | wall, CPU against ours |")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -106,6 +107,19 @@ def test_of_an_id_that_is_shown_again_the_newest_version_counts() -> None:
 
 def test_what_is_not_found_is_not_among_what_was_shown() -> None:
     assert not_among(pa.array([1, 2, 3]), pa.array([3, 1, 4])).to_pylist() == [2]
+
+
+@pytest.mark.parametrize("ids_per_slice", [1, 2, 3, 100])
+def test_many_ids_are_compared_in_slices(
+    ids_per_slice: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protime_source.sync.reconcile.IDS_PER_SLICE", ids_per_slice)
+    random = Random(ids_per_slice)
+    for _ in range(50):
+        ids, others = (random.sample(range(40), random.randrange(30)) for _ in range(2))
+        others += others[: random.randrange(10)]
+        found = not_among(pa.array(ids, pa.int64()), pa.array(others, pa.int64()))
+        assert found.to_pylist() == sorted({*ids} - {*others})
 
 
 @pytest.mark.parametrize(
