@@ -7,13 +7,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import date
+from datetime import date, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import msgspec
-import pendulum
 
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import REFERENCE, Collection
@@ -225,7 +225,7 @@ def earliest_start() -> date:
     The documentation names no time zone. In Brussels the year turns before it does in UTC, so a
     date that is allowed there is allowed in both.
     """
-    return date(pendulum.now("Europe/Brussels").year - 1, 1, 1)
+    return date(datetime.now(ZoneInfo("Europe/Brussels")).year - 1, 1, 1)
 
 
 def invalid_setting(name: str, value: object, wanted: str) -> SettingsError:

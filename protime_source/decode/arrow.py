@@ -38,7 +38,7 @@ def array(values: Sequence[Any], type_: pa.DataType | None) -> pa.Array:
     """
     if type_ == pa.date32():
         days = pa.array(values, pa.string()).cast(type_)
-        if (first := pc.min(days).cast(pa.int32()).as_py()) is not None and first < _FIRST_DAY:
+        if (first := pc.min(days.view(pa.int32())).as_py()) is not None and first < _FIRST_DAY:
             raise pa.ArrowInvalid("year 0, which BigQuery and Python do not know")
         return days
     return pa.array(values, type_)

@@ -114,7 +114,8 @@ def _array(column: Column, records: list[Any]) -> pa.Array:
     if column.type == "json":
         return arrow.json_text(values)
     array = arrow.array(values, arrow.TYPES[column.type])
-    return array.fill_null("") if column.name == "change_version" else array
+    is_incomplete = column.name == "change_version" and array.null_count
+    return array.fill_null("") if is_incomplete else array
 
 
 def _values(path: str, records: list[Any]) -> list[Any]:

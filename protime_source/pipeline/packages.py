@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
 import dlt
+import msgspec
 from dlt.common.destination.exceptions import DestinationException
 from dlt.common.pipeline import TPipelineState
 from dlt.common.storages.load_package import PackageStorage, ParsedLoadJobFileName
@@ -401,5 +401,6 @@ def loads_since(
 
 def state_hash(state: Mapping[str, Any], source: str) -> str:
     """Returns a hash of what a source remembers in one of its states."""
-    remembered = json.dumps(state.get("sources", {}).get(source, {}), sort_keys=True, default=str)
-    return hashlib.sha256(remembered.encode()).hexdigest()[:16]
+    found = state.get("sources", {}).get(source, {})
+    remembered = msgspec.json.encode(found, enc_hook=str, order="sorted")
+    return hashlib.sha256(remembered).hexdigest()[:16]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -89,7 +89,7 @@ class Bookmark:
 
     def write(self, state: MutableMapping[str, Any]) -> None:
         """Puts the bookmark into the state, which dlt commits in the same package as the rows."""
-        state[_KEY] = asdict(self)
+        state[_KEY] = {**vars(self), "scope": dict(vars(self.scope))}
 
     def synced(self, latest: datetime | None) -> Bookmark:
         """Returns the bookmark with the newest `synced_at` that was given (UTC)."""
@@ -128,7 +128,7 @@ class Bookmark:
         """
         if start_is_default and self.scope.start_date <= scope.start_date:
             scope = replace(scope, start_date=self.scope.start_date)
-        pairs = zip(_SCOPE_IN_WORDS, astuple(self.scope), astuple(scope), strict=True)
+        pairs = zip(_SCOPE_IN_WORDS, vars(self.scope).values(), vars(scope).values(), strict=True)
         return tuple(words for words, stored, present in pairs if stored != present)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import greenlet
@@ -89,16 +89,13 @@ class Effects:
     Attributes:
         time: The true time (UTC).
         current: The process that is at work.
-        met: Called with each effect.
     """
 
     time: datetime = datetime(2026, 3, 1, tzinfo=UTC)
     current: Process | None = None
-    met: Callable[[str], None] = field(default=lambda _: None)
 
     def effect(self, name: str) -> None:
         """Every read, write and commit passes here first."""
         self.time += MOMENT
         if self.current is not None:
             self.current.before(name)
-            self.met(name)

@@ -39,6 +39,12 @@ DECODERS = {name: RecordDecoder(each, str) for name, each in COLLECTIONS.items()
 START = earliest_start()
 """First day of the window."""
 
+FIRST_DAY = str(START)
+"""The same, as records have it."""
+
+DAYS = {day: str(START + timedelta(days=day)) for day in range(-10, 11)}
+"""Days about the window's first, by their distance from it."""
+
 STATUSES: dict[int, type[ResponseError]] = {
     400: BadRequestError,
     404: NotFoundError,
@@ -120,7 +126,7 @@ class Fault:
 
 def is_inside(record: Record | None) -> bool:
     """Whether a record is in the window."""
-    return record is not None and record["from"] >= str(START)
+    return record is not None and record["from"] >= FIRST_DAY
 
 
 @dataclass
@@ -143,7 +149,7 @@ class Protime:
         record = {
             "id": id_,
             "changeVersion": version,
-            "from": str(START + timedelta(days=day)),
+            "from": DAYS[day],
             "label": version[-3:],
         }
         self.events.append(Event(id_, version, self.records.get(id_), record))
