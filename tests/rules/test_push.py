@@ -128,9 +128,10 @@ def test_rows_are_created_once_then_updated_and_deleted_by_their_keys(
     ]
 
 
-@pytest.mark.parametrize("created_body", [False, True])
-@pytest.mark.parametrize("delete_status", [200, 204])
-@pytest.mark.parametrize("fills_in", [False, True])
+@pytest.mark.parametrize(
+    ("created_body", "delete_status", "fills_in"),
+    [(False, 200, False), (False, 204, True), (True, 200, True), (True, 204, False)],
+)
 def test_whatever_protime_answers_to_a_write(
     make_world: WorldFactory, created_body: bool, delete_status: Any, fills_in: bool
 ) -> None:
@@ -155,26 +156,28 @@ def test_a_record_may_have_its_id_in_the_body_alone(world: World, pusher: Pusher
     assert (row.status, row.id) == ("done", 4711)
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        list,
-        iter,
-        pa.Table.from_pylist,
-        lambda rows: pa.Table.from_pylist(rows).to_reader(),
-        lambda rows: duckdb.from_arrow(pa.Table.from_pylist(rows)),
-        lambda rows: pa.Table.from_pylist(rows).to_pandas(),
-    ],
-)
+SOURCES: dict[str, Callable[[list[Row]], Any]] = {
+    "iterator": iter,
+    "table": pa.Table.from_pylist,
+    "reader": lambda rows: pa.Table.from_pylist(rows).to_reader(),
+    "relation": lambda rows: duckdb.from_arrow(pa.Table.from_pylist(rows)),
+    "data frame": lambda rows: pa.Table.from_pylist(rows).to_pandas(),
+}
+
+
 def test_rows_come_from_dicts_and_all_that_arrow_reads(
-    world: World, source: Callable[[list[Row]], Any], pusher: Pusher
+    world: World, pusher: Pusher, subtests: pytest.Subtests
 ) -> None:
     rows = wanted(4)
     rows[1]["break_duration_in_minutes"] = 30  # so that pandas makes floats of this column
-    full = [{"break_duration_in_minutes": None, **row} for row in rows]
-    assert actions(pusher.push(source(full))) == {"create": 4, "done": 4}
-    assert actions(pusher.push(rows)) == {"unchanged": 4}
-    check(world, rows)
+    assert actions(pusher.push(rows)) == {"create": 4, "done": 4}
+    for name, source in SOURCES.items():
+        with subtests.test(name):
+            rows[2]["comments"] = name
+            full = [{"break_duration_in_minutes": None, **row} for row in rows]
+            report = pusher.push(source(full))
+            assert actions(report) == {"update": 1, "unchanged": 3, "done": 1}
+            check(world, rows)
 
 
 @sql_engines
@@ -200,29 +203,28 @@ def test_rows_come_from_a_relation_of_dlt(world: World, pusher: Pusher) -> None:
     assert actions(pusher.push(relation.limit(3))) == {"update": 3, "done": 3}
 
 
+WRONG_QUERIES = {
+    "SELEC 1": "(?i)syntax",
+    "SELECT * FROM nowhere": "nowhere",
+    "SELECT no_column FROM assignment_writes": "no_column",
+}
+
+
 @every_engine
-@pytest.mark.parametrize(
-    ("query", "words"),
-    [
-        ("SELEC 1", "(?i)syntax"),
-        ("SELECT * FROM nowhere", "nowhere"),
-        ("SELECT no_column FROM assignment_writes", "no_column"),
-    ],
-)
-def test_a_query_that_the_engine_does_not_understand_is_refused(
-    world: World, query: str, words: str
-) -> None:
+def test_a_query_that_the_engine_does_not_understand_is_refused(world: World) -> None:
     push(world, wanted(1))
     world.tenant.clear_requests()
-    with pytest.raises(SettingsError, match=rf"{words}.*(?<![.!])\. Nothing was sent\. Correct"):
-        push(world, query, apply=False)
+    for query, words in WRONG_QUERIES.items():
+        message = rf"{words}.*(?<![.!])\. Nothing was sent\. Correct"
+        with pytest.raises(SettingsError, match=message):
+            push(world, query, apply=False)
     assert sent(world) == []
 
 
-@pytest.mark.parametrize("rows", [{"key": "a"}, 7, [1], ["key"]])
-def test_what_holds_no_rows_is_refused(world: World, rows: Any) -> None:
-    with pytest.raises(SettingsError, match="A push needs rows"):
-        push(world, rows)
+def test_what_holds_no_rows_is_refused(world: World) -> None:
+    for rows in ({"key": "a"}, 7, [1], ["key"]):
+        with pytest.raises(SettingsError, match="A push needs rows"):
+            push(world, rows)
     assert world.requests == 0
 
 

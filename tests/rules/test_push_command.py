@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from itertools import product
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -160,23 +161,23 @@ def test_a_missing_right_to_write_is_said_before_anything_is_planned(
     assert "connector-protimeapi-assignments.write" in reason(done)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--query", "SELECT * FROM nowhere"), "Table with name nowhere does not exist."),
-        (("--table", "nope"), "Table with name nope does not exist."),
-        (("--query", "SELEC 1"), 'syntax error at or near "SELEC".'),
-    ],
-)
-@pytest.mark.parametrize("apply", [(), ("--apply",)])
+WRONG = {
+    ("--query", "SELECT * FROM nowhere"): "Table with name nowhere does not exist.",
+    ("--table", "nope"): "Table with name nope does not exist.",
+    ("--query", "SELEC 1"): 'syntax error at or near "SELEC".',
+}
+
+
 def test_a_wrong_table_or_query_is_said_in_the_engines_words(
-    world: World, arguments: tuple[str, ...], words: str, apply: tuple[str, ...]
+    world: World, subtests: pytest.Subtests
 ) -> None:
     world.run()
-    done = command(world, *arguments, *apply)
-    assert done.returncode == 2
-    assert f"{words} Nothing was sent. Correct the table or query." in reason(done)
-    assert "!" not in reason(done)
+    for (arguments, words), apply in product(WRONG.items(), ((), ("--apply",))):
+        with subtests.test(str(arguments + apply)):
+            done = command(world, *arguments, *apply)
+            assert done.returncode == 2
+            assert f"{words} Nothing was sent. Correct the table or query." in reason(done)
+            assert "!" not in reason(done)
 
 
 @pytest.mark.parametrize(
