@@ -133,11 +133,8 @@ CREATION_POINTS: dict[str, KillPoint] = {
 }
 """Where DuckDB's file comes into being, once."""
 
-_COPYING = "protime_source.warehouse.duckdb_copy"
-
 COPY_POINTS: dict[str, KillPoint] = {
-    "copy's bytes": KillPoint(f"{_COPYING}.shutil", "copyfileobj"),
-    "copy's name": KillPoint(f"{_COPYING}.os", "replace", _is_unfinished),
+    "copy's name": KillPoint("protime_source.warehouse.duckdb_copy.os", "replace", _is_unfinished),
 }
 """Where the copy for readers comes into being, after the load."""
 

@@ -31,7 +31,7 @@ from protime_source.pipeline.failures import explain
 from tests.command import reason, run
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
-from tests.kill_points import Moment, run_until
+from tests.kill_points import MOMENTS, Moment, run_until
 from tests.world import World
 
 _EVERYTHING = """
@@ -92,26 +92,19 @@ def test_the_copy_has_tables_views_models_history_and_the_closed_ledger(
     assert attached == world.query(query.format(""))
 
 
-def test_after_a_run_without_changes_the_copy_says_when_it_was(world: World, copy: Path) -> None:
+def test_each_run_makes_a_new_copy_and_who_has_the_old_one_open_keeps_it(
+    world: World, copy: Path, tmp_path: Path
+) -> None:
+    """Also a run without changes; what somebody wrote into a copy is gone with it."""
     load(world.pipeline())
     load(world.pipeline())
     assert read(copy, "SELECT count(*) FROM protime_data.sync_runs") == [(2,)]
-
-
-def test_who_has_the_old_copy_open_keeps_it(world: World, copy: Path) -> None:
-    load(world.pipeline())
     query = "SELECT count(*) FROM protime_data.assignments"
     with closing(duckdb.connect(str(copy), read_only=True)) as reader:
         world.tenant.create(world.tenant.records[min(world.tenant.records)])
         load(world.pipeline())
         assert reader.execute(query).fetchall() == [(300,)]
     assert read(copy, query) == [(301,)]
-
-
-def test_what_somebody_wrote_into_a_copy_is_gone_with_it(
-    world: World, copy: Path, tmp_path: Path
-) -> None:
-    load(world.pipeline())
     copy.chmod(0o644)
     with closing(duckdb.connect(str(copy))) as writer:
         writer.execute("CREATE TABLE protime_data.mine (id INTEGER)")
@@ -146,17 +139,14 @@ def test_a_link_leads_to_the_copy(
     assert read(link, "SELECT count(*) FROM protime_data.assignments") == [(300,)]
 
 
-@pytest.mark.parametrize(
-    ("name", "moment"),
-    [("copy's bytes", "before"), ("copy's name", "before"), ("copy's name", "after")],
-)
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_kill_while_it_is_made_leaves_the_old_copy_or_the_new_one(
-    world: World, copy: Path, name: str, moment: Moment
+    world: World, copy: Path, moment: Moment
 ) -> None:
     load(world.pipeline())
     old = copy.read_bytes()
     world.tenant.churn(5)
-    assert run_until(name, moment, world)
+    assert run_until("copy's name", moment, world)
     is_new = moment == "after"
     assert (copy.read_bytes() == old) is not is_new
     assert is_new is not any(copy.parent.glob(".*"))
@@ -175,7 +165,7 @@ def test_without_its_folder_all_is_loaded_and_the_command_fails(world: World, co
     assert "Loaded into" in failed.stdout
     world.check()
     copy.parent.mkdir()
-    assert f"Published to {copy}." in " ".join(run(world).stdout.split())
+    assert f"Published to {copy}." in " ".join(str(load(world.pipeline())).split())
     assert is_whole(world, copy)
 
 
@@ -191,28 +181,33 @@ def test_dlts_own_run_does_not_fail_for_a_copy_but_says_so(
     world.check()
 
 
-@pytest.mark.parametrize("problem", ["room", "right"])
 def test_a_copy_that_cannot_be_written_leaves_the_old_one(
-    world: World, small_disk: Path, monkeypatch: pytest.MonkeyPatch, problem: str
+    world: World, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = small_disk / "plan.duckdb"
+    copy, other = small_disk / "plan.duckdb", small_disk / "other"
     monkeypatch.setenv("SOURCES__PROTIME__PUBLISH_TO", str(copy))
+
+    def remount(options: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{options}", str(small_disk)], check=True)
+
     try:
         load(world.pipeline())
         old = copy.read_bytes()
-        world.tenant.churn(5)
-        if problem == "room":
-            (small_disk / "other").write_bytes(bytes(6 * 2**20 - 2 * len(old) + 2**18))
-        else:
-            subprocess.run(["mount", "-o", "remount,size=6m,ro", str(small_disk)], check=True)
-        wanted = "needs room" if problem == "room" else "cannot be written"
-        with pytest.raises(PublishError, match=f"{wanted}.*; the old copy, of 20") as raised:
-            load(world.pipeline())
-        assert raised.value.summary.tables["assignments"].live_rows == len(world.tenant.records)
-        assert copy.read_bytes() == old
-        assert not [*small_disk.glob(".*")]
-        world.check()
-        subprocess.run(["mount", "-o", "remount,size=50m,rw", str(small_disk)], check=True)
+        for wanted in ("needs room", "cannot be written"):
+            if wanted == "needs room":
+                other.write_bytes(bytes(6 * 2**20 - 2 * len(old) + 2**18))
+            else:
+                other.unlink()
+                remount("size=6m,ro")
+            world.tenant.churn(5)
+            with pytest.raises(PublishError, match=f"{wanted}.*; the old copy, of 20") as raised:
+                load(world.pipeline())
+            live_rows = raised.value.summary.tables["assignments"].live_rows
+            assert live_rows == len(world.tenant.records)
+            assert copy.read_bytes() == old
+            assert not [*small_disk.glob(".*")]
+            world.check()
+        remount("size=50m,rw")
         load(world.pipeline())
         assert is_whole(world, copy)
     finally:
