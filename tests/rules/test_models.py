@@ -200,6 +200,13 @@ def test_each_model_shows_what_a_plain_computation_says(full_world: World) -> No
     for model in MODELS.values():
         world.query(model.example.replace("protime_data", world.dataset))
     assert {each.outcome for each in create_models(world.pipeline()).outcomes} == {"unchanged"}
+    if world.engine.name == "duckdb":  # all are views, so that one engine tells of the next run
+        world.tenant.churn(40)
+        for name in ("clockings", "absences", "department-histories"):
+            for id_ in [*world.tenant.of(name)][::3]:
+                world.tenant.write(name, id_, None)
+        load(world.pipeline(), collections=COLLECTIONS, history=True, models=True)
+        check(world)
 
 
 @sql_engines
@@ -270,19 +277,6 @@ def test_dlt_knows_the_models_that_the_command_created_and_none_that_it_dropped(
     assert elsewhere["planned_days"].fetchall()
 
 
-def test_what_changes_or_is_deleted_between_two_runs_is_seen(full_world: World) -> None:
-    world = full_world
-    add_cases(world)
-    settings: Row = {"collections": COLLECTIONS, "history": True, "models": True}
-    load(world.pipeline(), **settings)
-    world.tenant.churn(40)
-    for name in ("clockings", "absences", "department-histories"):
-        for id_ in [*world.tenant.of(name)][::3]:
-            world.tenant.write(name, id_, None)
-    load(world.pipeline(), **settings)
-    check(world)
-
-
 def test_the_command_says_what_became_of_each_model(world: World) -> None:
     empty = run_here(world, command="models")
     assert (empty.returncode, len(empty.stderr.splitlines())) == (4, 1)
@@ -341,22 +335,26 @@ def test_rights_and_what_reads_a_model_stay_when_it_is_replaced(
 
 
 @sql_engines
-@pytest.mark.parametrize("kind", ["TABLE", "VIEW"])
 def test_what_somebody_else_called_like_a_model_is_left_alone(
-    world: World, kind: str, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
+    theirs = {"assignment_days": "TABLE", "coverage": "VIEW"}
     world.run()
-    world.query(f"CREATE {kind} {world.dataset}.assignment_days AS SELECT 5 AS five")
+    for name, kind in theirs.items():
+        world.query(f"CREATE {kind} {world.dataset}.{name} AS SELECT 5 AS five")
     world.tenant.churn(3)
     world.run(models=True)
     world.check()
     warnings = [text for text in caplog.messages if "model" in text]
     assert len(warnings) == 3
-    assert "assignment_days could not be created: The dataset has a table or view" in warnings[0]
+    for name in theirs:
+        problem = f"{name} could not be created: The dataset has a table or view"
+        assert [text for text in warnings if problem in text], name
     assert run_here(world, command="models").returncode == WarehouseError.exit_code
     dropped = drop_models(world.pipeline()).outcomes
     assert [each.name for each in dropped] == ["current_assignments"]
-    assert world.query(f"SELECT * FROM {world.dataset}.assignment_days") == [(5,)]
+    for name in theirs:
+        assert world.query(f"SELECT * FROM {world.dataset}.{name}") == [(5,)]
 
 
 def fewer_columns(model: Model) -> Model:

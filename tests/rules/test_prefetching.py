@@ -12,7 +12,6 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from protime_source import RefusedCollectionsError, protime
 from protime_source.demo import Behaviour, Fault
 from tests.conftest import WorldFactory
-from tests.engines import sql_engines
 from tests.units.sync.test_prefetch import prefetch_threads, settles
 from tests.world import World
 
@@ -37,7 +36,6 @@ def _fails(*_: object, **__: object) -> None:
 
 
 @pytest.mark.usefixtures("every_page_is_a_package")
-@sql_engines
 def test_a_full_load_in_packages_requests_each_page_once(world: World) -> None:
     """The links of prefetched pages are used up when the next package is extracted."""
     world.tenant.behaviour = Behaviour(pages_rereadable=False)

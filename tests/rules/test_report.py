@@ -53,11 +53,13 @@ def load_all(make_world: WorldFactory, monkeypatch: pytest.MonkeyPatch) -> World
     world = make_world(rows=300)
     structures = ",".join(world.tenant.structures)
     monkeypatch.setenv("SOURCES__PROTIME__ACTIVITY_STRUCTURES", structures)
+    collections: tuple[str, ...] = COLLECTIONS
     for hours in (1, 100):
-        world.load(collections=COLLECTIONS, history=True)
+        world.load(collections=collections, history=True)
+        collections = ("assignments",)
         world.tenant.churn(60)
         world.tenant.clock.advance(hours=hours)
-    world.load(collections=COLLECTIONS, history=True)
+    world.load(collections=collections, history=True)
     return world
 
 

@@ -17,9 +17,8 @@ class OtherDataset(DuckDBEngine):
     dataset = "other"
 
 
-@pytest.mark.parametrize("history", [False, True])
-def test_in_one_pipeline(world: World, history: bool, caplog: pytest.LogCaptureFixture) -> None:
-    source = protime(history=history)
+def test_in_one_pipeline(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    source = protime(history=True)
     world.pipeline().run(source)
     for seed in range(2):
         world.tenant.churn(30, seed=seed)

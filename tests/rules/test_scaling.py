@@ -48,19 +48,20 @@ def _rows_scanned(world: World, table_name: str = "assignments") -> int:
 
 
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)
-@pytest.mark.parametrize("is_analyzed", [False, True])
-def test_changes_do_not_scan_the_table(make_world: WorldFactory, *, is_analyzed: bool) -> None:
+def test_changes_do_not_scan_the_table(make_world: WorldFactory) -> None:
     """Rows are found by the index on `id`, whether or not Postgres knows how many there are."""
     world = make_world(rows=500)
     for _ in range(2):  # the first run of changes counts the live rows, once
         world.run()
     world.query(MANY)
-    if is_analyzed:
-        world.query("ANALYZE protime_data.assignments")
-    world.tenant.churn(100)
+    for is_analyzed in (False, True):
+        if is_analyzed:
+            world.query("ANALYZE protime_data.assignments")
+        world.tenant.churn(100)
+        before = _rows_scanned(world)
+        world.run()
+        assert _rows_scanned(world) - before < ROWS, f"{is_analyzed=}"
     before = _rows_scanned(world)
-    world.run()
-    assert _rows_scanned(world) - before < ROWS
     world.query("SELECT count(*) FROM protime_data.assignments")
     assert ROWS <= _rows_scanned(world) - before < 2 * ROWS, "the statistics do not count"
 
@@ -115,13 +116,12 @@ def test_states_that_were_replaced_long_ago_are_forgotten(world: World) -> None:
         " state, created_at, version_hash, CONCAT(_dlt_load_id, text), CONCAT(_dlt_id, text)"
         f" FROM {states} CROSS JOIN ({numbers}) AS numbers"
     )
+    world.lose_working_folder()
+    world.tenant.churn(5)
     world.run()
     versions = sorted(version for (version,) in world.query(f"SELECT version FROM {states}"))
     assert versions == [*range(versions[-1] - STATES_KEPT, versions[-1] + 1)]
     assert world.query(f"SELECT COUNT(*) FROM {loads}") == [(len(versions),)]
-    world.lose_working_folder()
-    world.tenant.churn(5)
-    world.run()
     assert outcomes(world)[-1][1:3] == ("changes", "succeeded")
 
 

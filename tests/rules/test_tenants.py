@@ -29,35 +29,23 @@ def _refused(world: World, *collections: str, pipeline: str = "protime", **setti
     return failure.message
 
 
-def test_another_tenant_is_refused_and_both_are_named(world: World) -> None:
+def test_another_tenant_is_refused_whatever_it_would_load(
+    world: World, make_world: WorldFactory
+) -> None:
+    """Also by its address alone, another collection, one without a delta, and on a new machine."""
     world.run()
     message = _refused(world, tenant="beta")
     assert f"was loaded from demo at {world.server.api_url}" in message
     assert f"this run is for beta at {world.server.api_url}" in message
-    world.run()
-    world.check()
-
-
-@pytest.mark.parametrize("loses_folder", [False, True])
-def test_another_address_is_refused_also_without_the_working_folder(
-    world: World, make_world: WorldFactory, loses_folder: bool
-) -> None:
-    world.run()
-    other = make_world(seed=2)
-    if loses_folder:
-        world.lose_working_folder()
-    _refused(other)
-
-
-def test_another_collection_of_another_tenant_is_refused_too(world: World) -> None:
-    world.run()
     _refused(world, "jobs", tenant="beta")
-
-
-def test_a_collection_without_a_delta_has_a_tenant_too(world: World) -> None:
-    world.run()
     world.pipeline().run(protime("jobs"))
     _refused(world, "jobs", tenant="beta")
+    world.run()
+    world.check()
+    other = make_world(seed=2)
+    _refused(other)
+    world.lose_working_folder()
+    _refused(other)
 
 
 def test_another_tenant_may_have_another_dataset(world: World, make_world: WorldFactory) -> None:
