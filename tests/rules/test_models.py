@@ -241,7 +241,7 @@ def existing(world: World) -> set[str]:
     return found
 
 
-@sql_engines
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
 def test_after_a_partial_reset_the_models_are_there_whose_tables_are(world: World) -> None:
     """The load with which dlt drops a table creates models, some of what is dropped next."""
     tables = ("assignments", "people", "clockings")

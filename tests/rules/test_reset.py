@@ -146,10 +146,14 @@ def test_the_changes_that_were_pending_for_others_are_asked_for_again(world: Wor
     world.check_tables("people")
 
 
-def test_a_full_load_in_parts_is_forgotten(world: World, every_page_is_a_package: None) -> None:
-    world.tenant.faults.append(Fault("status", status=418, after=4, times=99))
+def test_a_full_load_in_parts_is_forgotten(
+    make_world: WorldFactory, every_page_is_a_package: None
+) -> None:
+    world = make_world(rows=30, page_size=10)
+    world.tenant.faults.append(Fault("status", status=418, after=3, times=99))
     with pytest.raises(Exception, match="load"):
         world.load()
+    assert len(world.rows()) == 20
     world.tenant.faults.clear()
     forget(world, "assignments")
     world.load()

@@ -12,7 +12,6 @@ from dlt.pipeline.helpers import pipeline_drop
 from protime_source import WarehouseError, protime
 from protime_source.pipeline.failures import explain
 from tests.conftest import WorldFactory
-from tests.engines import sql_engines
 from tests.world import World
 
 
@@ -65,7 +64,7 @@ def test_another_tenant_may_replace_the_rows_once_they_are_dropped(
     other.check()
 
 
-@sql_engines
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
 def test_another_tenant_is_refused_also_when_another_pipeline_loaded_it(world: World) -> None:
     world.run()
     message = _refused(world, pipeline="beta", tenant="beta")
