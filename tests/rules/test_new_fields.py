@@ -12,7 +12,7 @@ import pytest
 from protime_source.demo import Behaviour
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
-from tests.world import World
+from tests.world import Row, World
 
 SECRET = "Vertraulich-4711"
 
@@ -124,7 +124,7 @@ def test_a_value_of_another_type_goes_to_a_column_beside(world: World, is_full_l
     firsts = {**OTHERS, **FITTING}
     _write(world, **{name: first for name, (first, *_) in firsts.items()})
     world.run()
-    seconds = {name: second for name, (_, second, *_) in firsts.items() if second is not None}
+    seconds: Row = {name: second for name, (_, second, *_) in firsts.items() if second is not None}
     ids = _write(world, 2, **seconds)
     world.run(full_resync=is_full_load)
     world.check()
