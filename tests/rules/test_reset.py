@@ -150,7 +150,7 @@ def test_a_full_load_in_parts_is_forgotten(
     make_world: WorldFactory, every_page_is_a_package: None
 ) -> None:
     world = make_world(rows=30, page_size=10)
-    world.tenant.faults.append(Fault("status", status=418, after=3, times=99))
+    world.tenant.faults.append(Fault("status", status=418, after=2, times=99))
     with pytest.raises(Exception, match="load"):
         world.load()
     assert len(world.rows()) == 20
