@@ -121,7 +121,7 @@ FITTING = {"g": (1.5, 2, 2.0), "h": (5, None, None)}
 @by_delta_and_by_full_load
 def test_a_value_of_another_type_goes_to_a_column_beside(world: World, is_full_load: bool) -> None:
     world.run()
-    firsts = {**OTHERS, **FITTING}
+    firsts: dict[str, tuple[Any, ...]] = {**OTHERS, **FITTING}
     _write(world, **{name: first for name, (first, *_) in firsts.items()})
     world.run()
     seconds: Row = {name: second for name, (_, second, *_) in firsts.items() if second is not None}
