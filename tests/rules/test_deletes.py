@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
 
 import pendulum
 import pytest
 
 from protime_source.demo import Behaviour
-from tests.conftest import WorldFactory
+from tests.memory_world import MemoryWorld
+from tests.rules.conftest import MemoryFactory
 from tests.world import Row, World
 
 YEAR = date.today().year
@@ -21,7 +21,7 @@ def _values(row: Row) -> Row:
     return {name: value for name, value in row.items() if name not in SYNC_COLUMNS}
 
 
-def _delete_some(world: World, step: int = 40) -> list[int]:
+def _delete_some(world: World | MemoryWorld, step: int = 40) -> list[int]:
     gone = sorted(world.tenant.records)[::step]
     for id_ in gone:
         world.tenant.delete(id_)
@@ -39,16 +39,16 @@ def _delete_some(world: World, step: int = 40) -> list[int]:
     ids=["key only", "with payload", "same version", "same version with payload"],
 )
 def test_an_announced_delete_keeps_the_values(
-    make_world: WorldFactory, behaviour: Behaviour
+    make_memory: MemoryFactory, behaviour: Behaviour
 ) -> None:
-    world = make_world(behaviour=behaviour)
-    world.run()
-    before = world.rows()
-    gone = _delete_some(world)
+    memory = make_memory(behaviour=behaviour)
+    memory.run()
+    before = memory.rows()
+    gone = _delete_some(memory)
     begun = pendulum.now("UTC")
-    world.run()
-    world.check()
-    after = world.rows()
+    memory.run()
+    memory.check()
+    after = memory.rows()
     assert after.keys() == before.keys()
     for id_ in gone:
         row = after[id_]
@@ -57,126 +57,111 @@ def test_an_announced_delete_keeps_the_values(
         assert begun <= row["deleted_at"] <= pendulum.now("UTC")
 
 
-def test_a_delete_leaves_all_other_rows_as_they_are(world: World) -> None:
-    world.run()
-    before = world.rows()
-    gone = set(_delete_some(world))
-    world.run()
-    after = world.rows()
+def test_a_delete_leaves_all_other_rows_as_they_are(memory: MemoryWorld) -> None:
+    memory.run()
+    before = memory.rows()
+    gone = set(_delete_some(memory))
+    memory.run()
+    after = memory.rows()
     assert {i: row for i, row in after.items() if i not in gone} == {
         i: row for i, row in before.items() if i not in gone
     }
 
 
 def test_a_row_changed_and_then_deleted_keeps_the_last_values_that_were_sent(
-    make_world: WorldFactory,
+    make_memory: MemoryFactory,
 ) -> None:
-    world = make_world(behaviour=Behaviour(events="all"))
-    world.run()
-    id_ = max(world.tenant.records)
-    world.tenant.update(id_, {"person": {"id": 77}, "from": INSIDE, "comments": "last words"})
-    world.tenant.delete(id_)
-    world.run()
-    row = world.rows()[id_]
+    memory = make_memory(behaviour=Behaviour(events="all"))
+    memory.run()
+    id_ = max(memory.tenant.records)
+    memory.tenant.update(id_, {"person": {"id": 77}, "from": INSIDE, "comments": "last words"})
+    memory.tenant.delete(id_)
+    memory.run()
+    row = memory.rows()[id_]
     assert (row["person_id"], row["comments"], row["is_deleted"]) == (77, "last words", True)
 
 
-def test_deletes_of_ids_never_stored_are_ignored(world: World) -> None:
-    world.run()
-    before = world.rows()
+def test_deletes_of_ids_never_stored_are_ignored(memory: MemoryWorld) -> None:
+    memory.run()
+    before = memory.rows()
     for _ in range(3):
-        world.tenant.delete(world.tenant.create(person={"id": 7}, **{"from": INSIDE}))
-    world.run()
-    assert world.rows() == before
+        memory.tenant.delete(memory.tenant.create(person={"id": 7}, **{"from": INSIDE}))
+    memory.run()
+    assert memory.rows() == before
 
 
-@pytest.mark.parametrize("deletes", ["mark", "remove"])
-def test_a_row_that_comes_back_is_live_again(make_world: WorldFactory, deletes: str) -> None:
+def test_a_row_that_comes_back_is_live_again(make_memory: MemoryFactory) -> None:
     """It leaves the window, which the delta announces as a delete, and returns."""
-    world = make_world(rows=60)
-    wanderer = world.tenant.create(person={"id": 7}, **{"from": INSIDE})
-    world.run(start_date=START, deletes=deletes)
-    world.tenant.update(wanderer, {"person": {"id": 7}, "from": BEFORE})
-    world.run(start_date=START, deletes=deletes)
-    assert wanderer not in world.live()
-    world.tenant.update(wanderer, {"person": {"id": 8}, "from": INSIDE})
-    world.run(start_date=START, deletes=deletes)
-    row = world.live()[wanderer]
+    memory = make_memory(rows=60)
+    wanderer = memory.tenant.create(person={"id": 7}, **{"from": INSIDE})
+    memory.run(start_date=START)
+    memory.tenant.update(wanderer, {"person": {"id": 7}, "from": BEFORE})
+    memory.run(start_date=START)
+    assert wanderer not in memory.live()
+    memory.tenant.update(wanderer, {"person": {"id": 8}, "from": INSIDE})
+    memory.run(start_date=START)
+    row = memory.live()[wanderer]
     assert (row["deleted_at"], row["delete_reason"], row["person_id"]) == (None, None, 8)
 
 
-def test_the_same_delete_twice_changes_nothing(make_world: WorldFactory) -> None:
-    world = make_world(behaviour=Behaviour(repeat_events=True))
-    world.run()
-    _delete_some(world, 100)
-    world.run()
-    once = world.rows()
-    world.run()
-    assert world.rows() == once
+def test_the_same_delete_twice_changes_nothing(make_memory: MemoryFactory) -> None:
+    memory = make_memory(behaviour=Behaviour(repeat_events=True))
+    memory.run()
+    _delete_some(memory, 100)
+    memory.run()
+    once = memory.rows()
+    memory.run()
+    assert memory.rows() == once
 
 
-def test_a_soft_deleted_row_does_not_vanish_too(world: World) -> None:
-    world.run()
-    _delete_some(world)
-    world.run()
-    once = {i: row for i, row in world.rows().items() if row["is_deleted"]}
-    world.run(full_resync=True)
-    assert {i: row for i, row in world.rows().items() if row["is_deleted"]} == once
+def test_a_soft_deleted_row_does_not_vanish_too(memory: MemoryWorld) -> None:
+    memory.run()
+    _delete_some(memory)
+    memory.run()
+    once = {i: row for i, row in memory.rows().items() if row["is_deleted"]}
+    memory.run(full_resync=True)
+    assert {i: row for i, row in memory.rows().items() if row["is_deleted"]} == once
 
 
-def _run_removing(world: World, **more: Any) -> None:
-    world.run(deletes="remove", **more)
-
-
-def test_removed_rows_are_gone_from_the_table(world: World) -> None:
-    _run_removing(world)
-    world.tenant.churn(60)
-    _run_removing(world)
-    world.check()
-    assert world.rows() == world.live()
-
-
-def test_vanished_rows_are_removed_as_well(world: World) -> None:
-    _run_removing(world)
-    _delete_some(world)
-    world.tenant.clock.advance(hours=73)
-    _run_removing(world)
-    world.check()
-    assert world.rows() == world.live()
-
-
-def test_removing_ids_never_stored_inserts_nothing(world: World) -> None:
-    _run_removing(world)
-    before = world.rows()
-    world.tenant.delete(world.tenant.create(person={"id": 7}, **{"from": INSIDE}))
-    _run_removing(world)
-    assert world.rows() == before
-
-
-@pytest.mark.parametrize(
-    ("switches", "folder_is_lost"),
-    [(("mark", "remove", "mark"), False), (("remove", "mark", "remove"), True)],
-)
-def test_the_switch_can_be_set_back_and_forth(
-    world: World, switches: tuple[str, ...], folder_is_lost: bool
-) -> None:
-    """It counts for what is deleted from then on; what is marked stays marked."""
-    world.run(deletes=switches[-1])
-    marked: set[int] = set()
-    for deletes in switches:
-        gone = _delete_some(world, 70)
-        if folder_is_lost:
-            world.lose_working_folder()
-        world.run(deletes=deletes)
+def test_with_remove_deleted_and_vanished_rows_are_gone_and_may_come_back(world: World) -> None:
+    def run_removing() -> None:
+        world.run(deletes="remove")
         world.check()
-        marked |= set(gone) if deletes == "mark" else set()
-        assert {i for i, row in world.rows().items() if row["is_deleted"]} == marked
+        assert world.rows() == world.live()
+
+    run_removing()
+    _, returning, *_ = _delete_some(world)
+    never_stored = world.tenant.create(person={"id": 7}, **{"from": INSIDE})
+    world.tenant.delete(never_stored)
+    run_removing()
+    world.tenant.restore(returning, {"person": {"id": 8}, "from": INSIDE})
+    run_removing()
+    _delete_some(world, 70)
+    world.tenant.clock.advance(hours=73)
+    run_removing()
 
 
-def test_the_switch_holds_for_a_run_without_changes_in_between(world: World) -> None:
-    """Dlt keeps hints in its stored schema: an old one must not linger."""
-    _run_removing(world)
-    world.run()
-    gone = set(_delete_some(world))
-    world.run()
-    assert {i for i, row in world.rows().items() if row["is_deleted"]} == gone
+def test_the_switch_can_be_set_back_and_forth(world: World, subtests: pytest.Subtests) -> None:
+    """It counts for what is deleted from then on; what is marked stays marked.
+
+    Dlt keeps hints in its stored schema: an old one must not linger.
+    """
+    world.run(deletes="remove")
+    marked: set[int] = set()
+    for deletes, before in (
+        ("mark", "nothing"),
+        ("remove", "nothing"),
+        ("mark", "a run without changes"),
+        ("remove", "a lost working folder"),
+        ("mark", "a lost working folder"),
+    ):
+        with subtests.test(f"{deletes} after {before}"):
+            if before == "a run without changes":
+                world.run(deletes=deletes)
+            if before == "a lost working folder":
+                world.lose_working_folder()
+            gone = _delete_some(world, 70)
+            world.run(deletes=deletes)
+            world.check()
+            marked |= set(gone) if deletes == "mark" else set()
+            assert {i for i, row in world.rows().items() if row["is_deleted"]} == marked

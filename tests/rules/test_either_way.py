@@ -13,7 +13,8 @@ import pytest
 
 from protime_source.demo import Behaviour
 from tests.conftest import WorldFactory
-from tests.engines import ENGINES
+from tests.memory_world import MemoryWorld
+from tests.rules.conftest import MemoryFactory
 from tests.world import Row, World, as_sent, as_wanted
 
 START = f"{date.today().year - 1}-10-01"
@@ -114,7 +115,7 @@ def _is_inside(record: Row, behaviour: Behaviour) -> bool:
     return bool((last if behaviour.window == "overlap" else record["from"]) >= START)
 
 
-def _check(world: World, *, loaded_fully: bool = False) -> None:
+def _check(world: World | MemoryWorld, *, loaded_fully: bool = False) -> None:
     """The live rows are Protime's rows in the window, and no others but what cannot be known.
 
     A row that Protime shows outside the window (`update`), or that begins before it (`overlap`),
@@ -136,7 +137,7 @@ def _check(world: World, *, loaded_fully: bool = False) -> None:
         assert others == []
 
 
-def _life(world: World, seed: int) -> None:
+def _life(world: World | MemoryWorld, seed: int) -> None:
     def run(*, churn: int = 0, loaded_fully: bool = False) -> None:
         world.tenant.churn(churn, seed=seed + churn)
         world.run(start_date=START)
@@ -157,22 +158,25 @@ def test_any_two_values_of_any_two_switches_are_tried_together() -> None:
     assert len(COMBINATIONS) == 15
 
 
+@pytest.mark.parametrize("number", range(len(BEHAVIOURS)))
+def test_the_table_is_right_with_any_combination(make_memory: MemoryFactory, number: int) -> None:
+    _life(make_memory(behaviour=BEHAVIOURS[number], seed=number), seed=number)
+
+
 @pytest.mark.parametrize(
-    ("engine", "number"),
-    [(ENGINES[number % 2], number) for number in range(len(BEHAVIOURS))],
-    indirect=["engine"],
+    ("engine", "number"), [("duckdb", 0), ("postgres", 1)], indirect=["engine"]
 )
-def test_the_table_is_right_with_any_combination(make_world: WorldFactory, number: int) -> None:
+def test_the_table_of_an_engine_is_right_too(make_world: WorldFactory, number: int) -> None:
     _life(make_world(behaviour=BEHAVIOURS[number], seed=number), seed=number)
 
 
-def test_rows_that_leave_silently_are_found_by_a_full_load(make_world: WorldFactory) -> None:
+def test_rows_that_leave_silently_are_found_by_a_full_load(make_memory: MemoryFactory) -> None:
     """Proof that the exception made above is used."""
-    world = make_world(behaviour=Behaviour(leaving_window="silent"))
-    leaver = world.tenant.create(person={"id": 7}, **{"from": START})
-    world.run(start_date=START)
-    world.tenant.update(leaver, {"person": {"id": 7}, "from": f"{START[:4]}-02-01"})
-    world.run(start_date=START)
-    assert leaver in world.live()
-    world.run(start_date=START, full_resync=True)
-    assert leaver not in world.live()
+    memory = make_memory(behaviour=Behaviour(leaving_window="silent"))
+    leaver = memory.tenant.create(person={"id": 7}, **{"from": START})
+    memory.run(start_date=START)
+    memory.tenant.update(leaver, {"person": {"id": 7}, "from": f"{START[:4]}-02-01"})
+    memory.run(start_date=START)
+    assert leaver in memory.live()
+    memory.run(start_date=START, full_resync=True)
+    assert leaver not in memory.live()
