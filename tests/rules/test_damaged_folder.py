@@ -73,44 +73,53 @@ HEALED: dict[str, Damage] = {"no schemas": lambda _, folder: shutil.rmtree(folde
 ALL = {**SEEN_AT_ONCE, **SEEN_LATER, **HEALED}
 
 
-@pytest.mark.parametrize("case", ALL)
-def test_the_command_discards_a_damaged_folder_and_says_so(world: World, case: str) -> None:
+def test_the_command_discards_a_damaged_folder_and_says_so(
+    world: World, subtests: pytest.Subtests
+) -> None:
     assert run_here(world).returncode == 0
-    world.tenant.churn(20)
-    folder = world.folder / "dlt" / "pipelines"
-    folder.rename(world.folder / "pipelines")
-    ALL[case](world, world.folder / "pipelines" / "protime")
-    (world.folder / "pipelines").rename(folder)
-    world.tenant.clear_requests()
-    done = run_here(world)
-    assert done.returncode == 0
-    assert done.stderr.count("warning: dlt's working folder was damaged and is discarded") == 1
-    world.check()
-    assert world.requests == 1, "the bookmark came back from the warehouse"
+    folder, usual = world.folder / "dlt" / "pipelines", world.folder / "pipelines"
+    for case, damage in ALL.items():
+        with subtests.test(case):
+            world.tenant.churn(20)
+            folder.rename(usual)
+            damage(world, usual / "protime")
+            usual.rename(folder)
+            world.tenant.clear_requests()
+            done = run_here(world)
+            assert done.returncode == 0
+            warning = "warning: dlt's working folder was damaged and is discarded"
+            assert done.stderr.count(warning) == 1
+            world.check()
+            assert world.requests == 1, "the bookmark came back from the warehouse"
 
 
-@pytest.mark.parametrize("case", ["normalized rows", "no schemas"])
 def test_load_discards_a_damaged_folder_once(
-    world: World, caplog: pytest.LogCaptureFixture, case: str
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.run()
-    world.tenant.churn(20)
-    ALL[case](world, Path(world.pipeline().working_dir))
-    world.load()
-    assert "damaged and is discarded" in caplog.text
-    world.check()
+    for case in ("normalized rows", "no schemas"):
+        world.tenant.churn(20)
+        ALL[case](world, Path(world.pipeline().working_dir))
+        caplog.clear()
+        world.load()
+        assert "damaged and is discarded" in caplog.text, case
+        world.check()
     caplog.clear()
     world.load()
     assert "damaged" not in caplog.text
 
 
-@pytest.mark.parametrize("case", SEEN_LATER)
-def test_an_error_of_dlt_is_explained(world: World, case: str) -> None:
+def test_an_error_of_dlt_is_explained(world: World, subtests: pytest.Subtests) -> None:
     world.run()
-    world.tenant.churn(20)
-    folder = world.pipeline().working_dir
-    SEEN_LATER[case](world, Path(folder))
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - whichever dlt raises
-        world.run()
-    [note] = caught.value.__notes__
-    assert f"Delete the folder {folder} and run again" in note
+    folder = Path(world.pipeline().working_dir)
+    sound = shutil.copytree(folder, world.folder / "sound")
+    for case, damage in SEEN_LATER.items():
+        with subtests.test(case):
+            world.tenant.churn(20)
+            damage(world, folder)
+            with pytest.raises(Exception) as caught:  # noqa: PT011 - whichever dlt raises
+                world.run()
+            [note] = caught.value.__notes__
+            assert f"Delete the folder {folder} and run again" in note
+        shutil.rmtree(folder)
+        shutil.copytree(sound, folder)
