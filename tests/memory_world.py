@@ -7,6 +7,7 @@ is the simulator's model, to which `tests/units/warehouse/test_merge.py` holds e
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,8 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from protime_source.api.http import HttpClient
 from protime_source.api.pages import iter_pages
-from protime_source.catalogue import ASSIGNMENTS
-from protime_source.decode.tables import BatchBuilder, rechunk
+from protime_source.catalogue.model import Collection
+from protime_source.decode.tables import BatchBuilder
 from protime_source.decode.tolerant import RecordDecoder
 from protime_source.decode.values import JsonText
 from protime_source.demo import DemoTenant
@@ -30,24 +31,23 @@ from protime_source.sync.engine import CollectionSync
 from protime_source.sync.prefetch import PrefetchedPages
 from tests.simulator.warehouse import MergeFilter, Warehouse
 from tests.units.sync.memory import MemoryTable
-from tests.world import Row, as_sent, as_wanted
-
-TABLE = ASSIGNMENTS.table
-DATES = [column.name for column in ASSIGNMENTS.columns if column.type == "date"]
+from tests.world import Row, comparable, flat
 
 
 @dataclass
 class MemoryWorld:
-    """All that a run of the collection `assignments` touches.
+    """All that a run of one collection with a delta touches.
 
     Attributes:
         tenant: The tenant; a server answers for it.
+        name: The collection's table.
         table: The table.
         types: dlt's data types of the columns that it has beyond the documented ones.
         state: What is remembered between runs; it is committed with the rows.
     """
 
     tenant: DemoTenant
+    name: str = "assignments"
     table: MemoryTable = field(default_factory=MemoryTable)
     types: dict[str, str] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
@@ -62,16 +62,16 @@ class MemoryWorld:
     ) -> Counts:
         """One run, as `pipeline.run(protime())` does it: one that fails commits nothing."""
         resolved = Settings.from_config(**settings)
-        collection, counts = resolved.collection(TABLE), Counts(TABLE)
+        collection, counts = resolved.collection(self.name), Counts(self.name)
         state, table = deepcopy(self.state), replace(self.table)
         decoder = RecordDecoder(collection, NamingConvention().normalize_identifier)
         builder = BatchBuilder(collection, self.types)
         limits = Limits(max_pages, max_bytes)
         with RunContext(resolved, HttpClient(resolved), limits, full_resync) as run:
-            session = run.session(TABLE, collection.read_scopes[0])
+            session = run.session(self.name, collection.read_scopes[0])
             pages = PrefetchedPages(
                 run,
-                TABLE,
+                self.name,
                 lambda link: iter_pages(session, collection, link),
                 decoder.fast,
                 is_first_load=False,
@@ -80,10 +80,16 @@ class MemoryWorld:
                 CollectionContext(run, collection, pages, table, decoder, builder, state, counts)
             )
             staged: list[Row] = []
-            with closing(rechunk(sync.batches(table_is_known=table.exists))) as batches:
+            merge_filter = MergeFilter(None)
+            batches = sync.batches(table_is_known=table.exists)
+            assert isinstance(batches, Generator)
+            with closing(batches):
                 for batch in batches:
-                    staged += [] if batch is None else batch.to_pylist()
-        self._merge(staged, MergeFilter(sync.ignore_live_rows_before), builder)
+                    if batch is not None:  # dlt merges with the filter of the last one
+                        staged += batch.to_pylist()
+                        at = sync.ignore_live_rows_before
+                        merge_filter = MergeFilter(at, collection.has_version)
+        self._merge(staged, merge_filter, builder)
         self.state, self.types = state, builder.undocumented
         return counts
 
@@ -91,7 +97,7 @@ class MemoryWorld:
         """What dlt's MERGE does; nothing is staged when nothing has changed."""
         json = [name for name, kind in builder.undocumented.items() if kind == "json"]
         for row in staged:
-            row.update({name: day.isoformat() for name in DATES if (day := row[name])})
+            row.update({name: day.isoformat() for name in self._dates if (day := row[name])})
             row.update({name: JsonText(text) for name in json if (text := row.get(name))})
         warehouse = Warehouse(self.table.rows_by_id, staging=staged)
         if staged:
@@ -108,7 +114,7 @@ class MemoryWorld:
     def rows(self) -> dict[int, Row]:
         """All rows of the table by id, with the types that a database gives."""
         return {
-            id_: {**row, **{name: _day(row[name]) for name in DATES}}
+            id_: {**row, **{name: _day(row[name]) for name in self._dates}}
             for id_, row in sorted(self.table.rows_by_id.items())
         }
 
@@ -117,9 +123,25 @@ class MemoryWorld:
         return {id_: row for id_, row in self.rows().items() if not row["is_deleted"]}
 
     def check(self) -> None:
-        """The table says what Protime says: live rows equal the tenant's, field by field."""
-        shown = {id_: as_sent(row) for id_, row in self.live().items()}
-        assert shown == {id_: as_wanted(record) for id_, record in self.tenant.records.items()}
+        """The table says what Protime says: live rows equal the records, field by field."""
+        collection = self._collection
+        shown = {
+            id_: comparable(collection, {c.path: row[c.name] for c in collection.columns})
+            for id_, row in self.live().items()
+        }
+        assert shown == {
+            id_: comparable(collection, flat(record, collection))
+            for id_, record in self.tenant.of(collection.name).items()
+            if record.get("status") != "Deleted"
+        }
+
+    @property
+    def _collection(self) -> Collection:
+        return Settings.from_config().collection(self.name)
+
+    @property
+    def _dates(self) -> list[str]:
+        return [column.name for column in self._collection.columns if column.type == "date"]
 
     @property
     def requests(self) -> int:

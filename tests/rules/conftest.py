@@ -19,12 +19,12 @@ def make_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryFactory]:
     """Makes a tenant with the arguments of `DemoTenant`, and points the engine at it."""
     with ExitStack() as servers:
 
-        def make(**arguments: Any) -> MemoryWorld:
+        def make(table: str = "assignments", **arguments: Any) -> MemoryWorld:
             tenant = DemoTenant(**{"rows": 300, "page_size": 50, **arguments})
             server = servers.enter_context(DemoServer(tenant))
             for name, value in server.environment().items():
                 monkeypatch.setenv(name, value)
-            return MemoryWorld(tenant)
+            return MemoryWorld(tenant, table)
 
         yield make
 

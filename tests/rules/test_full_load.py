@@ -65,11 +65,14 @@ def test_rows_of_a_clock_that_was_ahead_can_vanish(memory: MemoryWorld) -> None:
     memory.run()
     ahead, other = _first(memory, 2)
     memory.table.rows_by_id[ahead]["synced_at"] += timedelta(days=1)
+    newest = memory.rows()[ahead]["synced_at"]
     memory.tenant.delete(ahead)
     memory.tenant.delete(other)
     _expire(memory)
     memory.run()
-    assert {memory.rows()[id_]["delete_reason"] for id_ in (ahead, other)} == {"vanished"}
+    rows = memory.rows()
+    assert {rows[id_]["delete_reason"] for id_ in (ahead, other)} == {"vanished"}
+    assert min(rows[id_]["synced_at"] for id_ in (ahead, other)) > newest
     memory.check()
 
 
@@ -225,6 +228,7 @@ def test_rows_not_shown_by_a_stopped_full_load_are_not_deleted_later(
     world.tenant.records.update(kept)
     world.lose_working_folder()
     world.load(max_vanished_share=1.0)
+    assert world.query(f"SELECT * FROM {world.dataset}.sync_seen_ids") == [], "no longer needed"
     assert len(world.live()) == 40
     world.check()
 
