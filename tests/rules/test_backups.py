@@ -22,9 +22,8 @@ def _put_back(world: World, *, links_rereadable: bool) -> None:
     world.tenant.churn(10, seed=2)
 
 
-@pytest.mark.parametrize("links_rereadable", [True, False])
-def test_a_backup_put_back_loses_no_change(world: World, links_rereadable: bool) -> None:
-    _put_back(world, links_rereadable=links_rereadable)
+def test_a_backup_put_back_loses_no_change(world: World) -> None:
+    _put_back(world, links_rereadable=False)
     world.run()
     world.check()
 
@@ -38,6 +37,7 @@ def test_it_says_so_and_follows_the_older_link(
     world.run()
     assert "assignments: the warehouse is older than the working folder" in caplog.text
     assert world.requests == 1
+    world.check()
     caplog.clear()
     world.run()
     assert "older than" not in caplog.text

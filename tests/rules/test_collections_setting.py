@@ -13,7 +13,7 @@ from protime_source import RefusedCollectionsError, SettingsError, protime
 from protime_source.catalogue import COLLECTIONS
 from protime_source.demo import Behaviour
 from protime_source.demo.behaviour import ALL_SCOPES
-from tests.command import reason, run
+from tests.command import reason, run_here
 from tests.world import World, claims
 
 SENSITIVE = [column for column in COLLECTIONS["people"].columns if column.sensitive]
@@ -91,7 +91,7 @@ def test_the_run_fails_when_its_only_structure_is_unknown(world: World) -> None:
 
 def test_the_command_names_the_missing_scope(world: World) -> None:
     world.tenant.behaviour = Behaviour(granted_scopes=all_scopes_except("absences.read"))
-    failed = run(world, SOURCES__PROTIME__COLLECTIONS="assignments,absences")
+    failed = run_here(world, SOURCES__PROTIME__COLLECTIONS="assignments,absences")
     assert failed.returncode == 3
     line = reason(failed)
     assert "absences" in line
@@ -141,9 +141,11 @@ def test_sensitive_values_reach_neither_disk_nor_log(
 
 
 def test_a_sensitive_column_is_loaded_while_selected_and_emptied_after(world: World) -> None:
+    """Also in a collection without a delta."""
+    tables = ["people", "employers"]
     world.run(collections=["people"])
-    wanted = ["people.birth_date", "people.pin_code"]
-    world.run(collections=["people"], sensitive_columns=wanted)
+    wanted = ["people.birth_date", "people.pin_code", "employers.bank_account"]
+    world.run(collections=tables, sensitive_columns=wanted)
     rows = world.rows("people")
     records = world.tenant.of("people")
     assert {id_: row["pin_code"] for id_, row in rows.items()} == {
@@ -151,8 +153,13 @@ def test_a_sensitive_column_is_loaded_while_selected_and_emptied_after(world: Wo
     }
     assert all(row["birth_date"] for row in rows.values())
     assert "email" not in next(iter(rows.values()))
-    world.run(collections=["people"])
+    assert any(row["bank_account"] for row in world.rows("employers").values())
+    world.run(collections=tables)
     assert {row["birth_date"] for row in world.rows("people").values()} == {None}
+    assert {row["bank_account"] for row in world.rows("employers").values()} == {None}
+    before = world.rows("employers")
+    world.run(collections=tables)
+    assert world.rows("employers") == before
 
 
 def test_external_references_are_loaded_as_columns(

@@ -12,7 +12,7 @@ from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour
 from protime_source.pipeline.data_model import comments_of
 from protime_source.warehouse.dialect import client_of, dialect_of
-from tests.engines import BigQueryEngine, PostgresEngine, every_engine, sql_engines
+from tests.engines import BigQueryEngine, PostgresEngine, every_engine
 from tests.world import World
 
 VIEW = "assignments__activity_levels"
@@ -64,8 +64,10 @@ def check(world: World) -> None:
 
 
 @every_engine
-def test_tables_views_and_columns_have_their_descriptions(world: World) -> None:
-    """Those that are missing or others are written with the next changes."""
+def test_tables_views_and_columns_have_their_descriptions(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are missing or others are written with the next changes, and others are left."""
     world.run(history=True, models=True)
     check(world)
     found = comments(world)
@@ -79,9 +81,30 @@ def test_tables_views_and_columns_have_their_descriptions(world: World) -> None:
     change_comments(world, {("assignments", "person_id"): "theirs"})
     world.run(history=True)
     assert comments(world)["assignments", ""] == "theirs"
-    world.tenant.churn(5)
+    world.tenant.behaviour = Behaviour(extra_fields={"cost": 1})
+    world.tenant.churn(30)
     world.run(history=True)
     check(world)
+    assert not comments(world)["assignments", "cost"]
+    if world.engine.name != "bigquery":
+        check_nothing_is_written(world, monkeypatch)
+
+
+def check_nothing_is_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all comments are as wanted, they are read with one statement."""
+    pipeline = world.pipeline()
+    sent: list[str] = []
+    with client_of(pipeline).sql_client as client:
+        execute = client.execute_sql
+
+        def recorded(sql: str, *arguments: Any) -> Any:
+            sent.append(sql)
+            return execute(sql, *arguments)
+
+        monkeypatch.setattr(client, "execute_sql", recorded)
+        dialect_of(pipeline).write_comments(client, wanted(world))
+    assert len(sent) == 1
+    assert "COMMENT ON" not in sent[0]
 
 
 def change_comments(world: World, texts: dict[tuple[str, str], str]) -> None:
@@ -96,34 +119,6 @@ def test_a_table_that_is_loaded_again_is_commented_again(world: World) -> None:
     world.pipeline().run(protime(), refresh="drop_resources")
     check(world)
     world.check()
-
-
-@sql_engines
-def test_a_column_that_comes_later_leaves_the_comments(world: World) -> None:
-    world.run()
-    world.tenant.behaviour = Behaviour(extra_fields={"cost": 1})
-    world.tenant.churn(30)
-    world.run()
-    check(world)
-    assert comments(world)["assignments", "cost"] is None
-
-
-@sql_engines
-def test_comments_are_written_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.run()
-    pipeline = world.pipeline()
-    sent: list[str] = []
-    with client_of(pipeline).sql_client as client:
-        execute = client.execute_sql
-
-        def recorded(sql: str, *arguments: Any) -> Any:
-            sent.append(sql)
-            return execute(sql, *arguments)
-
-        monkeypatch.setattr(client, "execute_sql", recorded)
-        dialect_of(pipeline).write_comments(client, wanted(world))
-    assert len(sent) == 1
-    assert "COMMENT ON" not in sent[0]
 
 
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)

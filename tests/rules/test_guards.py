@@ -143,13 +143,7 @@ def test_a_misuse_is_refused_and_leaves_nothing(world: World, subtests: pytest.S
             assert world.requests == 0 or misuse == "twice"
             assert world.bookmark() == bookmark
             assert not world.pipeline().has_pending_data
-    world.run()
-    world.check()
-
-
-def test_a_contract_that_fails_loudly_is_allowed(world: World) -> None:
-    world.run()
-    world.tenant.churn(30)
+    # A contract that fails loudly is allowed.
     world.pipeline().run(protime(), schema_contract="freeze")
     world.check()
 
@@ -193,27 +187,24 @@ def run():
     pipeline.run(protime_source.protime())
 
 run()
-if "fork" in {how!r}:
-    child = os.fork()
-    if child == 0:
-        run()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-else:
-    for module in ("pipeline.hooks", "pipeline.source"):
-        importlib.reload(importlib.import_module("protime_source." + module))
-    importlib.reload(protime_source)
+child = os.fork()
+if child == 0:
     run()
-    names = [type(each).__name__ for each in trace.TRACKING_MODULES]
-    assert names.count("LoadHooks") == 1, names
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0, "in a fork"
+for module in ("pipeline.hooks", "pipeline.source"):
+    importlib.reload(importlib.import_module("protime_source." + module))
+importlib.reload(protime_source)
+run()
+names = [type(each).__name__ for each in trace.TRACKING_MODULES]
+assert names.count("LoadHooks") == 1, names
 """
 
 
-@pytest.mark.parametrize("how", ["in a fork", "after a reload"])
-def test_again(world: World, how: str) -> None:
+def test_a_run_in_a_fork_and_one_after_a_reload_are_as_any(world: World) -> None:
     """A child has no lock of its parent's, and a notebook may import this package again."""
     subprocess.run(
-        [sys.executable, "-c", AGAIN.format(how=how)],
+        [sys.executable, "-c", AGAIN],
         env={**os.environ, **world.engine.environment()},
         check=True,
     )
