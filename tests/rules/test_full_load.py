@@ -217,7 +217,7 @@ def test_rows_not_shown_by_a_stopped_full_load_are_not_deleted_later(
     make_world: WorldFactory,
 ) -> None:
     """The last part alone, with all rows back, would let the guard open: it loads all again."""
-    world = make_world(rows=40, page_size=20)
+    world = make_world(rows=30, page_size=10)
     world.load()
     kept = dict(world.tenant.records)
     for id_ in Random(1).sample(sorted(kept), int(0.6 * len(kept))):
@@ -229,7 +229,7 @@ def test_rows_not_shown_by_a_stopped_full_load_are_not_deleted_later(
     world.lose_working_folder()
     world.load(max_vanished_share=1.0)
     assert world.query(f"SELECT * FROM {world.dataset}.sync_seen_ids") == [], "no longer needed"
-    assert len(world.live()) == 40
+    assert len(world.live()) == 30
     world.check()
 
 
