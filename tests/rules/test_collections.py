@@ -346,14 +346,17 @@ def test_a_collection_without_records_is_a_table_without_rows(whole: World) -> N
 
 
 @pytest.mark.usefixtures("every_page_is_a_package")
-def test_a_collection_that_is_refused_within_its_full_load_is_left_as_it_is(whole: World) -> None:
+def test_a_collection_that_is_refused_within_its_full_load_is_left_as_it_is(
+    make_world: WorldFactory,
+) -> None:
+    world = make_world(rows=60, page_size=30)
     where = COLLECTIONS["clockings"].path
-    whole.tenant.faults.append(Fault("status", status=403, times=99, after=1, where=where))
+    world.tenant.faults.append(Fault("status", status=403, times=99, after=1, where=where))
     with pytest.raises(RefusedCollectionsError) as caught:
-        run(whole, "clockings", "assignments")
+        run(world, "clockings", "assignments")
     assert caught.value.tables == ("clockings",)
-    assert len(whole.rows("clockings")) == 40
-    whole.check_tables("assignments")
-    whole.tenant.faults.clear()
-    run(whole, "clockings")
-    whole.check_tables("clockings")
+    assert len(world.rows("clockings")) == 30
+    world.check_tables("assignments")
+    world.tenant.faults.clear()
+    run(world, "clockings")
+    world.check_tables("clockings")
