@@ -115,13 +115,17 @@ def _empty_table(world: World) -> None:
     world.query("DELETE FROM protime_data.assignments")
 
 
-@pytest.mark.parametrize("loses_folder", [False, True], ids=["folder kept", "folder lost"])
-def test_what_was_dropped_is_loaded_again(
-    world: World, loses_folder: bool, subtests: pytest.Subtests
-) -> None:
+def test_what_was_dropped_is_loaded_again(world: World, subtests: pytest.Subtests) -> None:
+    """Also when the working folder is lost with it, and the bookmark is in the warehouse still."""
     world.run()
-    for lose in (_drop_table, _drop_dataset, _delete_file, _empty_table):
-        with subtests.test(lose.__name__):
+    for lose, loses_folder in (
+        (_drop_table, False),
+        (_drop_dataset, False),
+        (_delete_file, False),
+        (_empty_table, False),
+        (_drop_table, True),
+    ):
+        with subtests.test(f"{lose.__name__}, {loses_folder}"):
             lose(world)
             if loses_folder:
                 world.lose_working_folder()
