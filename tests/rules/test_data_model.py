@@ -8,7 +8,6 @@ import sys
 from typing import Any
 
 import dlt
-import pytest
 import yaml
 from dlt.pipeline.helpers import pipeline_drop
 
@@ -46,11 +45,19 @@ def documented(*tables: str) -> set[Edge]:
     return {(*pair, column) for pair, column in found.items()}
 
 
-def exported(world: World, kind: str = "mermaid") -> str:
+def exported(world: World) -> str:
     """What `dlt pipeline protime schema` prints, in a process that never imports this package."""
     script = "from dlt._workspace.cli._dlt import _main; raise SystemExit(_main())"
     pipelines = str(world.folder / "pipelines")
-    arguments = ["pipeline", "--pipelines-dir", pipelines, "protime", "schema", "--format", kind]
+    arguments = [
+        "pipeline",
+        "--pipelines-dir",
+        pipelines,
+        "protime",
+        "schema",
+        "--format",
+        "mermaid",
+    ]
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments],
         env=environment(world),
@@ -72,7 +79,6 @@ def test_dlt_draws_the_model_with_its_references(world: World) -> None:
     assert ("assignments", "people", "person_id") in edges(drawn)
     assert (VIEW, "assignments", "assignment_id") in edges(drawn)
     assert 'bigint person_id "The person the assignment is for."' in drawn
-    assert "digraph" in exported(world, "dot")
 
 
 def test_only_references_to_tables_that_are_loaded_are_kept(world: World) -> None:
@@ -103,13 +109,9 @@ def test_every_table_and_view_in_the_schema_is_described(world: World) -> None:
     for table in tables:
         assert table["description"]
         assert all(column["description"] for column in table["columns"].values())
-
-
-def test_a_run_without_changes_leaves_the_schema(world: World) -> None:
-    world.run(history=True)
     before = world.pipeline().default_schema.version_hash
     world.run(history=True)
-    assert world.pipeline().default_schema.version_hash == before
+    assert world.pipeline().default_schema.version_hash == before, "a run without changes"
 
 
 @every_engine
@@ -128,14 +130,16 @@ def test_dlts_dataset_reads_the_views(world: World) -> None:
     assert len(world.pipeline().dataset()(query).fetchall()) == len(levels.fetchall())
 
 
-@pytest.mark.parametrize("mode", ["drop_sources", "drop_resources", "drop_data"])
-def test_dlt_neither_creates_nor_drops_what_it_only_reads(world: World, mode: Any) -> None:
+def test_dlt_neither_creates_nor_drops_what_it_only_reads(world: World) -> None:
     world.run(history=True)
-    versions = world.query(f"SELECT COUNT(*) FROM {world.dataset}.assignments__history")[0][0]
-    world.pipeline().run(protime(history=True), refresh=mode)
-    world.check()
-    world.check_levels()
-    assert versions < len(world.pipeline().dataset()["assignments__history"].fetchall())
+    modes: tuple[Any, ...] = ("drop_sources", "drop_resources", "drop_data")
+    for mode in modes:
+        versions = world.query(f"SELECT COUNT(*) FROM {world.dataset}.assignments__history")[0][0]
+        world.pipeline().run(protime(history=True), refresh=mode)
+        world.check()
+        world.check_levels()
+        now = len(world.pipeline().dataset()["assignments__history"].fetchall())
+        assert versions < now, mode
 
 
 def test_the_exported_model_is_that_of_the_warehouse(world: World) -> None:
