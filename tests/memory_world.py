@@ -89,15 +89,22 @@ class MemoryWorld:
                         staged += batch.to_pylist()
                         at = sync.ignore_live_rows_before
                         merge_filter = MergeFilter(at, collection.has_version)
-        self._merge(staged, merge_filter, builder)
+        self._merge(staged, merge_filter, builder, collection)
         self.state, self.types = state, builder.undocumented
         return counts
 
-    def _merge(self, staged: list[Row], merge_filter: MergeFilter, builder: BatchBuilder) -> None:
+    def _merge(
+        self,
+        staged: list[Row],
+        merge_filter: MergeFilter,
+        builder: BatchBuilder,
+        collection: Collection,
+    ) -> None:
         """What dlt's MERGE does; nothing is staged when nothing has changed."""
+        dates = _dates(collection)
         json = [name for name, kind in builder.undocumented.items() if kind == "json"]
         for row in staged:
-            row.update({name: day.isoformat() for name in self._dates if (day := row[name])})
+            row.update({name: day.isoformat() for name in dates if (day := row[name])})
             row.update({name: JsonText(text) for name in json if (text := row.get(name))})
         warehouse = Warehouse(self.table.rows_by_id, staging=staged)
         if staged:
@@ -113,8 +120,9 @@ class MemoryWorld:
 
     def rows(self) -> dict[int, Row]:
         """All rows of the table by id, with the types that a database gives."""
+        dates = _dates(self._collection)
         return {
-            id_: {**row, **{name: _day(row[name]) for name in self._dates}}
+            id_: {**row, **{name: _day(row[name]) for name in dates}}
             for id_, row in sorted(self.table.rows_by_id.items())
         }
 
@@ -140,10 +148,6 @@ class MemoryWorld:
         return Settings.from_config().collection(self.name)
 
     @property
-    def _dates(self) -> list[str]:
-        return [column.name for column in self._collection.columns if column.type == "date"]
-
-    @property
     def requests(self) -> int:
         """API requests since the last `tenant.clear_requests()`, tokens not counted."""
         return len(self.tenant.api_requests)
@@ -151,3 +155,7 @@ class MemoryWorld:
 
 def _day(text: str | None) -> date | None:
     return None if text is None else date.fromisoformat(text)
+
+
+def _dates(collection: Collection) -> list[str]:
+    return [column.name for column in collection.columns if column.type == "date"]
