@@ -81,7 +81,7 @@ class Bookmark:
         try:
             stored = state[_KEY]
             found = cls(**{**stored, "scope": BookmarkScope(**stored["scope"])})
-            msgspec.convert(asdict(found), cls)
+            msgspec.convert(stored, cls)
             _ = found.window_start, found.expires
             return found if found._has_time_zones else None
         except (KeyError, TypeError, ValueError, OverflowError):
