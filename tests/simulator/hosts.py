@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -199,6 +200,7 @@ class Site:
         is_file: Whether it is DuckDB, whose file one process at a time writes to.
         max_vanished_share: The setting.
         in_two_files: Whether dlt writes the rows of a package into two files.
+        batch_pages: Pages of a full load that are decoded together.
         merged: Called with the rows that a merge has written.
     """
 
@@ -208,6 +210,7 @@ class Site:
     is_file: bool = False
     max_vanished_share: float = 1.0
     in_two_files: bool = False
+    batch_pages: int = 1
     merged: Callable[[dict[int, Row]], None] = field(default=lambda _: None)
 
 
@@ -497,7 +500,8 @@ class Run:
         self.context.package[TABLE] = counts
         self.counts.append(counts)
         sync = self._sync(stored, state, counts)
-        rows, staged, merge_filter = [], StagedRows(), MergeFilter(None)
+        rows: list[Row] = []
+        staged, merge_filter = StagedRows(), MergeFilter(None)
         try:
             for batch in rechunk(sync.batches(table_is_known=folder.knows_table)):
                 if batch is None:
@@ -687,7 +691,9 @@ class Run:
         """As `PrefetchedPages`: `load` requests a page after the limit for the next package."""
         decoder = DECODERS[self.site.protime.behaviour.kind].fast
         pages = self.kept.pop(link, None) or self.site.protime.iter_pages(link)
-        yield (decode_pages(decoder, [page]) for page in self._up_to_limit(pages))
+        pages = self._up_to_limit(pages)
+        size = self.site.batch_pages
+        yield (decode_pages(decoder, group) for group in iter(lambda: [*islice(pages, size)], []))
 
     def _up_to_limit(self, pages: Iterator[Page]) -> Iterator[Page]:
         for number, page in enumerate(pages, 1):

@@ -1,7 +1,8 @@
 """Mendings taken out one by one: the simulator must find each fault again.
 
 A mutation replaces a few words of a function and puts the function back afterwards. Those of
-`tests.simulator` stand for SQL that runs in the warehouse: `test_model.py` holds the model to it.
+`tests.simulator` stand for SQL that runs in the warehouse, or for what dlt does: `test_merge.py` in
+`tests/units/warehouse` holds the model of the merge to the SQL of each engine.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ class Process:
 
     Attributes:
         at: The effect that it stands before.
-        effects: How many effects it has had.
         error: What it failed with.
         is_over: Whether it has ended, in whatever way.
         was_killed: Whether it was killed.
@@ -37,15 +36,15 @@ class Process:
         self._parent = greenlet.getcurrent()
         self._greenlet = greenlet.greenlet(self._run, self._parent)
         self._left: int | None = None
+        self._counted = ""
         self.at = ""
-        self.effects = 0
         self.error: BaseException | None = None
         self.is_over = False
         self.was_killed = False
 
-    def go_on(self, effects: int | None) -> None:
-        """Goes on for some effects, or to its end."""
-        self._left = effects
+    def go_on(self, effects: int | None, counted: str = "") -> None:
+        """Goes on for some effects, of one name if that is given, or to its end."""
+        self._left, self._counted = effects, counted
         self._world.current, before = self, self._world.current
         try:
             self._greenlet.switch()
@@ -65,11 +64,10 @@ class Process:
         self.at = effect
         if self.was_killed:
             raise Killed
-        if self._left == 0:
+        while self._left == 0 and self._counted in ("", effect):
             self._parent.switch()
-        if self._left is not None:
+        if self._left and self._counted in ("", effect):
             self._left -= 1
-        self.effects += 1
 
     def _run(self) -> None:
         try:

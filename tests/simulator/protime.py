@@ -45,6 +45,9 @@ FIRST_DAY = str(START)
 DAYS = {day: str(START + timedelta(days=day)) for day in range(-10, 11)}
 """Days about the window's first, by their distance from it."""
 
+HIDDEN_UP_TO = 11
+"""The highest id of the records that Protime hides when it hides some."""
+
 STATUSES: dict[int, type[ResponseError]] = {
     400: BadRequestError,
     404: NotFoundError,
@@ -69,11 +72,12 @@ class Behaviour:
         older_delta_dies: Whether a new delta ends the older ones.
         compacted: Whether an answer has only the last event of each record.
         shuffled: Whether the events of an answer come in any order.
-        repeats: Whether an answer repeats events of earlier ones.
+        repeats: Whether an answer repeats some events of earlier ones.
         delete_payload: Whether a delete carries the whole record.
         same_version: Whether a delete has the version of the record it ends.
         leaving: What announces that a record leaves the window.
-        page_overlap: Whether a page of a full load repeats a record of the page before.
+        page_overlap: Whether a page of a full load repeats a record of the page before: as it is,
+            or as it was before its last change.
         empty_pages: Whether an empty page comes before the last.
         delta_page_size: Events on a page of a delta answer; 0 for one page.
         lags: Whether a full load shows the newest change late, and the delta then repeats it.
@@ -91,7 +95,7 @@ class Behaviour:
     delete_payload: bool = False
     same_version: bool = False
     leaving: Literal["delete", "silent", "update"] = "delete"
-    page_overlap: bool = False
+    page_overlap: Literal["", "as it is", "as it was"] = ""
     empty_pages: bool = False
     delta_page_size: int = 0
     lags: bool = False
@@ -140,6 +144,7 @@ class Protime:
     deltas: dict[int, Delta] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     hidden: bool = False
+    is_stored: Callable[[int], bool] = field(default=lambda _: True, repr=False)
     requests: int = 0
     started: int = 0
 
@@ -242,9 +247,9 @@ class Protime:
 
     def shown(self) -> dict[int, Record]:
         """The records of the window, as a full load shows them now."""
-        if self.hidden:
-            return {}
         shown = {i: r for i, r in self.records.items() if is_inside(r)}
+        if self.hidden:
+            return {i: r for i, r in shown.items() if i > HIDDEN_UP_TO}
         if self.behaviour.lags and self.events and self.behaviour.kind == "delta":
             newest = self.events[-1]
             if newest.id in shown and is_inside(newest.before) and newest.before:
@@ -259,7 +264,7 @@ class Protime:
         ids = following[:size]
         rows = [shown[id_] for id_ in ids]
         if self.behaviour.page_overlap and last_id in shown:
-            rows.append(shown[last_id])
+            rows.append(self._repeated(shown[last_id]))
         is_last = len(following) <= size
         if is_last and ids and self.behaviour.empty_pages:
             is_last = False  # an empty page follows
@@ -269,14 +274,19 @@ class Protime:
             return {"value": rows}
         return {"value": rows, "deltaLink": self._link("delta", delta, cursor)}
 
+    def _repeated(self, record: Record) -> Record:
+        """A record that the page before had too."""
+        if self.behaviour.page_overlap == "as it was":
+            last = next(e for e in reversed(self.events) if e.id == record["id"])
+            if last.after == record and last.before and is_inside(last.before):
+                return last.before
+        return record
+
     def _changes(self, delta: int, cursor: int, after: int, until: int) -> Record:
         """The events since a cursor; `after` of them came on the pages before."""
-        since = cursor
-        if self.behaviour.lags:
-            since = max(0, cursor - 2)
-        elif self.behaviour.repeats:
-            since = max(self.deltas[delta].start, cursor - 2)
-        changes = [c for event in self.events[since:until] if (c := self._change(event))]
+        since = max(0, cursor - 2) if self.behaviour.lags else cursor
+        events = [*self._earlier(delta, cursor), *self.events[since:until]]
+        changes = [c for event in events if (c := self._change(event))]
         if self.behaviour.compacted:
             changes = list({change["data"]["id"]: change for change in changes}.values())
         if self.behaviour.shuffled:
@@ -286,6 +296,18 @@ class Protime:
             link = self._link("delta", delta, cursor, after + size, until)
             return {"value": changes[after : after + size], "nextLink": link}
         return {"value": changes[after:], "deltaLink": self._link("delta", delta, until)}
+
+    def _earlier(self, delta: int, cursor: int) -> list[Event]:
+        """Events of earlier answers that come once more, each by itself.
+
+        Not those of a record that was never stored because it was deleted before the next run:
+        without its deletion, which need not be among them, it would be a new one.
+        """
+        if not self.behaviour.repeats or self.behaviour.lags:
+            return []
+        earlier = self.events[max(self.deltas[delta].start, cursor - 4) : cursor]
+        dice = random.Random(cursor)
+        return [each for each in earlier if dice.random() < 0.5 and self.is_stored(each.id)]
 
     def _change(self, event: Event) -> Record | None:
         """The event as a delta of the window shows it."""

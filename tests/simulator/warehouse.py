@@ -1,6 +1,6 @@
 """A warehouse in memory: what the engines do with the SQL of `protime_source.warehouse` and dlt's.
 
-`test_model.py` compares `Warehouse.merge` and `Warehouse.record_history` with the real statements.
+`tests/units/warehouse/test_merge.py` compares `Warehouse.merge` with the real statement.
 """
 
 from __future__ import annotations

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from unittest import mock
 
+from protime_source.decode import tables
 from protime_source.decode.soft_delete import Row
+from protime_source.errors import VanishedRowsError
 from protime_source.sync.reconcile import MIN_GUARDED_ROWS
 from tests.simulator.hosts import FAILURES, Folder, Host, Run, Site, read_bookmark
 from tests.simulator.processes import Effects, Process
@@ -65,6 +68,7 @@ class Watch:
     events_before: int
     pending_before: bool
     is_alone: bool = True
+    was_blind: bool = False
     writes: Counter[str] = field(default_factory=Counter)
 
 
@@ -100,8 +104,10 @@ class World:
             self.history.is_file,
             self.history.max_vanished_share,
             self.history.in_two_files,
+            self.history.batch_pages,
             self._merged,
         )
+        self.protime.is_stored = lambda id_: id_ in (self.warehouse.rows or {})
         self.hosts = [Host(f"host {number}") for number in range(HOSTS)]
         self.saved: dict[int, Folder] = {}
         self.watches: dict[str, Watch] = {}
@@ -112,6 +118,10 @@ class World:
 
     def live(self) -> None:
         """Lives through all steps, then comes to an end that must be right."""
+        with mock.patch.object(tables, "ROWS_PER_GROUP", self.history.group_rows):
+            self._live()
+
+    def _live(self) -> None:
         for step in self.history.steps:
             self.effects.time += timedelta(minutes=1)
             states = list(self._states(step)) if self.met is not None else []
@@ -245,7 +255,8 @@ class World:
         process = host.process
         require(process is not None, "a host without a process")
         assert process is not None
-        process.go_on(step.effects)
+        self.watches[host.name].was_blind |= self.protime.hidden
+        process.go_on(step.effects, step.counted)
         if process.is_over:
             return self._over(host, process)
         if step.dies:
@@ -268,15 +279,18 @@ class World:
                 self.is_loosened = True  # another one may merge the same rows, with its own time
             process.kill()
             self._require_expected(process)
+            self.is_blinded |= self.watches[host.name].was_blind
             self._check_anytime()
 
     def _over(self, host: Host, process: Process) -> str:
         host.process = None
         self._require_expected(process)
+        watch = self.watches[host.name]
+        self.is_blinded |= watch.was_blind and not isinstance(process.error, VanishedRowsError)
         self._check_anytime()
         if process.error is not None:
             return f"run failed: {type(process.error).__name__}"
-        self._check_success(self.watches[host.name])
+        self._check_success(watch)
         return "run succeeded"
 
     def _require_expected(self, process: Process) -> None:
@@ -398,8 +412,6 @@ class World:
 
     def _check_success(self, watch: Watch) -> None:
         run, rows = watch.run, self.warehouse.rows or {}
-        if self.protime.hidden and not run.context.guarded:
-            self.is_blinded = True  # fewer rows than the guard looks at
         if any(host.process is not None for host in self.hosts):
             return
         bookmark = read_bookmark(self.warehouse.committed())
@@ -408,6 +420,8 @@ class World:
         if is_complete and is_counted and bookmark and not self.is_loosened:
             live = sum(not row["is_deleted"] for row in rows.values())
             require(bookmark.live_rows == live, "the bookmark counts other live rows")
+        if watch.is_alone and not self.is_loosened:
+            require(bookmark == run.host.folder.bookmark, "what the run committed does not count")
         if is_complete and self.is_tampered:
             self.is_tampered = run.max_pages is not None
         if not self.is_loosened:
