@@ -1,24 +1,29 @@
-"""The command as a user runs it: in a process of its own."""
+"""The command, from the start of Python on, in a process that is forked, or in this one."""
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from io import StringIO
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from protime_source.cli.main import main
+from tests.processes import CONTEXT, fork
 from tests.world import World
 
 COMMAND = (sys.executable, "-m", "protime_source")
-SCRIPT = Path(__file__).parent.parent / "pipelines" / "protime_pipeline.py"
+_PIPELINES = Path(__file__).parent.parent / "pipelines"
+SCRIPT = _PIPELINES / "protime_pipeline.py"
+DEMO = _PIPELINES / "demo.py"
 
 
 def environment(world: World, **more: str) -> dict[str, str]:
@@ -26,36 +31,93 @@ def environment(world: World, **more: str) -> dict[str, str]:
     return {**os.environ, **world.engine.environment(), **more}
 
 
-_started: list[subprocess.Popen[str]] = []
+class Command:
+    """`protime run`, or another command, at work in a process of its own.
+
+    Args:
+        arguments: What is typed after `protime`.
+        variables: Its whole environment.
+    """
+
+    def __init__(self, arguments: Sequence[str], variables: Mapping[str, str]) -> None:
+        (self._out, out), (self._err, err) = CONTEXT.Pipe(duplex=False), CONTEXT.Pipe(duplex=False)
+        self._process = fork(_act, arguments, dict(variables), out, err)
+        self.pid = self._process.pid or 0
+        out.close()
+        err.close()
+
+    def poll(self) -> int | None:
+        """Its exit code, once it has ended."""
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Sends it a signal, if it has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def finish(self) -> subprocess.CompletedProcess[str]:
+        """Waits for its end."""
+        self._process.join(120)
+        code = self.poll()
+        if code is None:
+            self.send_signal(signal.SIGKILL)
+        out, err = _all_of(self._out), _all_of(self._err)
+        assert code is not None, err
+        return subprocess.CompletedProcess([], code, out, err)
+
+    def end(self) -> None:
+        """Ends it where it is, if it has not ended."""
+        self.send_signal(signal.SIGKILL)
+        self._process.join()
+        self._out.close()
+        self._err.close()
 
 
-def start(
-    world: World, *arguments: str, command: str = "run", **more: str
-) -> subprocess.Popen[str]:
+def _all_of(pipe: Connection) -> str:
+    with open(pipe.fileno(), closefd=False) as text:
+        return text.read()
+
+
+def _act(
+    arguments: Sequence[str], variables: Mapping[str, str], out: Connection, err: Connection
+) -> None:
+    """The command, in its process."""
+    os.environ.clear()
+    os.environ.update(variables)
+    for number, output in ((1, out), (2, err)):
+        os.dup2(output.fileno(), number)
+        output.close()
+    sys.argv = ["protime", *arguments]
+    try:
+        sys.exit(main())
+    finally:
+        atexit._run_exitfuncs()
+
+
+_started: list[Command] = []
+
+
+def start(world: World, *arguments: str, command: str = "run", **more: str) -> Command:
     """Starts `protime run`, or another command. It ends with its test, however that ends."""
-    process = subprocess.Popen(
-        [*COMMAND, command, *arguments],
-        env=environment(world, **more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    _started.append(process)
-    return process
+    _started.append(Command([command, *arguments], environment(world, **more)))
+    return _started[-1]
 
 
 def end_started() -> None:
     """Ends what a test has started and left, as one does that fails."""
     while _started:
-        with _started.pop() as process:
-            process.kill()
+        _started.pop().end()
 
 
 def run(world: World, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Runs `protime run` to its end."""
-    process = start(world, *arguments, **more)
-    out, err = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    """Runs `protime run` to its end, from the start of Python on, as a user does."""
+    return subprocess.run(
+        [*COMMAND, "run", *arguments],
+        env=environment(world, **more),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def run_here(

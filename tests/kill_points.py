@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import signal
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
-from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -27,16 +25,13 @@ from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from protime_source.pipeline.recovery import load_pending
 from tests.circumstances import Circumstances
-from tests.dlt_shortcuts import take_shortcuts
 from tests.engines import BigQueryEngine, DuckDBEngine, Engine, PostgresEngine
+from tests.processes import CONTEXT, fork
 from tests.world import World
 
 Moment = Literal["before", "after"]
 MOMENTS: tuple[Moment, ...] = ("before", "after")
 _PATIENCE_SECONDS = 120.0
-_ROOT = Path(__file__).parents[1]
-_USED = ("adbc_driver_postgresql.dbapi", "psycopg2.sql", "pyarrow.dataset")
-"""A run imports them, which is a quarter of its CPU time."""
 
 
 def _always(*_: Any, **__: Any) -> bool:
@@ -329,11 +324,8 @@ def _start(
         settings,
         circumstances or Circumstances(),
     )
-    context = get_context("forkserver")
-    _start_server()
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_act, args=(errand, stops, theirs))
-    process.start()
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    process = fork(_act, errand, stops, theirs)
     theirs.close()
     return process, ours
 
@@ -350,12 +342,10 @@ def _ended(process: ForkServerProcess) -> int | None:
 
 
 def _act(errand: Errand, stops: Sequence[Stop], parent: Connection) -> None:
-    take_shortcuts()
     for stop in stops:
         point = {**OVERLAP_POINTS, **CREATION_POINTS, **COPY_POINTS}[stop.name]
         module, _, owner = point.owner.rpartition(".")
         _arm(getattr(importlib.import_module(module), owner), point, stop, parent)
-    gc.freeze()  # to look through what is imported would copy the memory that it is in
     try:
         errand.run()
     except Exception as error:
@@ -406,24 +396,3 @@ def _destination(engine: Engine) -> tuple[str, tuple[str, ...]]:
         case BigQueryEngine():
             return engine.name, ()
     raise TypeError(engine)
-
-
-def _start_server() -> None:
-    """Starts the process that the others are forked from, once; it has imported all by then."""
-    get_context("forkserver").set_forkserver_preload(["protime_source", __name__, *_USED])
-    with _import_path():
-        forkserver.ensure_running()
-
-
-@contextmanager
-def _import_path() -> Iterator[None]:
-    """Python 3.11 does not tell the server where our modules are, and it would go on without."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), before)))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before

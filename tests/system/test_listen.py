@@ -31,7 +31,7 @@ from protime_source.pipeline.lock import one_run
 from protime_source.pipeline.opening import working_dir
 from protime_source.settings import Settings
 from protime_source.webhooks import schedule
-from tests.command import COMMAND, environment, reason, run_here
+from tests.command import Command, environment, reason, run_here, start
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines
 from tests.ledger import outcomes
@@ -49,7 +49,7 @@ def eventually(condition: Callable[[], object], what: str = "") -> None:
     give_up_at = time.monotonic() + LIMIT_SECONDS
     while not condition():
         assert time.monotonic() < give_up_at, what or condition
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def free_port() -> int:
@@ -427,13 +427,9 @@ def test_a_kill_and_a_stop_in_a_run_lose_nothing(world: World) -> None:
     bell = Bell(free_port())
     in_run = threading.Event()
 
-    def start() -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*COMMAND, "listen", "--url", bell.url, "--port", str(bell.port), "--pause", "0"],
-            env=environment(world),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def begin() -> Command:
+        options = ("--url", bell.url, "--port", str(bell.port), "--pause", "0")
+        process = start(world, *options, command="listen")
         eventually(lambda: is_serving() or process.poll() is not None)
         eventually(lambda: bell.runs("start") == 1)
         return process
@@ -444,7 +440,7 @@ def test_a_kill_and_a_stop_in_a_run_lose_nothing(world: World) -> None:
         except requests.ConnectionError:
             return False
 
-    def end_in_a_run(process: subprocess.Popen[str], number: int) -> str:
+    def end_in_a_run(process: Command, number: int) -> subprocess.CompletedProcess[str]:
         in_run.clear()
         world.tenant.faults[:] = [
             Moment(where="/delta/", action=in_run.set),
@@ -453,22 +449,21 @@ def test_a_kill_and_a_stop_in_a_run_lose_nothing(world: World) -> None:
         world.tenant.create(NEW)
         assert in_run.wait(LIMIT_SECONDS)
         process.send_signal(number)
-        _, said = process.communicate(timeout=LIMIT_SECONDS)
+        ended = process.finish()
         world.tenant.faults.clear()
-        return said
+        return ended
 
-    with start() as process:
-        webhooks = ids(world)
-        end_in_a_run(process, signal.SIGKILL)
-        assert process.returncode == -signal.SIGKILL
-    with start() as process:
-        world.check()
-        assert ids(world) == webhooks
-        said = end_in_a_run(process, signal.SIGTERM)
-        assert process.returncode == 128 + signal.SIGTERM
-        assert said.endswith(
-            "error: Stopped on request. The next start loads what has changed meanwhile.\n"
-        )
+    process = begin()
+    webhooks = ids(world)
+    assert end_in_a_run(process, signal.SIGKILL).returncode == -signal.SIGKILL
+    process = begin()
+    world.check()
+    assert ids(world) == webhooks
+    stopped = end_in_a_run(process, signal.SIGTERM)
+    assert stopped.returncode == 128 + signal.SIGTERM
+    assert stopped.stderr.endswith(
+        "error: Stopped on request. The next start loads what has changed meanwhile.\n"
+    )
     with listening(world, port=bell.port):
         world.check()
         assert ids(world) == webhooks

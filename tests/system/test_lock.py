@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Event, Timer
+from threading import Event
 from unittest import mock
 
 import dlt
@@ -26,9 +24,9 @@ from protime_source.demo.messages import Request, Response
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from protime_source.pipeline.lock import one_run
-from tests.command import reason, run, run_here, start
-from tests.engines import sql_engines
+from tests.command import Command, reason, run_here, start
 from tests.kill_points import run_until
+from tests.processes import open_elsewhere
 from tests.world import World
 
 
@@ -52,7 +50,7 @@ def _no_answers(world: World) -> Iterator[Event]:
 
 
 @contextmanager
-def _held_up(world: World) -> Iterator[subprocess.Popen[str]]:
+def _held_up(world: World) -> Iterator[Command]:
     """A command that gets no answer for as long as the context lasts."""
     with _no_answers(world) as is_asked:
         command = start(world)
@@ -61,7 +59,7 @@ def _held_up(world: World) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def _stopped(world: World) -> Iterator[subprocess.Popen[str]]:
+def _stopped(world: World) -> Iterator[Command]:
     """A command that stands still after its first request, while the tenant answers others."""
     with _held_up(world) as command:
         command.send_signal(signal.SIGSTOP)
@@ -71,14 +69,13 @@ def _stopped(world: World) -> Iterator[subprocess.Popen[str]]:
         command.send_signal(signal.SIGCONT)
 
 
-@sql_engines
 def test_two_commands_started_together(world: World) -> None:
     with _held_up(world) as first:
         second = run_here(world)
     assert second.returncode == AlreadyRunningError.exit_code == 6
     assert "Another run of the pipeline protime is at work" in reason(second)
-    _, err = first.communicate(timeout=120)
-    assert first.returncode == 0, err
+    done = first.finish()
+    assert done.returncode == 0, done.stderr
     world.check()
     assert run_here(world).returncode == 0
 
@@ -91,10 +88,8 @@ def test_three_commands_started_at_the_same_moment(world: World) -> None:
         while sum(c.poll() is None for c in commands) > 1 and time.monotonic() < until:
             time.sleep(0.01)
         early = [command.poll() for command in commands]
-    for command in commands:
-        command.communicate(timeout=120)
     assert sorted(early, key=str) == [6, 6, None]
-    assert sorted(command.returncode for command in commands) == [0, 6, 6]
+    assert sorted(command.finish().returncode for command in commands) == [0, 6, 6]
     world.check()
 
 
@@ -104,7 +99,7 @@ def test_a_command_leaves_alone_a_working_folder_that_has_no_state_yet(world: Wo
     begun.parent.mkdir(parents=True)
     begun.touch()
     with one_run(str(begun.parent)):
-        assert run(world).returncode == AlreadyRunningError.exit_code
+        assert start(world).finish().returncode == AlreadyRunningError.exit_code
     assert begun.exists()
     assert run_here(world).returncode == 0
     world.check()
@@ -115,16 +110,16 @@ def test_the_lock_is_beside_the_working_folder_wherever_that_is(
 ) -> None:
     more = {"PIPELINES__PROTIME__PIPELINES_DIR": str(tmp_path / "elsewhere")}
     with one_run(str(tmp_path / "elsewhere" / "protime")):
-        assert run(world, **more).returncode == AlreadyRunningError.exit_code
-        assert run(world).returncode == 0
+        assert start(world, **more).finish().returncode == AlreadyRunningError.exit_code
+        assert start(world).finish().returncode == 0
     assert run_here(world, **more).returncode == 0
     world.check()
 
 
 def test_a_killed_run_leaves_no_lock(world: World) -> None:
     with _held_up(world) as killed:
-        killed.kill()
-        killed.communicate()
+        killed.send_signal(signal.SIGKILL)
+        killed.finish()
     assert run_here(world).returncode == 0
     world.check()
 
@@ -135,23 +130,32 @@ def test_a_notebook_and_a_command(world: World) -> None:
     with _held_up(world) as command, pytest.raises(PipelineStepFailed) as caught:
         _run_in_the_commands_folder(world)
     assert explain(caught.value).exit_code == AlreadyRunningError.exit_code
-    command.communicate(timeout=120)
+    command.finish()
     _run_in_the_commands_folder(world)
     world.check()
 
 
-def test_a_notebook_waits_for_a_command_that_may_need_the_file(world: World) -> None:
+def test_a_notebook_waits_for_a_command_that_may_need_the_file(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     _run_in_the_commands_folder(world)
     with ThreadPoolExecutor(1) as thread:
         with _held_up(world) as command:
             asked = world.requests
             waiting = thread.submit(_run_in_the_commands_folder, world)
-            time.sleep(2)
+            _until_logged(caplog, "waiting up to 300 s for another run of this pipeline to end")
             assert not waiting.done()
             assert world.requests == asked
-        command.communicate(timeout=120)
+        command.finish()
         waiting.result()
     world.check()
+
+
+def _until_logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    give_up_at = time.monotonic() + 60
+    while text not in caplog.text:
+        assert time.monotonic() < give_up_at, caplog.text
+        time.sleep(0.02)
 
 
 def _run_in_the_commands_folder(world: World) -> None:
@@ -198,18 +202,22 @@ def _elsewhere(world: World) -> World:
 several_machines = pytest.mark.parametrize("engine", ["postgres", "bigquery"], indirect=True)
 
 
-@pytest.mark.parametrize(
-    ("engine", "pending"),
-    [("postgres", False), ("postgres", True), ("bigquery", True)],
-    indirect=["engine"],
-)
-def test_a_run_from_another_machine_is_refused(world: World, pending: bool) -> None:
-    """Also dlt's own `run`, with and without a package of an earlier run."""
+@several_machines
+def test_a_run_from_another_machine_is_refused(world: World) -> None:
+    """Also dlt's own `run`, without and with a package of an earlier run."""
     other = _elsewhere(world)
     other.run()
-    if pending:
-        world.tenant.churn(5, seed=1)
-        other.pipeline().extract(protime())
+    if world.engine.name == "postgres":
+        _check_that_it_is_refused(world, other)
+    world.tenant.churn(5, seed=1)
+    other.pipeline().extract(protime())
+    _check_that_it_is_refused(world, other)
+    world.tenant.churn(5, seed=2)
+    other.run()
+    world.check()
+
+
+def _check_that_it_is_refused(world: World, other: World) -> None:
     with ThreadPoolExecutor(1) as thread, _no_answers(world) as is_asked:
         first = thread.submit(load, world.pipeline())
         assert is_asked.wait(60)
@@ -224,24 +232,19 @@ def test_a_run_from_another_machine_is_refused(world: World, pending: bool) -> N
     assert failure.exit_code == AlreadyRunningError.exit_code
     assert "Another run loads into the dataset" in failure.message
     world.check()
-    world.tenant.churn(5, seed=2)
-    other.run()
-    world.check()
 
 
 @several_machines
 def test_a_killed_run_does_not_keep_out_the_next(world: World) -> None:
+    """On BigQuery it keeps out those from other machines, until the lease that it had ends."""
     world.run()
     world.tenant.churn(5, seed=1)
     assert run_until("merge statement", "before", world)
     load(world.pipeline())
     world.check()
-
-
-@pytest.mark.parametrize("engine", ["bigquery"], indirect=True)
-def test_a_lease_that_nobody_renews_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.run()
-    world.tenant.churn(5, seed=1)
+    if world.engine.name != "bigquery":
+        return
+    world.tenant.churn(5, seed=2)
     assert run_until("merge statement", "before", world)
     other = _elsewhere(world)
     with pytest.raises(AlreadyRunningError):
@@ -255,47 +258,29 @@ def test_a_lease_that_nobody_renews_ends(world: World, monkeypatch: pytest.Monke
     world.check()
 
 
-@contextmanager
-def _notebook(world: World) -> Iterator[subprocess.Popen[str]]:
-    """Another program that has DuckDB's file open until its input ends."""
-    hold = f"import duckdb, sys; c = duckdb.connect({str(world.database)!r}); print(1, flush=True)"
-    with subprocess.Popen(
-        [sys.executable, "-c", f"{hold}; sys.stdin.read()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as notebook:
-        assert notebook.stdout is not None
-        notebook.stdout.readline()
-        yield notebook
-
-
-@pytest.mark.parametrize("way", ["run", "load"])
 def test_a_file_that_a_notebook_has_open_is_waited_for(
-    world: World, way: str, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """By dlt's own `run` and by `load`."""
     world.run()
-    world.tenant.churn(5, seed=1)
-    pipeline = world.pipeline()
-    with _notebook(world) as notebook:
-        closing = Timer(2, notebook.stdin.close if notebook.stdin else bool)
-        closing.start()
-        if way == "run":
-            pipeline.run(protime())
-        else:
-            load(pipeline)
-        closing.join()
-    assert "waiting up to 300 s for the DuckDB file" in caplog.text
-    world.check()
+    for run in (lambda pipeline: pipeline.run(protime()), load):
+        caplog.clear()
+        world.tenant.churn(5)
+        with open_elsewhere(world.database) as close, ThreadPoolExecutor(1) as thread:
+            waiting = thread.submit(run, world.pipeline())
+            _until_logged(caplog, "waiting up to 300 s for the DuckDB file")
+            assert not waiting.done()
+            close()
+            waiting.result()
+        world.check()
 
 
 def test_of_two_runs_on_one_file_the_later_throws_away_what_it_received(world: World) -> None:
     world.tenant.behaviour = Behaviour(older_delta_dies=False)
     with _stopped(world) as first:
-        second = run(world, DLT_DATA_DIR=str(world.folder / "elsewhere"))
-    out, err = first.communicate(timeout=120)
+        second = run_here(world, DLT_DATA_DIR=str(world.folder / "elsewhere"))
     assert second.returncode == 0, second.stderr
-    failed = subprocess.CompletedProcess(first.args, first.returncode, out, err)
+    failed = first.finish()
     assert failed.returncode == AlreadyRunningError.exit_code
     assert "Another run changed the dataset" in reason(failed)
     world.check()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +17,7 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from protime_source import protime
 from protime_source.pipeline.load import load
 from tests.engines import PostgresEngine, every_engine
+from tests.processes import fork
 from tests.world import Moment, World
 
 _WRITES = (
@@ -155,9 +155,16 @@ def test_a_long_transaction_keeps_its_picture_and_no_run_waits_for_it(world: Wor
 
 def _can_be_read(world: World) -> bool:
     """Whether another program can open DuckDB's file."""
-    opens = "import sys, duckdb; duckdb.connect(sys.argv[1], read_only=True)"
-    command = [sys.executable, "-c", opens, str(world.database)]
-    return not subprocess.run(command, capture_output=True, check=False).returncode
+    process = fork(_open, str(world.database))
+    process.join()
+    return process.exitcode == 0
+
+
+def _open(database: str) -> None:
+    try:
+        duckdb.connect(database, read_only=True).close()
+    except duckdb.IOException:
+        sys.exit(1)
 
 
 def test_nobody_comes_between_two_statements_of_a_load(

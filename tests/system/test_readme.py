@@ -6,9 +6,7 @@ import ast
 import json
 import os
 import re
-import subprocess
-import sys
-from datetime import date
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ import pytest
 from protime_source.catalogue import COLLECTIONS
 from protime_source.pipeline.load import load
 from tests.conftest import WorldFactory
-from tests.pages import DOCS, README, ROOT, blocks, names_in, section, table_rows, text_of
+from tests.pages import DOCS, README, blocks, names_in, section, table_rows, text_of
+from tests.processes import CONTEXT, fork
 from tests.world import World
 
 DATA_MODEL = DOCS / "data-model.md"
@@ -126,52 +125,25 @@ def test_the_data_model_is_that_of_a_warehouse(make_world: WorldFactory) -> None
     assert stored == documented_columns()
 
 
-OTHER_SETTINGS = {
-    "TENANT": "acme",
-    "START_DATE": date.today().isoformat(),
-    "COLLECTIONS": "people",
-    "DELETES": "remove",
-    "HISTORY": "true",
-    "MAX_VANISHED_SHARE": "0",
-    "ASSIGNMENTS__EXTERNAL_REFERENCES": "(people,@x)",
-}
-"""Settings that somebody has for a tenant of their own."""
-
-
-def test_the_demo_ends_with_a_table_that_equals_the_tenant(tmp_path: Path) -> None:
-    settings = {f"SOURCES__PROTIME__{name}": value for name, value in OTHER_SETTINGS.items()}
-    demo = subprocess.run(
-        [sys.executable, ROOT / "pipelines" / "demo.py"],
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (demo.returncode, demo.stderr) == (0, "")
-    assert "The table equals the tenant" in demo.stdout
-    assert (tmp_path / "protime_demo.duckdb").is_file()
-
-
-RESOLVE = """
-import dlt
-client = dlt.pipeline("p", destination="bigquery", dataset_name="d").destination_client()
-found = client.config
-credentials = found.credentials
-shown = credentials.has_default_credentials(), credentials.project_id, found.project_id
-print(*shown, getattr(credentials, "client_email", None), found.location)
-"""
-
-
 def resolved(folder: Path, toml: str, **more: str) -> list[str]:
     """What dlt makes of a file of settings, in a process without any others."""
     (folder / ".dlt").mkdir()
     (folder / ".dlt" / "secrets.toml").write_text(toml)
-    command = [sys.executable, "-c", RESOLVE]
-    ran = subprocess.run(
-        command, env={**os.environ, **more}, capture_output=True, text=True, cwd=folder
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.split()
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    fork(_resolve, {**os.environ, **more}, theirs)
+    theirs.close()
+    with ours:
+        found: list[str] = ours.recv()
+    return found
+
+
+def _resolve(variables: dict[str, str], answer: Connection) -> None:
+    os.environ.update(variables)
+    client = dlt.pipeline("p", destination="bigquery", dataset_name="d").destination_client()
+    found: Any = client.config
+    credentials = found.credentials
+    shown = credentials.has_default_credentials(), credentials.project_id, found.project_id
+    answer.send([*map(str, (*shown, getattr(credentials, "client_email", None), found.location))])
 
 
 def test_dlt_finds_the_service_account_for_bigquery(tmp_path: Path) -> None:

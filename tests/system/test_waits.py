@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +15,11 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from protime_source import protime
 from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
-from tests.command import reason, run_here, start
+from tests.command import Command, reason, run_here, start
 from tests.engines import PostgresEngine
 from tests.world import World
 
 pytestmark = pytest.mark.parametrize("engine", ["postgres"], indirect=True)
-
-stops = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 _STOP_SECONDS = 10.0
 
@@ -73,36 +70,42 @@ def test_a_reader_that_stays_is_named_and_ends_the_run(world: World, short_patie
     world.check()
 
 
-def test_a_run_goes_on_when_the_reader_has_gone(world: World, short_patience: None) -> None:
+def test_a_run_goes_on_when_the_reader_has_gone_under_the_name_that_the_credentials_give_it(
+    world: World,
+) -> None:
+    url = f"{url_of(world)}?application_name=payroll&options=-cstatement_timeout%3D61s"
+    world.engine = PostgresEngine(url)
     assert run_here(world).returncode == 0
     add_a_field(world)
+    names = "SELECT application_name FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     with idle_reader(world):
         run = start(world)
         _until_it_waits(world, run)
-    _, err = run.communicate(timeout=60)
-    assert run.returncode == 0, err
+        [(name,)] = world.query(names)
+    done = run.finish()
+    assert done.returncode == 0, done.stderr
+    assert name.startswith("payroll:")
     world.check()
 
 
-def _stop(run: subprocess.Popen[str], number: signal.Signals) -> str:
+def _stop(run: Command, number: signal.Signals) -> str:
     """Stops a run, which must end soon, and returns its error output."""
     run.send_signal(number)
     began = time.monotonic()
-    _, err = run.communicate(timeout=60)
+    stopped = run.finish()
     assert time.monotonic() - began < _STOP_SECONDS
-    return err
+    assert stopped.returncode == 128 + number, stopped.stderr
+    return stopped.stderr
 
 
-@stops
-def test_a_stop_ends_a_wait_at_once(world: World, number: signal.Signals) -> None:
+def test_a_stop_ends_a_wait_at_once(world: World) -> None:
     assert run_here(world).returncode == 0
     add_a_field(world)
     with idle_reader(world):
         run = start(world)
         _until_it_waits(world, run)
-        err = _stop(run, number)
+        err = _stop(run, signal.SIGINT)
         assert world.query(_WAITING) == [(0,)]
-    assert run.returncode == 128 + number, err
     assert "error: Stopped on request. What was received is kept" in err
     assert run_here(world).returncode == 0
     world.check()
@@ -115,38 +118,38 @@ def test_a_stop_ends_a_merge_that_waits(world: World) -> None:
     with idle_reader(world, "LOCK TABLE {table} IN EXCLUSIVE MODE"):
         run = start(world)
         _until_it_waits(world, run)
-        err = _stop(run, signal.SIGTERM)
-    assert run.returncode == 128 + signal.SIGTERM, err
+        _stop(run, signal.SIGTERM)
     assert run_here(world).returncode == 0
     world.check()
 
 
-@stops
-def test_a_stop_ends_a_read_that_waits(world: World, number: signal.Signals) -> None:
+def test_a_stop_ends_a_read_that_waits(world: World) -> None:
     """Nothing is loaded then, so dlt does not look out for signals."""
     assert run_here(world).returncode == 0
     world.tenant.churn(10)
     with idle_reader(world, "LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"):
         run = start(world)
         _until_it_waits(world, run)
-        err = _stop(run, number)
-    assert run.returncode == 128 + number, err
+        _stop(run, signal.SIGINT)
     assert run_here(world).returncode == 0
     world.check()
 
 
-@pytest.mark.parametrize("mode", ["EXCLUSIVE", "ACCESS EXCLUSIVE"])
-def test_a_locked_table_is_waited_for_once(world: World, short_patience: None, mode: str) -> None:
+def test_a_locked_table_is_waited_for_once(
+    world: World, short_patience: None, subtests: pytest.Subtests
+) -> None:
     """In the first case dlt tries the merge five times, in the second one each read waits."""
     assert run_here(world).returncode == 0
-    world.tenant.churn(10)
-    with idle_reader(world, f"LOCK TABLE {{table}} IN {mode} MODE") as session:
-        refused = run_here(world)
-    assert refused.returncode == 4
-    assert f"the session {session} of user postgres" in reason(refused)
-    assert refused.stderr.count("warning: ") == 1
-    assert run_here(world).returncode == 0
-    world.check()
+    for mode in ("EXCLUSIVE", "ACCESS EXCLUSIVE"):
+        with subtests.test(mode):
+            world.tenant.churn(10)
+            with idle_reader(world, f"LOCK TABLE {{table}} IN {mode} MODE") as session:
+                refused = run_here(world)
+            assert refused.returncode == 4
+            assert f"the session {session} of user postgres" in reason(refused)
+            assert refused.stderr.count("warning: ") == 1
+            assert run_here(world).returncode == 0
+            world.check()
 
 
 def test_dlts_own_run_has_the_same_bound(
@@ -164,23 +167,6 @@ def test_dlts_own_run_has_the_same_bound(
     world.check()
 
 
-def test_sessions_keep_the_name_that_the_credentials_give_them(
-    world: World, short_patience: None
-) -> None:
-    url = f"{url_of(world)}?application_name=payroll&options=-cstatement_timeout%3D61s"
-    world.engine = PostgresEngine(url)
-    world.run()
-    add_a_field(world)
-    names = "SELECT application_name FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    with idle_reader(world):
-        run = start(world)
-        _until_it_waits(world, run)
-        [(name,)] = world.query(names)
-    _, err = run.communicate(timeout=60)
-    assert run.returncode == 0, err
-    assert name.startswith("payroll:")
-
-
 def test_a_run_leaves_the_users_credentials_as_they_were(world: World) -> None:
     pipeline = world.pipeline()
     assert pipeline.destination is not None
@@ -190,8 +176,8 @@ def test_a_run_leaves_the_users_credentials_as_they_were(world: World) -> None:
     assert pipeline.destination.config_params == before
 
 
-def _until_it_waits(world: World, run: subprocess.Popen[str]) -> None:
+def _until_it_waits(world: World, run: Command) -> None:
     """Until the run waits for a lock."""
     while world.query(_WAITING) == [(0,)]:
-        assert run.poll() is None, run.communicate()
+        assert run.poll() is None, run.finish()
         time.sleep(0.05)

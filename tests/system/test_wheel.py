@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,17 @@ from tests.world import World
 
 UV = shutil.which("uv")
 
+OTHER_SETTINGS = {
+    "TENANT": "acme",
+    "START_DATE": date.today().isoformat(),
+    "COLLECTIONS": "people",
+    "DELETES": "remove",
+    "HISTORY": "true",
+    "MAX_VANISHED_SHARE": "0",
+    "ASSIGNMENTS__EXTERNAL_REFERENCES": "(people,@x)",
+}
+"""Settings that somebody has for a tenant of their own; the demo knows none of them."""
+
 
 @pytest.mark.skipif(UV is None, reason="needs uv")
 def test_the_wheel_runs_outside_of_the_clone(world: World, tmp_path: Path) -> None:
@@ -23,11 +35,12 @@ def test_the_wheel_runs_outside_of_the_clone(world: World, tmp_path: Path) -> No
     ours = ("PYTHON", "VIRTUAL_ENV", "UV_PROJECT", "COV_")
     environment = {n: value for n, value in os.environ.items() if not n.startswith(ours)}
 
-    def run(*command: str | Path, code: int = 0) -> str:
+    def run(*command: str | Path, code: int = 0, errors: str | None = None) -> str:
         done = subprocess.run(
             command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == code, f"{command}: {done.stdout}{done.stderr}"
+        assert errors in (None, done.stderr)
         return done.stderr if code else done.stdout
 
     python = tmp_path / "installed" / "bin" / "python"
@@ -52,4 +65,6 @@ def test_the_wheel_runs_outside_of_the_clone(world: World, tmp_path: Path) -> No
     ):
         refused = run(protime, *command, code=2)
         assert f'pip install "dlt-source-protime[{extra}]"' in refused
-    assert "The table equals the tenant" in run(protime, "demo")
+    environment |= {f"SOURCES__PROTIME__{name}": value for name, value in OTHER_SETTINGS.items()}
+    assert "The table equals the tenant" in run(protime, "demo", errors="")
+    assert (tmp_path / "protime_demo.duckdb").is_file()

@@ -18,7 +18,7 @@ from protime_source.catalogue import COLLECTIONS
 from protime_source.cli.commands import COMMANDS
 from protime_source.cli.dlt_plugin import ProtimeCommand
 from protime_source.cli.main import main
-from tests.command import COMMAND, SCRIPT
+from tests.command import COMMAND, DEMO, SCRIPT
 from tests.pages import DOCS, ROOT, names_in, section, table_rows
 
 NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
@@ -41,18 +41,21 @@ def python(code: str, *arguments: str, **more: str) -> subprocess.CompletedProce
     return subprocess.run(command, env={**os.environ, **more}, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in NAMES), ["demo", "serve"]])
-def test_help_comes_at_once_and_needs_no_settings(arguments: list[str]) -> None:
+def test_help_comes_at_once_and_needs_no_settings() -> None:
     code = (
-        "import atexit, runpy, sys\n"
-        f"atexit.register(lambda: print('imported', {{*sys.modules}} & {{*{HEAVY}}}))\n"
-        "sys.argv[0] = 'protime'\n"
-        "runpy.run_module('protime_source', run_name='__main__')\n"
+        "import sys\n"
+        "from protime_source.cli.main import main\n"
+        "for command in sys.argv[1:]:\n"
+        "    try: main([*command.split(), '--help'])\n"
+        f"    except SystemExit as end: print(end.code, {{*sys.modules}} & {{*{HEAVY}}})\n"
     )
-    helped = python(code, *arguments, "--help")
+    commands = ["", *NAMES, "demo serve"]
+    helped = python(code, *commands)
     assert (helped.returncode, helped.stderr) == (0, "")
-    assert helped.stdout.startswith(" ".join(["Usage: protime", *arguments]))
-    assert helped.stdout.endswith("imported set()\n")
+    *shown, rest = helped.stdout.split("\n0 set()\n")
+    assert (len(shown), rest) == (len(commands), "")
+    for command, text in zip(commands, shown, strict=True):
+        assert text.startswith(f"Usage: protime {command}".rstrip())
 
 
 def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,10 +109,11 @@ def test_an_unknown_option_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert "\nerror: unrecognized arguments: --full-resnyc\n" in err
 
 
-def test_the_script_of_a_clone_is_the_command() -> None:
+@pytest.mark.parametrize(("name", "script"), [("run", SCRIPT), ("demo", DEMO)])
+def test_a_script_of_a_clone_is_the_command(name: str, script: Path) -> None:
     shown = [
         subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
-        for command in ([*COMMAND, "run"], [sys.executable, str(SCRIPT)])
+        for command in ([*COMMAND, name], [sys.executable, str(script)])
     ]
     assert shown[0] == shown[1] != ""
 

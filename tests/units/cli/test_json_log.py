@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from typing import Any
 
 import pytest
 
-from protime_source.demo import Behaviour, Fault
-from tests.command import run, run_here, start
-from tests.conftest import WorldFactory
+from protime_source.demo import Fault
+from tests.command import run_here, start
 from tests.world import World
 
 AS_JSON = {"RUNTIME__LOG_FORMAT": "JSON"}
@@ -59,7 +59,7 @@ def test_a_failure_is_logged_with_its_exit_code(world: World) -> None:
 def test_a_settings_file_that_cannot_be_read_is_logged_too(world: World) -> None:
     (world.folder / ".dlt").mkdir()
     (world.folder / ".dlt" / "config.toml").write_text("[sources.protime]\ntenant = abc\n")
-    failed = run(world, **AS_JSON)
+    failed = start(world, **AS_JSON).finish()
     assert [each["exit_code"] for each in named(failed, "error")] == [failed.returncode] == [2]
 
 
@@ -70,15 +70,15 @@ def test_a_result_that_was_asked_for_goes_to_standard_output(world: World) -> No
     assert now.stderr == ""
 
 
-def test_a_stopped_run_logs_it(make_world: WorldFactory) -> None:
-    world = make_world(behaviour=Behaviour(latency=30))
+def test_a_stopped_run_logs_it(world: World) -> None:
+    world.tenant.faults.append(Fault("status", status=503, retry_after=60))
     process = start(world, **AS_JSON)
-    assert process.stderr is not None
-    first = process.stderr.readline()
+    while not world.requests:
+        time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    _, rest = process.communicate(timeout=60)
-    last = events(first + rest)[-1]
-    assert (process.returncode, last["exit_code"]) == (143, 143)
+    stopped = process.finish()
+    last = events(stopped.stderr)[-1]
+    assert (stopped.returncode, last["exit_code"]) == (143, 143)
     assert last["msg"].startswith("Stopped on request.")
 
 

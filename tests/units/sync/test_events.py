@@ -194,7 +194,7 @@ def table(states: dict[int, tuple[str, str | None]]) -> dict[int, Row]:
     return rows
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(EVENTS, STATES, st.data())
 def test_order_and_repetition_mean_nothing(
     events: list[Event], states: dict[int, tuple[str, str | None]], data: st.DataObject
@@ -204,7 +204,7 @@ def test_order_and_repetition_mean_nothing(
     assert merged(shuffled, table(states)) == merged(events, table(states))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(EVENTS, STATES)
 def test_the_same_events_again_change_nothing(
     events: list[Event], states: dict[int, tuple[str, str | None]]
@@ -213,7 +213,7 @@ def test_the_same_events_again_change_nothing(
     assert merged(events, once) == once
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(EVENTS, STATES)
 def test_no_version_ever_goes_back(
     events: list[Event], states: dict[int, tuple[str, str | None]]
@@ -223,7 +223,7 @@ def test_no_version_ever_goes_back(
     assert all(after[id_]["change_version"] >= row["change_version"] for id_, row in before.items())
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(EVENTS, STATES)
 def test_the_newest_event_decides_and_unknown_ids_appear_only_live(
     events: list[Event], states: dict[int, tuple[str, str | None]]
@@ -240,7 +240,7 @@ def test_the_newest_event_decides_and_unknown_ids_appear_only_live(
             assert after[id_]["is_deleted"] is is_delete
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(EVENTS, STATES, st.integers(0, 12))
 def test_two_runs_leave_what_one_would(
     events: list[Event], states: dict[int, tuple[str, str | None]], cut: int

@@ -109,14 +109,10 @@ def insert(execute: Execute, table: str, rows: Sequence[tuple[object, ...]]) -> 
         execute(f"INSERT INTO {table} VALUES {values}")
 
 
-@pytest.mark.parametrize("is_new_table", [True, False])
 @pytest.mark.parametrize("has_version", [True, False])
 @pytest.mark.parametrize("ignored_before", [None, START + timedelta(minutes=4)])
 def test_the_merge_filter_lets_through_what_the_model_allows(
-    engine: tuple[Dialect, Execute],
-    ignored_before: datetime | None,
-    has_version: bool,
-    is_new_table: bool,
+    engine: tuple[Dialect, Execute], ignored_before: datetime | None, has_version: bool
 ) -> None:
     """Many small cases in one pair of tables: each case has ids of its own."""
     dialect, execute = engine
@@ -124,7 +120,7 @@ def test_the_merge_filter_lets_through_what_the_model_allows(
     versions = VERSIONS[1:] if has_version else VERSIONS
     staged: list[Staged] = []
     stored: dict[int, str] = {}
-    for case in range(150 if isinstance(dialect, BigQuery) else 1500):
+    for case in range(150 if isinstance(dialect, BigQuery) else 600):
         if chance.random() < 0.6:
             stored[case] = chance.choice(versions)
         # No two rows of an id in a load package have the same version and time.
@@ -138,16 +134,6 @@ def test_the_merge_filter_lets_through_what_the_model_allows(
     insert(execute, "staged", values)
     insert(execute, "stored", [(id_, version, False, START) for id_, version in stored.items()])
 
-    condition = merge_filter(
-        dialect,
-        table="stored",
-        staging="staged",
-        ignore_live_rows_before=ignored_before,
-        has_version=has_version,
-        is_new_table=is_new_table,
-    )
-    found = {number for (number,) in execute(f"SELECT number FROM staged WHERE {condition}")}
-
     by_id: dict[int, list[Staged]] = {}
     for row in staged:
         by_id.setdefault(row.id, []).append(row)
@@ -157,7 +143,17 @@ def test_the_merge_filter_lets_through_what_the_model_allows(
         for row in allowed(rows, stored, ignored_before, has_version)
     }
     assert 0 < len(wanted) < len(by_id)
-    assert found == wanted
+    for is_new_table in (True, False):
+        condition = merge_filter(
+            dialect,
+            table="stored",
+            staging="staged",
+            ignore_live_rows_before=ignored_before,
+            has_version=has_version,
+            is_new_table=is_new_table,
+        )
+        found = {number for (number,) in execute(f"SELECT number FROM staged WHERE {condition}")}
+        assert found == wanted, is_new_table
 
 
 @pytest.mark.parametrize(
