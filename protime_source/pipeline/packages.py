@@ -349,7 +349,7 @@ def take_back_unmerged(pipeline: dlt.Pipeline, client: Client) -> bool:
     staged = staged_with(load_id, state, source)
     if _are_held(client, staged):
         return False
-    take_back(client, pipeline.pipeline_name, [load_id], source)
+    uncommit(client, pipeline.pipeline_name, [load_id], source)
     logger.warning(
         "An earlier run ended without a word, and the staging tables no longer hold what it"
         " received: it may not be complete in the tables, and is fetched again."
@@ -358,7 +358,7 @@ def take_back_unmerged(pipeline: dlt.Pipeline, client: Client) -> bool:
 
 
 def take_back(client: Client, pipeline_name: str, load_ids: Sequence[str], source: str) -> None:
-    """Takes back what some loads committed, so that the state before them counts.
+    """Takes back what loads committed while others were at work: the state before them counts.
 
     What they merged stays. Some of it may have been merged after rows with a later `synced_at`, so
     that a copy has passed it: all that was merged since that state gets a new one.

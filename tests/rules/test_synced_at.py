@@ -10,6 +10,7 @@ import pytest
 from protime_source.demo import Behaviour
 from tests.conftest import WorldFactory
 from tests.engines import every_engine, sql_engines
+from tests.kill_points import run_until
 from tests.world import Row, World
 
 
@@ -95,6 +96,21 @@ def test_a_resync_mends_values_that_were_changed_by_hand(world: World) -> None:
     world.check()
     moved = {i for i, row in world.rows().items() if row["synced_at"] != before[i]["synced_at"]}
     assert moved == {id_, other}
+
+
+def test_a_run_that_died_moves_no_row_that_it_did_not_change(world: World) -> None:
+    """Also when the next run asks for more again than it lacks."""
+    world.run()
+    before = world.rows()
+    world.tenant.churn(5)
+    assert run_until("staging load", "after", world)
+    world.lose_working_folder()
+    world.load()
+    rows = world.rows()
+    same = {id_ for id_ in before if before[id_]["change_version"] == rows[id_]["change_version"]}
+    assert len(same) > len(before) / 2
+    assert {id_: rows[id_] for id_ in same} == {id_: before[id_] for id_ in same}
+    world.check()
 
 
 def test_an_event_that_says_what_is_stored_moves_nothing(world: World) -> None:
