@@ -1,4 +1,4 @@
-"""A pipeline's working folder when it is damaged, as by a power cut or a cleaner of old files."""
+"""A pipeline's working folder: what damages and dead runs have left in it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 _PENDING = (("normalize", "extracted"), ("load", "normalized"))
 """Where dlt keeps load packages that are not loaded yet."""
+
+_UNFINISHED = re.compile(r"[0-9a-f]{16}")
+"""dlt's names of folders for what is being received."""
 
 _IN_A_PACKAGE = (
     "schema.json",
@@ -56,6 +59,21 @@ def discard_if_damaged(working_dir: str) -> bool:
         os.getcwd(),
     )
     return True
+
+
+def remove_unfinished(working_dir: str) -> None:
+    """Removes what runs that failed or were killed have received in part.
+
+    dlt leaves a folder for each, with the rows of one that was killed. Nothing can go on from it: a
+    run asks for all of it again.
+
+    Args:
+        working_dir: The pipeline's working folder. Nobody else uses it.
+    """
+    folder = Path(working_dir) / "normalize"
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _UNFINISHED.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def advice_on_damage(working_dir: str) -> str:

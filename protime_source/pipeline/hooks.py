@@ -28,7 +28,7 @@ from protime_source.pipeline.discards import (
     discard_outdated,
     discard_refused,
 )
-from protime_source.pipeline.folder import advice_on_damage
+from protime_source.pipeline.folder import advice_on_damage, remove_unfinished
 from protime_source.pipeline.lock import (
     keep_open,
     let_readers_in,
@@ -169,6 +169,7 @@ class LoadHooks:
                     discard_refused(pipeline, patience_seconds)
                     if step == "run":  # a package of this run was received for the table as it is
                         discard_edited(pipeline, patience_seconds)
+                        remove_unfinished(pipeline.working_dir)
         except AlreadyRunningError as error:
             logger.info("%s", error)
 

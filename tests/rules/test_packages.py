@@ -12,7 +12,7 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from protime_source import protime
-from protime_source.demo import Behaviour
+from protime_source.demo import Behaviour, Fault
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines
 from tests.kill_points import run_until
@@ -318,3 +318,16 @@ def test_old_loaded_packages_leave_nothing_in_the_working_folder(
     folder = world.folder / "pipelines" / "protime" / "load" / "loaded"
     found = sorted(path.name for path in folder.iterdir())
     assert found == [load_id for (load_id,) in world.query(loads)][-kept:]
+
+
+@both_ways
+def test_what_a_failed_run_has_left_is_removed_by_the_next_one(world: World, run: Run) -> None:
+    """Dlt leaves a folder of what was received in part; of one that was killed, rows included."""
+    world.tenant.faults.append(Fault("status", status=400, after=3))
+    with pytest.raises(PipelineStepFailed):
+        run(world)
+    folder = world.folder / "pipelines" / "protime" / "normalize"
+    assert [*folder.glob("*/*/new_jobs")]
+    run(world)
+    assert {path.name for path in folder.iterdir()} == {".version", "extracted"}
+    world.check()
