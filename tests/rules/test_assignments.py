@@ -23,22 +23,57 @@ def _first(world: World, count: int) -> list[int]:
     return sorted(world.tenant.records)[:count]
 
 
+LONG = "aFieldWhoseNameIsLongerThanThe63CharactersThatPostgresAllowsForTheNameOfAColumn"
+
+
 @every_engine
-def test_a_first_load_then_changes_then_nothing(world: World) -> None:
-    """With a working folder that is lost in between: the destination knows where it stands."""
+def test_a_first_load_then_changes_with_new_columns_then_nothing_then_other_types(
+    world: World,
+) -> None:
+    """With a working folder that is lost in between: the destination knows where it stands.
+
+    A column that Protime adds keeps its values when the row is deleted, and its type when Protime
+    changes its mind.
+    """
     world.run()
     world.check()
     world.check_levels()
+    extra = {"costCentre": {"code": "A1"}, "tags": ["x", 1], "isRemote": True}
+    numbers = {"places": 7, "ratio": 1.5, "huge": 2**70, LONG: "long"}
+    world.tenant.behaviour = Behaviour(extra_fields={**extra, **numbers})
     world.tenant.churn(60)
+    id_ = world.tenant.create(PERSON)
     world.lose_working_folder()
     world.tenant.clear_requests()
     world.run()
     assert world.requests == 1
     world.check()
+    view = f"{world.dataset}.assignments__activity_levels"
+    assert world.query(f"SELECT COUNT(*) FROM {view}") > [(0,)], "it is still there"
     before = world.rows()
+    row = before[id_]
+    assert (row["cost_centre_code"], row["is_remote"]) == ("A1", True)
+    assert (row["places"], row["ratio"], row["huge"]) == (7, 1.5, str(2**70))
+    assert row["tags"].replace(" ", "") == '["x",1]'
+    assert [name for name, value in row.items() if value == "long" and len(name) > 50]
     world.run()
     assert world.requests == 2
     assert world.rows() == before
+    world.tenant.delete(id_)
+    world.tenant.behaviour = Behaviour(extra_fields={"places": "many", "ratio": 2, "huge": [1]})
+    changed = world.tenant.create(PERSON)
+    world.run()
+    assert _values(world.rows()[id_], row.keys()) == _values({**row, "is_deleted": True})
+    row = world.rows()[changed]
+    assert (row["places__v_text"], row["ratio"]) == ("many", 2.0)
+    lists = "huge" if world.engine.name == "bigquery" else "huge__v_json"
+    assert row[lists] == "[1]"
+
+
+def _values(row: Row, names: Collection[str] = ()) -> Row:
+    """A row without what tells of its deletion, and without columns that came later."""
+    times = ("change_version", "deleted_at", "delete_reason", "synced_at")
+    return {name: row[name] for name in names or row if name not in times}
 
 
 def _edit_between_pages(world: World, ids: list[int]) -> None:
@@ -81,42 +116,6 @@ def test_a_full_load_in_parts_with_changes_a_lost_folder_and_a_dead_link(world: 
     world.run()
     world.check()
     assert {world.rows()[id_]["delete_reason"] for id_ in gone} == {"vanished"}
-
-
-LONG = "aFieldWhoseNameIsLongerThanThe63CharactersThatPostgresAllowsForTheNameOfAColumn"
-
-
-@every_engine
-def test_a_column_that_protime_adds(world: World) -> None:
-    """It keeps its values when the row is deleted, and its type when Protime changes its mind."""
-    world.run()
-    extra = {"costCentre": {"code": "A1"}, "tags": ["x", 1], "isRemote": True}
-    numbers = {"places": 7, "ratio": 1.5, "huge": 2**70, LONG: "long"}
-    world.tenant.behaviour = Behaviour(extra_fields={**extra, **numbers})
-    id_ = world.tenant.create(PERSON)
-    world.run()
-    row = world.rows()[id_]
-    assert (row["cost_centre_code"], row["is_remote"]) == ("A1", True)
-    assert (row["places"], row["ratio"], row["huge"]) == (7, 1.5, str(2**70))
-    assert row["tags"].replace(" ", "") == '["x",1]'
-    assert [name for name, value in row.items() if value == "long" and len(name) > 50]
-    world.check()
-    world.check_levels()
-    world.tenant.delete(id_)
-    world.tenant.behaviour = Behaviour(extra_fields={"places": "many", "ratio": 2, "huge": [1]})
-    changed = world.tenant.create(PERSON)
-    world.run()
-    assert _values(world.rows()[id_], row.keys()) == _values({**row, "is_deleted": True})
-    row = world.rows()[changed]
-    assert (row["places__v_text"], row["ratio"]) == ("many", 2.0)
-    lists = "huge" if world.engine.name == "bigquery" else "huge__v_json"
-    assert row[lists] == "[1]"
-
-
-def _values(row: Row, names: Collection[str] = ()) -> Row:
-    """A row without what tells of its deletion, and without columns that came later."""
-    times = ("change_version", "deleted_at", "delete_reason", "synced_at")
-    return {name: row[name] for name in names or row if name not in times}
 
 
 def test_a_package_that_waited_while_another_pipeline_loaded_newer_rows(

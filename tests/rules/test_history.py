@@ -118,7 +118,7 @@ def test_a_tenant_without_records_has_an_empty_history(world: World) -> None:
     assert world.engine.holds("assignments__versions")
 
 
-@every_engine
+@sql_engines
 def test_removed_rows_are_recorded_with_their_last_known_values(world: World) -> None:
     announced, vanished = sorted(world.tenant.records)[:2]
     update(world, announced, "last")
