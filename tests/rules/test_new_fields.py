@@ -96,10 +96,10 @@ def test_a_new_field_in_the_first_run(make_world: WorldFactory) -> None:
 def test_a_known_new_field_stays_in_its_column(world: World) -> None:
     """Also when the working folder, which knows the column's type, is lost."""
     world.run()
-    for round_ in range(3):
+    for round_, full_resync in enumerate((False, True)):
         ids = _write(world, cost=[round_])
         world.lose_working_folder()
-        world.run(full_resync=round_ == 2)
+        world.run(full_resync=full_resync)
         assert _column(world, "cost") == dict.fromkeys(ids, f"[{round_}]")
     world.check()
 

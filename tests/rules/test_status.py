@@ -137,16 +137,15 @@ def test_a_refused_collection_is_shown_although_it_has_no_table(make_world: Worl
     assert "people: the last run was refused" in shown(found)
 
 
-def test_a_delta_that_expires_too_soon_makes_it_unhealthy(world: World) -> None:
+def test_a_limit_that_is_passed_makes_it_unhealthy(world: World) -> None:
+    """Hours until the delta expires, and since the last success."""
     world.run()
+    with pytest.raises(SettingsError, match="min_hours_left"):
+        status(world.pipeline(), min_hours_left=-1)
     assert status(world.pipeline(), min_hours_left=71).healthy
     found = status(world.pipeline(), min_hours_left=72.5)
     assert found.exit_code == 7
     assert "the delta expires in" in shown(found)
-
-
-def test_a_success_that_is_too_old_makes_it_unhealthy(world: World) -> None:
-    world.run()
     world.query(f"UPDATE {world.dataset}.sync_runs SET ended_at = ended_at - INTERVAL 30 HOUR")
     assert status(world.pipeline()).healthy
     assert status(world.pipeline(), max_age_hours=31).healthy
@@ -175,18 +174,9 @@ def test_pending_packages_of_this_machine_are_counted(world: World) -> None:
     found = status(world.pipeline())
     assert found.pending_packages == 1
     assert "An earlier run left 1 load package" in shown(found)
-
-
-def test_a_table_that_was_dropped_has_no_rows(world: World) -> None:
-    world.run()
     world.query(f"DROP TABLE {world.dataset}.assignments CASCADE")
     [collection] = status(world.pipeline()).collections
-    assert (collection.live_rows, collection.deleted_rows) == (None, None)
-
-
-def test_a_negative_limit_is_refused(world: World) -> None:
-    with pytest.raises(SettingsError, match="min_hours_left"):
-        status(world.pipeline(), min_hours_left=-1)
+    assert (collection.live_rows, collection.deleted_rows) == (None, None), "it was dropped"
 
 
 def test_a_destination_that_cannot_be_read_is_an_error_without_secrets(world: World) -> None:
