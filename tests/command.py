@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from io import StringIO
 from multiprocessing.connection import Connection
@@ -49,6 +50,12 @@ class Command:
     def poll(self) -> int | None:
         """Its exit code, once it has ended."""
         return self._process.exitcode
+
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Waits until a condition holds, which must come before its end."""
+        while not condition():
+            assert self.poll() is None, self.finish()
+            time.sleep(0.01)
 
     def send_signal(self, number: int) -> None:
         """Sends it a signal, if it has not ended."""

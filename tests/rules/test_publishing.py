@@ -28,7 +28,7 @@ from protime_source import (
 from protime_source.catalogue import ASSIGNMENTS
 from protime_source.demo import Behaviour
 from protime_source.pipeline.failures import explain
-from tests.command import reason, run
+from tests.command import reason, start
 from tests.conftest import WorldFactory
 from tests.engines import every_engine
 from tests.kill_points import MOMENTS, Moment, run_until
@@ -158,7 +158,7 @@ def test_a_kill_while_it_is_made_leaves_the_old_copy_or_the_new_one(
 
 def test_without_its_folder_all_is_loaded_and_the_command_fails(world: World, copy: Path) -> None:
     copy.parent.rmdir()
-    failed = run(world)
+    failed = start(world).finish()
     assert failed.returncode == 4
     assert "its folder does not exist. Create it" in reason(failed)
     assert "All that was loaded is in the warehouse; readers have none." in reason(failed)

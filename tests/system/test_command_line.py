@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import dlt
@@ -393,8 +392,7 @@ def test_a_postgres_that_lets_us_read_only(world: World) -> None:
 def test_ctrl_c_during_a_full_load(make_world: WorldFactory) -> None:
     world = make_world(behaviour=Behaviour(latency=0.3))
     process = start(world)
-    while not world.tenant.api_requests:
-        time.sleep(0.01)
+    process.wait_until(lambda: world.requests)
     process.send_signal(signal.SIGINT)
     stopped = process.finish()
     assert stopped.returncode == 130

@@ -40,8 +40,7 @@ def test_killed_while_it_waits_for_a_page(make_world: WorldFactory, folder: str)
     world.tenant.behaviour = Behaviour(latency=0.2)
     for wanted in (1, 2):
         process = start(world)
-        while world.requests < 2 * wanted:
-            time.sleep(0.01)
+        process.wait_until(lambda wanted=2 * wanted: world.requests >= wanted)
         process.send_signal(signal.SIGKILL)
         process.finish()
         if folder == "lost":

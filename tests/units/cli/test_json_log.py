@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from typing import Any
 
 import pytest
@@ -73,8 +72,7 @@ def test_a_result_that_was_asked_for_goes_to_standard_output(world: World) -> No
 def test_a_stopped_run_logs_it(world: World) -> None:
     world.tenant.faults.append(Fault("status", status=503, retry_after=60))
     process = start(world, **AS_JSON)
-    while not world.requests:
-        time.sleep(0.01)
+    process.wait_until(lambda: world.requests)
     process.send_signal(signal.SIGTERM)
     stopped = process.finish()
     last = events(stopped.stderr)[-1]
