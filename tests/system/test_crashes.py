@@ -36,11 +36,11 @@ def test_killed_while_it_waits_for_a_page(make_world: WorldFactory, folder: str)
     world.run()
     world.tenant.churn(50, seed=1)
     world.tenant.clock.advance(hours=73)
-    world.tenant.clear_requests()
     world.tenant.behaviour = Behaviour(latency=0.2)
-    for wanted in (1, 2):
+    for _ in range(2):
+        world.tenant.clear_requests()
         process = start(world)
-        process.wait_until(lambda wanted=2 * wanted: world.requests >= wanted)
+        process.wait_until(lambda: world.requests > 1)
         process.send_signal(signal.SIGKILL)
         process.finish()
         if folder == "lost":
