@@ -24,7 +24,7 @@ from protime_source.errors import (
     WarehouseError,
 )
 from protime_source.pipeline.failures import ledger_line
-from protime_source.pipeline.folder import discard_if_damaged
+from protime_source.pipeline.folder import discard_if_damaged, remove_unfinished
 from protime_source.pipeline.hooks import HOOKS, OVERLAP, register
 from protime_source.pipeline.lock import (
     keep_open,
@@ -108,6 +108,7 @@ def load_with(
     with redacted_errors(), one_run(pipeline.working_dir), bounded_waits(pipeline), run:
         if discard_if_damaged(pipeline.working_dir):
             pipeline.drop()
+        remove_unfinished(pipeline.working_dir)
         patience = settings.lock_timeout
         client = client_of(pipeline, patience)
         dialect.check(client)
