@@ -119,6 +119,9 @@ class CollectionSync:
                     yield from self._load_fully(self._new_bookmark(compares_values=compares_values))
                 elif bookmark.full_load_in_progress:
                     context.counts.explain("full load", "resumed")
+                    if context.collection.table not in context.run.totals:
+                        # A run that was killed after its merge may have written later.
+                        context.clock.after(context.stored.last_synced_at())
                     yield from self._load_fully(bookmark)
                 else:
                     context.counts.explain("changes")

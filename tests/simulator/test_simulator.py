@@ -195,3 +195,19 @@ def test_synced_at_grows_past_what_a_killed_run_has_merged() -> None:
             ),
         )
     )
+
+
+def test_synced_at_grows_past_what_a_killed_part_of_a_full_load_has_merged() -> None:
+    live_through(
+        History(
+            Behaviour(page_size=1),
+            (
+                Write(id=1, day=1),
+                Write(id=2, day=1),
+                Write(id=3, day=0),
+                SetClock(host=1, hours=-30),
+                Run(effects=2, counted="mark the copy", dies=True, package_pages=1),
+                Run(host=1),
+            ),
+        )
+    )
