@@ -55,7 +55,7 @@ class CollectionSync:
         ignore_live_rows_before: Live rows of this package that were synced before (UTC) belong to
             a full load that was restarted; the merge must leave them out. `None` when none was,
             because dlt keeps each new filter, with its schema, in the warehouse; but it creates a
-            table that somebody has dropped only for a schema that it has not kept.
+            table or column that somebody has dropped only for a schema that it has not kept.
     """
 
     def __init__(self, context: CollectionContext) -> None:
@@ -194,8 +194,10 @@ class CollectionSync:
 
     def _begin(self, later_than: datetime | None) -> datetime:
         """Begins to read all pages; returns a `synced_at` that only their rows reach (UTC)."""
-        synced_at = self.context.clock.after(later_than)
-        if self._has_rows or not self.context.stored.exists:
+        context = self.context
+        synced_at = context.clock.after(later_than)
+        is_whole = context.stored.exists and not context.stored.lacks(context.builder.schema.names)
+        if self._has_rows or not is_whole:
             self.ignore_live_rows_before = synced_at
         return synced_at
 

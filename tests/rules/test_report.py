@@ -121,7 +121,7 @@ def test_the_page_is_complete_in_one_file_and_changes_nothing(
     assert "Run `protime run` first." in reason(nothing)
     world.load()
     before = world.database.read_bytes()
-    page, image = tmp_path / "page.html", tmp_path / "image.png"
+    page, image = Path("page.html"), Path("image.png")
     drawn = run_here(world, "--html", str(page), "--png", str(image), command="report")
     assert drawn.returncode == 0, drawn.stderr
     assert fits(drawn.stdout)
