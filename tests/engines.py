@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, ClassVar
 from unittest import mock
 
@@ -33,6 +33,7 @@ sql_engines = pytest.mark.parametrize("engine", ENGINES[:2], indirect=True)
 """For the many ways in which a rule can be tried."""
 
 Result = tuple[list[str], list[tuple[Any, ...]]]
+Restore = Callable[[], None]
 
 
 class Engine(ABC):
@@ -73,6 +74,18 @@ class Engine(ABC):
 
     def end_lease(self) -> None:  # noqa: B027 - most engines have none
         """Ends what a killed run of another machine still holds; elsewhere it ends with the run."""
+
+    def end_locks(self) -> None:
+        """Takes from whoever is at work the lock that keeps others away, where there is one."""
+        self.end_lease()
+
+    def back_up(self) -> Restore | None:
+        """Copies the warehouse while nobody is connected.
+
+        Returns:
+            What puts the copy back, as often as wanted; `None` where that is not offered.
+        """
+        return None
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows that a statement gives."""
@@ -124,6 +137,21 @@ class DuckDBEngine(Engine):
         with kept, mock.patch("duckdb.connect", connect_and_keep):
             yield
 
+    def back_up(self) -> Restore:
+        """A copy of the file, and of its log."""
+        folder = Path(mkdtemp(prefix="backup-", dir=self.database.parent))
+        files = f"{self.database.name}*"
+        for path in self.database.parent.glob(files):
+            shutil.copy(path, folder)
+
+        def put_back() -> None:
+            for path in self.database.parent.glob(files):
+                path.unlink()
+            for path in folder.iterdir():
+                shutil.copy(path, self.database.parent)
+
+        return put_back
+
     def ask(self, sql: str) -> Result:
         with duckdb.connect(str(self.database)) as connection:
             connection.execute("SET TimeZone = 'UTC'")
@@ -164,6 +192,26 @@ class PostgresEngine(Engine):
             f" WHERE indrelid = '{self.dataset}.{table}'::regclass AND indisunique AND indisvalid"
         )
         return [name for (name,) in found]
+
+    def end_locks(self) -> None:
+        """Cuts the connections that hold an advisory lock."""
+        self.query(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+
+    def back_up(self) -> Restore:
+        """A copy of the database under another name."""
+        server, _, name = self.url.rpartition("/")
+        copy = f"{name}_{time.monotonic_ns()}"
+        elsewhere = PostgresEngine(f"{server}/postgres")
+        elsewhere.query(f"CREATE DATABASE {copy} TEMPLATE {name} STRATEGY FILE_COPY")
+
+        def put_back() -> None:
+            elsewhere.query(f"DROP DATABASE {name} WITH (FORCE)")
+            elsewhere.query(f"CREATE DATABASE {name} TEMPLATE {copy} STRATEGY FILE_COPY")
+
+        return put_back
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:

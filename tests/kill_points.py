@@ -112,6 +112,7 @@ _PIPELINE = "protime_source.pipeline"
 
 OVERLAP_POINTS: dict[str, KillPoint] = {
     **KILL_POINTS,
+    "request": KillPoint("protime_source.api.http.ApiSession", "get"),
     "committed state": KillPoint(f"{_PIPELINE}.destination", "committed_state"),
     "committed state of a pending package": KillPoint(f"{_PIPELINE}.discards", "committed_state"),
     "staged rows": KillPoint(f"{_PIPELINE}.packages", "read_staged_rows"),

@@ -29,14 +29,8 @@ PER_WORLD = 50 if OVERLAPS else 10
 RUNS = 6
 """Runs that follow each other before the table is looked at: each costs half a second."""
 
-STEPS = 32
+STEPS = 34
 """As many points does a run with changes come by, before and after."""
-
-_END_LOCKS = """
-    SELECT pg_terminate_backend(pid) FROM pg_locks
-    WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database
-        WHERE datname = current_database())
-"""
 
 
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)
@@ -49,7 +43,7 @@ def test_what_was_merged_of_anothers_rows_is_taken_back(make_world: WorldFactory
     earlier, later = ExitStack(), ExitStack()
     world.tenant.churn(5, seed=1)
     assert earlier.enter_context(stopped_at("extract commit", "after", other))
-    world.query(_END_LOCKS)
+    world.engine.end_locks()
     world.tenant.churn(5, seed=2)
     assert later.enter_context(stopped_at("merge statement", "before", world))
     earlier.close()
@@ -73,7 +67,7 @@ def test_what_another_committed_before_a_late_merge_is_taken_back(
     new = world.tenant.create({"person": {"id": 7}, "from": start})
     late = SteppedRun(hosts[0])
     late.go_on_until("before schema update")
-    world.query(_END_LOCKS)
+    world.engine.end_locks()
     world.tenant.delete(new)
     hosts[1].load()
     late.finish()
@@ -93,7 +87,7 @@ def test_a_copy_gets_what_was_merged_late(make_world: WorldFactory) -> None:
     late_id = world.tenant.create({"person": {"id": 7}, "from": start})
     late = SteppedRun(hosts[0], history=True)
     late.go_on_until("before schema update")
-    world.query(_END_LOCKS)
+    world.engine.end_locks()
     world.tenant.create({"person": {"id": 7}, "from": start})
     hosts[1].load(history=True)
     mirror = world.rows()
@@ -120,14 +114,14 @@ def test_what_was_received_before_a_load_was_taken_back_is_not_loaded(
     new = world.tenant.create({"person": {"id": 7}, "from": start})
     late = SteppedRun(hosts[0])
     late.go_on_until("before schema update")
-    world.query(_END_LOCKS)
+    world.engine.end_locks()
     world.tenant.delete(new)
     other = SteppedRun(hosts[2])
     other.go_on_until("before schema update")
-    world.query(_END_LOCKS)
+    world.engine.end_locks()
     pending = SteppedRun(hosts[1])
     pending.go_on_until("after state save")
-    world.query(_END_LOCKS)
+    world.engine.end_locks()
     pending.kill()
     other.finish()
     late.finish()
@@ -148,14 +142,14 @@ def test_no_run_goes_on_from_what_was_merged_of_anothers_rows(
     world.tenant.churn(5, seed=1)
     earlier = SteppedRun(hosts[0])
     earlier.go_on_until("after extract commit")
-    world.query(_END_LOCKS)
+    world.engine.end_locks()
     world.tenant.churn(5, seed=2)
     later = SteppedRun(hosts[1])
     later.go_on_until("before merge statement")
-    world.query(_END_LOCKS)
+    world.engine.end_locks()
     earlier.finish()
     later.go_on_until("after package completed")
-    world.query(_END_LOCKS)
+    world.engine.end_locks()
     if is_killed:
         later.kill()
     load(hosts[2].pipeline())
@@ -207,7 +201,7 @@ def _work_at_once(hosts: list[World], dice: random.Random, trace: list[str]) -> 
         if at_work:
             trace.append("overlap")
             if dice.random() < 0.9:
-                host.query(_END_LOCKS)
+                host.engine.end_locks()
                 trace.append("lock lost")
         at_work[host.folder.name] = SteppedRun(host)
         go_on(host.folder.name, dice.randint(1, STEPS - 1))

@@ -1,0 +1,126 @@
+"""What somebody who sees everything knows of a tenant's assignments, and requires of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from datetime import date, datetime, timedelta
+
+from protime_source.verification.run import verify
+from tests.world import Row, World, as_sent, as_wanted
+
+START = date.today() - timedelta(days=180)
+"""The window's first day, inside the data, so that records move into it and out of it; also when the
+tenant's year has ended in the course of a history."""
+
+SETTINGS = {"start_date": START.isoformat(), "history": True, "max_vanished_share": 1.0}
+"""Those of every run of a history."""
+
+Version = tuple[int, datetime]
+"""Of a row in the table: its id and `synced_at`."""
+
+
+def is_inside(record: Row) -> bool:
+    """Whether a record of the tenant is in the window."""
+    return bool(record["from"] >= START.isoformat())
+
+
+class Truth:
+    """Remembers every version of every record, and every row that it saw.
+
+    Args:
+        world: The tenant and the warehouse.
+
+    Attributes:
+        left: Ids of the records that have left the window, whether or not they came back.
+        robbed: Ids of the rows of which somebody has taken values by hand.
+        follows: Whether a copy that follows `synced_at` must equal the table, and the history must
+            have each version; not after two runs have written at once.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._versions: dict[int, dict[str, Row]] = {}
+        self._copy: dict[int, Row] = {}
+        self._written: set[Version] = set()
+        self.left: set[int] = set()
+        self.robbed: set[int] = set()
+        self.follows = True
+
+    def note_records(self) -> None:
+        """Remembers the tenant's records as they are now; call it after each change."""
+        records = self._world.tenant.records
+        for id_, record in records.items():
+            self._versions.setdefault(id_, {})[record["changeVersion"]] = as_wanted(record)
+        self.left |= {i for i in self._versions if i not in records or not is_inside(records[i])}
+
+    def begin_anew(self, rows: dict[int, Row], *, is_backup: bool = False) -> None:
+        """Somebody has changed the table by hand, or has put a backup back."""
+        self._copy = dict(rows)
+        self._written = _versions(rows)
+        if not is_backup:
+            self.robbed |= rows.keys()
+
+    def check_anytime(self) -> dict[int, Row]:
+        """Also after a failure or a kill, while nobody is at work; returns the rows.
+
+        A live row is one version of its record, all of it; another one is marked, and has values
+        that it once had. A copy that follows `synced_at` equals the table.
+        """
+        rows = self._world.seen()
+        for id_, row in rows.items():
+            if row["is_deleted"]:
+                self._check_soft_deleted(id_, row)
+            else:
+                assert as_sent(row) == self._versions[id_][row["change_version"]], id_
+                assert (row["deleted_at"], row["delete_reason"]) == (None, None), id_
+        last = max((row["synced_at"] for row in self._copy.values()), default=None)
+        self._copy |= {i: row for i, row in rows.items() if last is None or row["synced_at"] > last}
+        if self.follows:
+            assert self._copy == rows, "a copy that follows `synced_at` differs"
+        self._copy = dict(rows)
+        self._written |= _versions(rows)
+        return rows
+
+    def _check_soft_deleted(self, id_: int, row: Row) -> None:
+        """Field by field: a delete that carries fields is laid over the last stored row."""
+        assert row["delete_reason"] in ("announced", "vanished"), id_
+        assert row["deleted_at"] is not None, id_
+        versions = self._versions[id_].values()
+        for name, value in as_sent(row).items():
+            if name != "changeVersion" and id_ not in self.robbed:
+                assert value in [version.get(name) for version in versions], (id_, name)
+
+    def check_recorded(self) -> None:
+        """After a run that succeeded: the history has each version once, and no run is open."""
+        world = self._world
+        history = world.query(f"SELECT id, recorded_at FROM {world.dataset}.assignments__history")
+        assert len(history) == len(set(history)), "a version is in the history twice"
+        if self.follows:
+            assert self._written <= {(i, at) for i, at in history}, "the history lacks a version"
+        runs = f"SELECT COUNT(*) FROM {world.dataset}.sync_runs WHERE outcome = 'running'"
+        assert world.query(runs) == [(0,)], "a run that has ended is open in the ledger"
+
+    def check_complete(self, ignored: Set[int] = frozenset()) -> None:
+        """After a run that saw all: the live rows are the tenant's records, field by field.
+
+        Args:
+            ignored: Ids of which the delta says nothing when they leave the window.
+        """
+        wanted = {i: as_wanted(r) for i, r in self._world.tenant.records.items() if is_inside(r)}
+        start = START.isoformat()
+        live = {i: as_sent(row) for i, row in self._world.live().items()}
+        shown = {
+            i: record
+            for i, record in live.items()
+            if i in wanted or (record["from"] >= start and i not in ignored)
+        }
+        assert shown == wanted
+
+    def check_verified(self) -> None:
+        """The table is what the plain lists of Protime show."""
+        report = verify(self._world.pipeline(), deep=True, catch_up=False, **SETTINGS)
+        assert not report.differs, str(report)
+
+
+def _versions(rows: dict[int, Row]) -> set[Version]:
+    return {(id_, row["synced_at"]) for id_, row in rows.items()}
