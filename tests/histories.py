@@ -1,425 +1,443 @@
-"""Random histories of a tenant, of its faults, and of runs that come to an end or do not."""
+"""The simulator's histories, lived through by real runs on a real warehouse.
+
+What the demo tenant or a real engine does not offer is left out: a collection without a delta, a
+Protime that lags or hides records, and a destination that refuses a statement.
+"""
 
 from __future__ import annotations
 
 import os
-import sys
+import shutil
+import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import replace
-from datetime import date, timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import patch
+from unittest import mock
 
 from dlt.pipeline.exceptions import PipelineStepFailed
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from protime_source import ProtimeError, protime
-from protime_source.demo import DemoServer, DemoTenant, Fault
-from protime_source.errors import ApiError
+from protime_source import ProtimeError
+from protime_source.demo import Behaviour, DemoServer, DemoTenant, Fault
 from protime_source.pipeline.failures import explain
-from protime_source.pipeline.load import load
-from protime_source.pipeline.recovery import load_pending
 from protime_source.pipeline.states import read_bookmark
-from tests.engines import Engine
-from tests.kill_points import KILL_POINTS, MOMENTS, Moment, run_until
-from tests.world import Moment as Event
-from tests.world import Row, World, as_sent, as_wanted, timeless
+from tests.circumstances import Circumstances
+from tests.engines import Engine, Restore
+from tests.kill_points import SteppedRun, run_or_load
+from tests.simulator import steps
+from tests.simulator.protime import Behaviour as SimulatedBehaviour
+from tests.simulator.world import RUNS_TO_RECOVER
+from tests.truth import SETTINGS, START, Truth
+from tests.world import Row, World
 
-START = (date.today() - timedelta(days=180)).isoformat()
-"""Inside the data, so that rows move into and out of the window; the tenant accepts it, too, when
-its year has ended in the course of a history."""
-
-PERSON = {"person": {"id": 7}}
 counted: Counter[str] = Counter()
 """What all histories of this process were made of."""
 
-_SWITCHES: dict[str, tuple[Any, ...]] = {
-    "repeat_events": (False, True),
-    "order": ("oldest_first", "newest_first", "shuffled"),
-    "page_overlap": (0, 3),
-    "events": ("compacted", "all"),
-    "links_rereadable": (True, False),
-    "pages_rereadable": (True, False),
-    "older_delta_dies": (True, False),
-    "delete_payload": (False, True),
-    "delete_version": ("new", "same"),
-    "delta_page_size": (None, 2),
-    "empty_last_page": (False, True),
-    "empty_middle_page": (False, True),
-    "stale_continuation_status": (409, 410),
-    "link_style": ("plain", "encoded", "absolute"),
+PLACES: dict[str, str] = {
+    "request": "before request",
+    "response": "after request",
+    "commit the extracted package": "before extract commit",
+    "save the state": "before state save",
+    "normalize": "before normalize commit",
+    "open the destination": "after normalize commit",
+    "update the schema": "after normalize commit",
+    "empty the staging table": "before schema update",
+    "copy the state": "after schema update",
+    "mark the state's copy": "after schema update",
+    "copy to the staging table": "before staging load",
+    "mark the copy": "before staging load's marker",
+    "merge": "before merge statement",
+    "mark the merge": "after merge transaction",
+    "write the load's record": "before load record",
+    "put the package away": "after load record",
+    "read the states beside the load's": "before package's marker",
+    "check the staging table": "before staged rows",
+    "uncommit": "before commit taken back",
+    "read the committed state": "before committed state",
+    "delete a package": "after committed state of a pending package",
 }
-_BEHAVIOURS = st.fixed_dictionaries(
-    {}, optional={name: st.sampled_from(values) for name, values in _SWITCHES.items()}
-)
-_FAULTS = st.builds(
-    Fault,
-    st.sampled_from(("status", "drop", "cut", "truncated_json")),
-    status=st.sampled_from((500, 403, 409, 410)),
-    times=st.sampled_from((1, 3, 12)),
-    after=st.integers(0, 3),
-)
-_NUMBER = st.integers(0, 2**16)
-_DAYS = st.integers(-190, 120)
-_POINTS = st.sampled_from([(point, m) for point in KILL_POINTS for m in MOMENTS])
+"""Where a real run stands before an effect of the simulated one, or next to it."""
+
+_FAULTS: dict[str, Fault] = {
+    "unavailable": Fault("status", status=503, times=12),
+    "garbled": Fault("truncated_json", times=12),
+    "too large": Fault("drop", times=1),
+    "unknown change": Fault("cut", times=12),
+    "forbidden": Fault("status", status=403),
+}
+"""The tenant's nearest to a simulated fault; the sixth attempt is a run's last."""
+
+_PATIENCE_SECONDS = 2.0
+"""A run that says nothing for so long waits for what another one holds."""
 
 
-class Histories(RuleBasedStateMachine):
-    """One history. A subclass says in which engine.
+@dataclass
+class Host:
+    """A machine: a working folder, a clock, and a run that stands still, if there is one."""
 
-    The model is what the tenant holds inside the window; besides it remembers every version of
-    every record that there ever was, by which each row of the table must be whole.
-    """
-
-    make_engine: Callable[[Path], Engine]
-
-    @initialize(rows=st.sampled_from((0, 1, 30)), page_size=st.sampled_from((4, 50)))
-    def begin(self, rows: int, page_size: int) -> None:
-        self._folder = TemporaryDirectory(prefix="history-")
-        folder = Path(self._folder.name)
-        tenant = DemoTenant(rows=rows, page_size=page_size)
-        server = DemoServer(tenant).__enter__()
-        self._environment = patch.dict(
-            os.environ, {**server.environment(), "DLT_DATA_DIR": str(folder / "dlt")}
-        )
-        self._environment.start()
-        self.world = World(tenant, server, folder, type(self).make_engine(folder))
-        self.deletes = "mark"
-        self.in_parts = False
-        self.versions: dict[int, dict[str, Row]] = {}
-        self.marked: dict[int, Row] = {}
-        self.gone: set[int] = set()
-        self.touched: set[int] = set()
-        self.touched_before: set[int] = set()
-        counted["histories"] += 1
-        self._note()
-
-    def teardown(self) -> None:
-        """Every history ends well."""
-        if not hasattr(self, "world"):
-            return
-        try:
-            if sys.exception() is None:
-                self._run_to_the_end()
-        finally:
-            self.world.server.__exit__()
-            self._environment.stop()
-            self._folder.cleanup()
-
-    # What happens in the tenant.
-
-    @rule(days=_DAYS)
-    def create(self, days: int) -> None:
-        self.world.tenant.create({**PERSON, "from": _day(days)})
-        self._note("create")
-
-    @precondition(lambda self: self.world.tenant.records)
-    @rule(number=_NUMBER, days=_DAYS)
-    def update(self, number: int, days: int) -> None:
-        fields = {**PERSON, "from": _day(days), "comments": str(number)}
-        self.world.tenant.update(self._pick(number), fields)
-        self._note("update")
-
-    @precondition(lambda self: self.world.tenant.records)
-    @rule(number=_NUMBER, out=st.booleans())
-    def move(self, number: int, out: bool) -> None:
-        """Over the window's edge."""
-        edge = date.fromisoformat(START)
-        day = edge - timedelta(days=1) if out else edge
-        self.world.tenant.update(self._pick(number), {**PERSON, "from": day.isoformat()})
-        self._note("move")
-
-    @precondition(lambda self: self.world.tenant.records)
-    @rule(number=_NUMBER, returns=st.booleans())
-    def delete(self, number: int, returns: bool) -> None:
-        """For good, or another record with the same fields comes in its place."""
-        id_ = self._pick(number)
-        record = self.world.tenant.records[id_]
-        self.world.tenant.delete(id_)
-        if returns:
-            kept = {name: v for name, v in record.items() if name not in ("id", "changeVersion")}
-            self.world.tenant.create(kept)
-        self._note("delete")
-
-    @precondition(lambda self: self.gone)
-    @rule(number=_NUMBER, days=_DAYS)
-    def restore(self, number: int, days: int) -> None:
-        """A deleted record comes back, with its id and in a higher version."""
-        gone = sorted(self.gone)
-        fields = {**PERSON, "from": _day(days), "comments": "restored"}
-        self.world.tenant.restore(gone[number % len(gone)], fields)
-        self._note("restore")
-
-    @rule(changes=st.sampled_from((3, 25)), seed=_NUMBER)
-    def churn(self, changes: int, seed: int) -> None:
-        self._churn(changes, seed)
-        self._note("churn")
-
-    @rule()
-    def expire_the_delta(self) -> None:
-        self.world.tenant.clock.advance(hours=73)
-        self._note("expire")
-
-    @rule()
-    def steal_the_delta(self) -> None:
-        self.world.tenant.steal_delta()
-        self._note("steal")
-
-    @rule()
-    def revoke_tokens(self) -> None:
-        self.world.tenant.revoke_tokens()
-        self._note("revoke")
-
-    @rule(switches=_BEHAVIOURS)
-    def behave(self, switches: dict[str, Any]) -> None:
-        self.world.tenant.behaviour = replace(self.world.tenant.behaviour, **switches)
-        self._note("behave")
-
-    # What happens here.
-
-    @rule(deletes=st.sampled_from(("mark", "remove")))
-    def decide(self, deletes: str) -> None:
-        self.deletes = deletes
-        self._note("decide")
-
-    @rule(in_parts=st.booleans())
-    def cut(self, in_parts: bool) -> None:
-        """Full loads are one package, or several, and are fetched on meanwhile."""
-        self.in_parts = in_parts
-        self._note("cut")
-
-    @rule()
-    def lose_the_working_folder(self) -> None:
-        self._lose()
-        self._note("lose")
-
-    @rule(full_resync=st.sampled_from((False, False, False, True)))
-    def run(self, full_resync: bool) -> None:
-        self._run_to_the_end(full_resync=full_resync)
-        self._note("run")
-
-    @rule(changes=st.sampled_from((0, 3)), seed=_NUMBER, lost=st.booleans())
-    def run_bounded(self, changes: int, seed: int, lost: bool) -> None:
-        is_resumed = not self._is_clean()
-        self._run_bounded()
-        self._check_as_far_as_it_went(is_resumed=is_resumed)
-        self._churn(changes, seed)
-        if lost:
-            self._lose()
-        self._note("bounded run")
-
-    @rule(changes=st.sampled_from((1, 12)), seed=_NUMBER, after=st.integers(0, 3))
-    def run_while_it_changes(self, changes: int, seed: int, after: int) -> None:
-        event = Event(after=after, action=lambda: self._churn(changes, seed))
-        self.world.tenant.faults.append(event)
-        self._load()
-        self.world.tenant.faults.clear()
-        self._run_to_the_end()
-        self._note("run with changes")
-
-    @rule(faults=st.lists(_FAULTS, min_size=1, max_size=2), bounded=st.booleans())
-    def run_with_faults(self, faults: list[Fault], bounded: bool) -> None:
-        """Fresh copies: a fault counts, and Hypothesis may give the same one again."""
-        is_clean, before = self._is_clean(), self._rows()
-        self.world.tenant.faults.extend(replace(fault) for fault in faults)
-        error = self._failure(bounded=bounded)
-        self.world.tenant.faults.clear()
-        if error is None:
-            self._check_as_far_as_it_went(is_resumed=bounded and not is_clean)
-        else:
-            assert explain(error).exit_code == ApiError.exit_code, explain(error)
-            in_one_load = is_clean and (bounded or not self.in_parts)
-            assert not in_one_load or self._rows() == before, "a failed run changed rows"
-            self._check_rows_are_whole()
-            counted["failed runs"] += 1
-        self._note("run with faults")
-
-    @rule(
-        place=_POINTS,
-        nth=st.sampled_from((1, 1, 1, 2)),
-        lost=st.booleans(),
-        bounded=st.booleans(),
-    )
-    def run_and_be_killed(
-        self, place: tuple[str, Moment], nth: int, lost: bool, bounded: bool
-    ) -> None:
-        settings = {**self._settings, **({"max_pages": 2} if bounded else {})}
-        point, moment = place
-        is_clean, before = self._is_clean(), self._rows()
-        if run_until(point, moment, self.world, nth=nth, **settings):
-            counted["kills"] += 1
-            counted[f"killed {moment} {point}"] += 1
-            self._check_what_the_kill_left(before, in_one_load=is_clean and not bounded)
-        else:
-            self._check_as_far_as_it_went(is_resumed=bounded and not is_clean)
-        if lost:
-            self._lose()
-        self._note("run to be killed")
-
-    # What must be true.
+    world: World
+    clock_hours: int = 0
+    run: SteppedRun | None = None
+    knew_changes: int = 0
+    is_alone: bool = True
 
     @property
-    def _settings(self) -> dict[str, Any]:
-        return {"start_date": START, "deletes": self.deletes, "max_vanished_share": 1.0}
+    def pipelines(self) -> Path:
+        """Dlt's working folder."""
+        return self.world.folder / "pipelines"
 
-    def _run_to_the_end(self, **arguments: Any) -> None:
-        self._load(**arguments)
-        self._check()
 
-    def _load(self, **arguments: Any) -> None:
-        sizes = {"pipeline.load.PACKAGE_BYTES": 4000, "sync.prefetch.BATCH_BYTES": 1}
-        with ExitStack() as patches:
-            for name, size in sizes.items() if self.in_parts else ():
-                patches.enter_context(patch(f"protime_source.{name}", size))
-            load(self.world.pipeline(), **arguments, **self._settings)
+class Life:
+    """One history, lived through.
 
-    def _lose(self) -> None:
-        if (self.world.folder / "pipelines").exists():
-            self.world.lose_working_folder()
+    Args:
+        history: What happens.
+        world: An empty tenant that behaves as the history says, and an empty warehouse.
+    """
 
-    def _run_bounded(self) -> None:
-        load_pending(self.world.pipeline())
-        self.world.pipeline().run(protime(max_pages=2, **self._settings))
+    def __init__(self, history: steps.History, world: World) -> None:
+        self.history, self.world = history, world
+        self.truth = Truth(world)
+        self.hosts = [
+            Host(replace(world, folder=world.folder / f"host {number}"))
+            for number in range(steps.HOSTS)
+        ]
+        self.changes = 0
+        self.lacks_column = False
+        self.backup: tuple[Restore, dict[int, Row]] | None = None
+        self.trace: list[str] = []
 
-    def _failure(self, *, bounded: bool) -> Exception | None:
+    def live(self) -> None:
+        """Lives through all steps, then comes to an end that must be right."""
+        counted["histories"] += 1
         try:
-            self._run_bounded() if bounded else self._load()
-        except (PipelineStepFailed, ProtimeError) as error:
-            return error
-        return None
+            for step in self.history.steps:
+                self._note(step, self._do(step))
+            self._end()
+        except BaseException as error:
+            error.add_note("\n".join([f"{self.history.behaviour}", *self.trace]))
+            raise
+        finally:
+            for host in self.hosts:
+                if host.run is not None:
+                    host.run.kill()
 
-    def _check_as_far_as_it_went(self, *, is_resumed: bool) -> None:
-        """What changed since the first part of a resumed full load comes with the next run."""
-        if self._is_clean() and not is_resumed:
-            self._check()
-        else:
-            self._check_rows_are_whole()
+    def _note(self, step: object, event: str) -> None:
+        self.trace.append(f"{step} -> {event}")
+        counted["steps"] += 1
+        counted[event] += 1
 
-    def _check_what_the_kill_left(self, before: dict[int, Row], *, in_one_load: bool) -> None:
-        """One load changes all of its rows or none."""
-        self._check_rows_are_whole()
-        rows = self._rows()
-        if in_one_load and timeless(rows) != timeless(before):
-            assert _live(rows) == self._wanted(), "the kill left a table that is half changed"
+    # The steps.
 
-    def _is_clean(self) -> bool:
-        """Whether no package is left, and no full load in progress."""
-        pipeline = self.world.pipeline()
-        bookmark = read_bookmark(pipeline, "assignments")
-        return (
-            not pipeline.has_pending_data
-            and bookmark is not None
-            and not bookmark.full_load_in_progress
-        )
+    def _do(self, step: steps.Step) -> str:
+        """Does a step, and returns what it was, in words."""
+        tenant = self.world.tenant
+        match step:
+            case steps.Write(id_, day):
+                self._write(id_, day)
+                return "change"
+            case steps.Delete(id_):
+                if id_ in tenant.records:
+                    tenant.delete(id_)
+                self._changed()
+                return "delete"
+            case steps.Run():
+                return self._run(step)
+            case steps.Wait(hours):
+                tenant.clock.advance(hours=hours)
+                return f"wait {hours} hours"
+            case steps.SetClock(number, hours):
+                self.hosts[number].clock_hours = hours
+                return "set a clock"
+            case steps.Fail(after, kind):
+                tenant.faults.append(replace(_FAULTS[kind], after=after))
+                return f"fault: {kind}"
+            case steps.Folder(number, what):
+                self._to_folder(number, what)
+                return f"folder: {what}"
+            case steps.Happen(what):
+                return what if self._happen(what) else f"{what}: not possible"
 
-    def _check(self) -> None:
-        """After a run that succeeded and is complete."""
-        rows = self.world.rows()
-        live = _live(rows)
-        assert live == self._wanted()
-        self._check_marked({id_: row for id_, row in rows.items() if row["is_deleted"]}, live)
-        counted["complete runs"] += 1
-
-    def _wanted(self) -> dict[int, Row]:
-        """What the tenant holds inside the window."""
-        return {
-            id_: as_wanted(record)
-            for id_, record in self.world.tenant.records.items()
-            if record["from"] >= START
+    def _write(self, id_: int, day: int) -> None:
+        tenant = self.world.tenant
+        fields = {
+            "person": {"id": 7},
+            "from": (START + timedelta(days=day)).isoformat(),
+            "comments": f"change {self.changes}",
         }
+        write = tenant.update if id_ in tenant.records else tenant.restore
+        write(id_, fields)
+        self._changed()
 
-    def _check_marked(self, marked: dict[int, Row], live: dict[int, Row]) -> None:
-        """A marked row keeps its values unless something happened to it lately.
+    def _changed(self) -> None:
+        self.changes += 1
+        self.truth.note_records()
 
-        Lately: since the run before the last, because a row that a full load found vanished may
-        be announced as deleted in the next answer.
-        """
-        lately = self.touched | self.touched_before
-        for id_, row in self.marked.items():
-            if id_ not in live and id_ not in lately:
-                assert id_ in marked, f"{id_} was marked, and is gone"
-                assert _values(marked[id_]) == _values(row)
-            elif self.deletes == "mark":
-                assert id_ in marked or id_ in live, f"{id_} was marked, and is gone"
-        for id_, row in marked.items():
-            self._check_mark(id_, row)
-        self.marked = marked
-        self.touched, self.touched_before = set(), self.touched
+    def _to_folder(self, number: int, what: steps.WhatToFolder) -> None:
+        host = self.hosts[number]
+        self._kill(host)  # whoever takes a folder away ends what runs in it
+        folder, saved = host.pipelines, host.world.folder / "saved"
+        match what:
+            case "lose":
+                shutil.rmtree(folder, ignore_errors=True)
+            case "save":
+                _copy(folder, saved)
+            case "put back":
+                _copy(saved, folder)
+            case "copy":
+                _copy(self.hosts[1 - number].pipelines, folder)
 
-    def _check_mark(self, id_: int, row: Row) -> None:
-        assert row["delete_reason"] in ("announced", "vanished")
-        assert row["deleted_at"] is not None
-        self._check_values_were_true(id_, _values(row))
+    def _happen(self, what: steps.WhatHappens) -> bool:
+        """Returns whether it could happen."""
+        engine, data = self.world.engine, self.world.dataset
+        match what:
+            case "another consumer":
+                self.world.tenant.steal_delta()
+            case "lose locks":
+                is_used = any(host.run is not None for host in self.hosts)
+                self.truth.follows &= not is_used
+                engine.end_locks()
+            case "back up" | "put back":
+                return self._back_up() if what == "back up" else self._put_back()
+            case "empty the table" if self._rows_by_hand():
+                self.world.query(f"DELETE FROM {data}.assignments WHERE id IS NOT NULL")
+                self.truth.begin_anew({})
+            case "drop a column" if rows := self._rows_by_hand():
+                self.world.query(f"ALTER TABLE {data}.assignments DROP COLUMN comments")
+                robbed = {id_: {**row, "comments": None} for id_, row in rows.items()}
+                self.truth.begin_anew(robbed, by_hand=True)
+                self.lacks_column = True
+            case "drop the staging table" if engine.holds("assignments"):
+                self.world.query(f"DROP TABLE IF EXISTS {data}_staging.assignments")
+            case "lose seen ids" if engine.holds("sync_seen_ids"):
+                self.world.query(f"DELETE FROM {data}.sync_seen_ids WHERE TRUE")
+            case _:
+                return False
+        return True
 
-    def _check_values_were_true(self, id_: int, values: Row) -> None:
-        """Field by field: a delete that carries fields is laid over the last stored row."""
-        versions = self.versions[id_].values()
-        for name, value in values.items():
-            assert value in [version.get(name) for version in versions], (id_, name)
+    def _rows_by_hand(self) -> dict[int, Row]:
+        """The rows, for somebody who changes them; nobody does it while a run is at work."""
+        self._kill_all()
+        return {} if self.lacks_column else self.world.seen()
 
-    def _check_rows_are_whole(self) -> None:
-        """At any time: a live row is one version of its record, all of it; others are marked."""
-        for id_, row in self._rows().items():
-            if row["is_deleted"]:
-                self._check_mark(id_, row)
-            else:
-                assert as_sent(row) == self.versions[id_][row["change_version"]]
-                assert (row["deleted_at"], row["delete_reason"]) == (None, None)
+    def _back_up(self) -> bool:
+        self._kill_all()
+        rows = self.truth.check_anytime()
+        restore = self.world.engine.back_up()
+        self.backup = (restore, rows) if restore else None
+        return restore is not None
 
-    def _rows(self) -> dict[int, Row]:
-        return self.world.seen()
+    def _put_back(self) -> bool:
+        self._kill_all()
+        if self.backup is None:
+            return False
+        restore, rows = self.backup
+        restore()
+        self.lacks_column = False
+        self.truth.begin_anew(rows)
+        return True
 
-    def _pick(self, number: int) -> int:
-        ids = sorted(self.world.tenant.records)
-        return ids[number % len(ids)]
+    # Runs.
 
-    def _churn(self, changes: int, seed: int) -> None:
-        """One by one, to know every version."""
-        for number in range(changes):
-            self.world.tenant.churn(1, seed=seed + number)
-            self._remember()
+    def _run(self, step: steps.Run) -> str:
+        """Begins or goes on; the one run of a history at work, to its end, is in this process."""
+        host = self.hosts[step.host]
+        if self.lacks_column:
+            # dlt adds the column before the merge fills it: a kill between the two is open.
+            self._end_runs()
+            step = replace(step, effects=None)
+        others = [other for other in self.hosts if other is not host and other.run is not None]
+        if host.run is None:
+            host.knew_changes, host.is_alone = self.changes, True
+        for other in others:
+            other.is_alone = host.is_alone = False
+        if host.run is None and step.effects is None and not others:
+            return self._run_here(host, step)
+        if host.run is None:
+            host.run = SteppedRun(
+                host.world, self._circumstances(host, step), **self._settings(step)
+            )
+        self._go_on(host.run, step)
+        if host.run.exit_code is not None:
+            code, host.run = host.run.exit_code, None
+            return self._over(host, code, is_resumed=True)
+        if step.dies:
+            at = host.run.at
+            self._kill(host)
+            return f"killed {at or 'while it waits'}"
+        return f"stands still {host.run.at or 'while it waits'}"
 
-    def _note(self, step: str = "") -> None:
-        """Counts a step, and remembers the records as they are now."""
-        if step:
-            counted["steps"] += 1
-            counted[f"step {step}"] += 1
-        self._remember()
+    def _run_here(self, host: Host, step: steps.Run) -> str:
+        pipeline = host.world.pipeline()
+        bookmark = read_bookmark(pipeline, "assignments")
+        is_resumed = pipeline.has_pending_data or (
+            step.max_pages is not None
+            and (bookmark is None or bookmark.full_load_in_progress or bookmark.is_invalidated)
+        )
+        code = 0
+        with self._circumstances(host, step).hold(), host.world.engine.kept_open():
+            try:
+                run_or_load(pipeline, self._settings(step))
+            except (PipelineStepFailed, ProtimeError) as error:
+                failure = explain(error)
+                code = failure.exit_code
+                assert code != 1, f"no message was written for this failure: {failure}"
+        return self._over(host, code, is_resumed=is_resumed)
 
-    def _remember(self) -> None:
-        records = self.world.tenant.records
-        for id_, record in records.items():
-            known = self.versions.setdefault(id_, {})
-            if record["changeVersion"] not in known:
-                known[record["changeVersion"]] = as_wanted(record)
-                self.touched.add(id_)
-        self.touched |= self.versions.keys() - records.keys() - self.gone
-        self.gone = self.versions.keys() - records.keys()
+    def _go_on(self, run: SteppedRun, step: steps.Run) -> None:
+        """To its end, to the effect that is meant, or until it waits for another run."""
+        left = step.effects
+        while run.exit_code is None:
+            run.go_on(_PATIENCE_SECONDS)
+            if not run.at:
+                return
+            if left is not None and (not step.counted or run.at == PLACES[step.counted]):
+                if left == 0:
+                    return
+                left -= 1
+
+    def _settings(self, step: steps.Run) -> dict[str, Any]:
+        settings: dict[str, Any] = {**SETTINGS, "lock_timeout": 1.0}
+        if step.full_resync:
+            settings["full_resync"] = True
+        if step.max_pages is not None:
+            settings["max_pages"] = step.max_pages
+        return settings
+
+    def _circumstances(self, host: Host, step: steps.Run) -> Circumstances:
+        return Circumstances(host.clock_hours, step.package_pages and 1)
+
+    def _over(self, host: Host, code: int, *, is_resumed: bool) -> str:
+        """A run has come to its end; `is_resumed`: it need not have seen all by itself."""
+        assert code in (0, 3, 4, 6), f"exit code {code}"
+        if self._is_anybody_at_work():
+            return f"run ended with {code}"
+        self.truth.check_anytime()
+        if code:
+            return f"run ended with {code}"
+        self.lacks_column = False
+        self.truth.check_recorded()
+        is_quiet = host.is_alone and host.knew_changes == self.changes
+        if is_quiet and not is_resumed and self._is_complete(host):
+            self.truth.check_complete(self._left_silently)
+            counted["complete runs"] += 1
+        return f"run ended with {code}"
+
+    def _is_complete(self, host: Host) -> bool:
+        bookmark = read_bookmark(host.world.pipeline(), "assignments")
+        return bookmark is not None and not bookmark.full_load_in_progress
+
+    @property
+    def _left_silently(self) -> set[int]:
+        return self.truth.left if self.history.behaviour.leaving == "silent" else set()
+
+    def _kill(self, host: Host) -> None:
+        if host.run is None:
+            return
+        others = [other for other in self.hosts if other is not host]
+        if any(other.run is not None or other.pipelines.exists() for other in others):
+            # What it has merged another one may merge too, with a time of its own.
+            self.truth.follows &= host.run.at not in (
+                "after merge statement",
+                "after merge transaction",
+                "before load record",
+            )
+        host.run.kill()
+        host.run = None
+        counted["kills"] += 1
+        if not self._is_anybody_at_work():
+            self.world.engine.end_locks()  # the server takes a moment to see that it is gone
+            self.truth.check_anytime()
+
+    def _kill_all(self) -> None:
+        for host in self.hosts:
+            self._kill(host)
+
+    def _is_anybody_at_work(self) -> bool:
+        return any(host.run is not None for host in self.hosts)
+
+    # The end.
+
+    def _end(self) -> None:
+        """All is well at the end: no faults, and each host runs as its schedule says."""
+        self._end_runs()
+        self.world.tenant.faults.clear()
+        used = [s.host for s in self.history.steps if isinstance(s, steps.Run | steps.Folder)]
+        for number in range(max([0, *used]) + 1):
+            self._recover(number)
+        is_silent = self.history.behaviour.leaving == "silent"
+        self._recover(0, full_resync=is_silent)
+        self.truth.check_complete()
+        self._recover(0)
+        self.truth.check_complete()
+        self.truth.check_verified()
+
+    def _end_runs(self) -> None:
+        """Lets all that stand still go on to their ends; one may wait for another."""
+        deadline = time.monotonic() + 120
+        while self._is_anybody_at_work():
+            assert time.monotonic() < deadline, "a run never ends"
+            for number, host in enumerate(self.hosts):
+                if host.run is not None:
+                    self._note("end", self._run(steps.Run(number)))
+
+    def _recover(self, number: int, *, full_resync: bool = False) -> None:
+        outcomes = []
+        for _ in range(RUNS_TO_RECOVER):
+            outcomes.append(self._run(steps.Run(number, full_resync=full_resync)))
+            self._note("end", outcomes[-1])
+            if outcomes[-1] == "run ended with 0":
+                return
+        raise AssertionError(f"no run succeeds any more: {outcomes}")
 
 
-def _live(rows: dict[int, Row]) -> dict[int, Row]:
-    return {id_: as_sent(row) for id_, row in rows.items() if not row["is_deleted"]}
+def _copy(source: Path, target: Path) -> None:
+    """Makes a folder what another one is, if that is there."""
+    if source.exists():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
 
 
-def _values(row: Row) -> Row:
-    """Without the version: an announced delete brings one of its own."""
-    return {name: value for name, value in as_sent(row).items() if name != "changeVersion"}
+def behaviour_of(simulated: SimulatedBehaviour) -> Behaviour:
+    """The demo tenant's switches for a simulated Protime."""
+    return Behaviour(
+        links_rereadable=simulated.links_rereadable,
+        pages_rereadable=simulated.pages_rereadable,
+        older_delta_dies=simulated.older_delta_dies,
+        events="compacted" if simulated.compacted else "all",
+        order="shuffled" if simulated.shuffled else "oldest_first",
+        repeat_events=simulated.repeats,
+        delete_payload=simulated.delete_payload,
+        delete_version="same" if simulated.same_version else "new",
+        leaving_window=simulated.leaving,
+        page_overlap=1 if simulated.page_overlap else 0,
+        empty_last_page=simulated.empty_pages,
+        delta_page_size=simulated.delta_page_size or None,
+        stale_continuation_status=410 if simulated.gone == 410 else 409,
+    )
 
 
-def _day(days: int) -> str:
-    return (date.today() + timedelta(days=days)).isoformat()
+@contextmanager
+def new_life(seed: int, folder: Path, engine: Engine) -> Iterator[Life]:
+    """The history of a seed in a world of its own, in an empty folder and warehouse."""
+    history = steps.make_history(seed)
+    tenant = DemoTenant(
+        rows=0,
+        page_size=history.behaviour.page_size,
+        behaviour=behaviour_of(history.behaviour),
+    )
+    with DemoServer(tenant) as server:
+        variables = {**server.environment(), "DLT_DATA_DIR": str(folder / "dlt")}
+        with mock.patch.dict(os.environ, variables):
+            yield Life(history, World(tenant, server, folder, engine))
 
 
 def summary() -> str:
     """What was done, on a few lines."""
-    head = ("histories", "steps", "complete runs", "failed runs", "kills")
+    head = ("histories", "steps", "complete runs", "kills")
     lines = [", ".join(f"{counted[name]:,} {name}" for name in head)]
-    for start in ("step ", "killed "):
-        found = sorted((name, n) for name, n in counted.items() if name.startswith(start))
-        lines.append(", ".join(f"{name.removeprefix('step ')}: {n:,}" for name, n in found))
+    lines.append(", ".join(f"{n:,} {name}" for name, n in sorted(counted.items())))
     return "\n".join(lines)

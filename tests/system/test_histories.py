@@ -1,8 +1,10 @@
-"""Histories made up at random, and kills at every point where something is written.
+"""The simulator's histories on real engines, and kills at every point where something is written.
 
-Thousands of histories, not the same ones each time, every combination of kills and every write:
+Thousands of histories, every combination of kills, and every write:
 
     PROTIME_HISTORIES=2000 uv run pytest tests/system/test_histories.py --numprocesses=2
+
+`PROTIME_FIRST_HISTORY` is the seed that they begin with; a failure tells its steps.
 """
 
 from __future__ import annotations
@@ -18,30 +20,19 @@ from signal import SIGKILL
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from protime_source.pipeline.load import load
 from tests.command import SCRIPT, environment, run_here
 from tests.conftest import WorldFactory
-from tests.engines import (
-    ENGINES,
-    BigQueryEngine,
-    DuckDBEngine,
-    Engine,
-    PostgresEngine,
-    lead_to_bigquery,
-)
-from tests.histories import Histories, counted, summary
+from tests.engines import ENGINES, Engine
+from tests.histories import counted, new_life, summary
 from tests.kill_points import KILL_POINTS, MOMENTS, Moment, run_until
 from tests.world import World, timeless
 
 MANY = int(os.environ.get("PROTIME_HISTORIES", "0"))
-EXAMPLES = {"duckdb": (4, 12), "postgres": (3, 12), "bigquery": (2, 6)}
-"""Histories of a normal run, the first of them always as dull as can be, and steps in each."""
-
-SEED = 7
-"""Begins histories with changes, runs and kills; another one if Hypothesis draws otherwise."""
+FIRST = int(os.environ.get("PROTIME_FIRST_HISTORY", "0"))
+HISTORIES = {"duckdb": 8, "postgres": 6, "bigquery": 1}
+"""Those of a normal run."""
 
 SLOWER = {"duckdb": 1, "postgres": 1, "bigquery": 20}
 SITUATIONS = ("first load", "delta", "resync")
@@ -54,44 +45,31 @@ BIGQUERY_PLACES: tuple[tuple[str, Moment], ...] = (
 """Where its jobs differ; each takes seconds there."""
 
 
-@pytest.fixture
-def _told(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def _told() -> Iterator[None]:
     """Says at the end what the histories were made of, if they are many."""
     counted.clear()
     yield
     if MANY:
-        with capfd.disabled():
-            print(f"\n{summary()}", file=sys.stderr, flush=True)
+        print(f"\n{summary()}", file=sys.stderr, flush=True)
+
+
+def _seeds() -> Iterator[Any]:
+    for name in ENGINES:
+        count = MANY // SLOWER[name] if MANY else HISTORIES[name]
+        yield from (
+            pytest.param(name, seed, id=f"{name}-{seed}")
+            for seed in range(FIRST, FIRST + (count or 1))
+        )
 
 
 @pytest.mark.usefixtures("_told")
-@pytest.mark.parametrize("engine_name", ENGINES)
-def test_histories(engine_name: str, request: pytest.FixtureRequest) -> None:
-    examples, steps = EXAMPLES[engine_name]
-    few = settings(
-        max_examples=MANY // SLOWER[engine_name] or examples,
-        stateful_step_count=2 * steps if MANY else steps,
-        phases=[Phase.generate, Phase.shrink] if MANY else [Phase.generate],
-        database=None,
-        deadline=None,
-        print_blob=True,
-        suppress_health_check=list(HealthCheck),
-    )
-    machine = type("Histories", (Histories,), {"make_engine": _engines(engine_name, request)})
-    run_state_machine_as_test(machine if MANY else seed(SEED)(machine), settings=few)
-    assert counted["complete runs"] >= counted["histories"]
-    assert MANY or (counted["complete runs"] > examples and counted["kills"])
-
-
-def _engines(name: str, request: pytest.FixtureRequest) -> Callable[[Path], Engine]:
-    """Makes a warehouse for each history."""
-    if name == "duckdb":
-        return lambda folder: DuckDBEngine(folder / "warehouse.duckdb")
-    server = request.getfixturevalue(f"{name}_server")
-    if name == "postgres":
-        return lambda _: PostgresEngine(server.create_database())
-    lead_to_bigquery(server, request.getfixturevalue("monkeypatch"))
-    return lambda _: BigQueryEngine(server, server.new_dataset())
+@pytest.mark.parametrize(("engine_name", "seed"), list(_seeds()))
+def test_after_any_history_the_table_says_what_protime_says(
+    engine_name: str, seed: int, tmp_path: Path, make_engine: Callable[[str], Engine]
+) -> None:
+    with new_life(seed, tmp_path, make_engine(engine_name)) as life:
+        life.live()
 
 
 def _places() -> Iterator[Any]:
