@@ -9,8 +9,7 @@ from protime_source.verification.run import verify
 from tests.world import Row, World, as_sent, as_wanted
 
 START = date.today() - timedelta(days=180)
-"""The window's first day, inside the data, so that records move into it and out of it; also when the
-tenant's year has ended in the course of a history."""
+"""The window's first day, which the tenant accepts also when its year has ended in a history."""
 
 SETTINGS = {"start_date": START.isoformat(), "history": True, "max_vanished_share": 1.0}
 """Those of every run of a history."""
