@@ -24,7 +24,7 @@ import pytest
 from protime_source.pipeline.load import load
 from tests.command import SCRIPT, environment, run_here
 from tests.conftest import WorldFactory
-from tests.engines import ENGINES, Engine
+from tests.engines import ENGINES, Engine, sql_engines
 from tests.histories import counted, new_life, summary
 from tests.kill_points import KILL_POINTS, MOMENTS, Moment, run_until
 from tests.world import World, timeless
@@ -118,6 +118,18 @@ def test_killed_in_a_first_run_of_an_empty_tenant(make_world: WorldFactory) -> N
     world.lose_working_folder()
     load(world.pipeline())
     world.check()
+
+
+@sql_engines
+def test_killed_when_a_first_run_has_created_the_table(make_world: WorldFactory) -> None:
+    """No state counts, so a fresh working folder does not know the table that is there."""
+    world = make_world(rows=20)
+    assert run_until("schema update", "before", world, history=True)
+    world.lose_working_folder()
+    load(world.pipeline(), history=True)
+    world.check()
+    recorded = world.query(f"SELECT DISTINCT id FROM {world.dataset}.assignments__history")
+    assert {id_ for (id_,) in recorded} == world.rows().keys()
 
 
 CALLS: dict[str, tuple[int, ...]] = {
