@@ -289,8 +289,7 @@ def _load(
     schema = dlt.current.source_schema()
     known_columns = schema.tables.get(collection.table, {}).get("columns", {})
     stored = _stored_table(collection, run.settings, destination, known_columns)
-    # A table that dlt does not know is empty: what created it died before its first load.
-    if run.settings.history and stored.exists and known_columns:
+    if run.settings.history and stored.exists and known_columns:  # else no load has ended yet
         record_history(destination.client, stored.dialect, schema.tables[collection.table])
     state = _state(collection, destination, stored)
     decoder = RecordDecoder(
