@@ -10,17 +10,19 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import duckdb
 
 CONTEXT = get_context("forkserver")
 _ROOT = Path(__file__).parents[1]
+_BEFORE = dict(os.environ)
 
 
 def fork(target: Callable[..., object], *arguments: Any) -> ForkServerProcess:
     """Calls a function in a process that knows of no test's settings, and is in its folder."""
     CONTEXT.set_forkserver_preload(["tests.preloaded"])
-    with _import_path():
+    with mock.patch.dict(os.environ, _environment(), clear=True):
         forkserver.ensure_running()
     process = CONTEXT.Process(target=target, args=arguments)
     process.start()
@@ -45,15 +47,10 @@ def _keep_open(database: str, parent: Connection) -> None:
         parent.poll(None)
 
 
-@contextmanager
-def _import_path() -> Iterator[None]:
-    """Python 3.11 does not tell the server where our modules are, and it would go on without."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), before)))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+def _environment() -> dict[str, str]:
+    """That of the tests before any of them began.
+
+    Python 3.11 does not tell the server where our modules are, and it would go on without.
+    """
+    path = os.pathsep.join(filter(None, (str(_ROOT), _BEFORE.get("PYTHONPATH"))))
+    return {**_BEFORE, "PYTHONPATH": path}
