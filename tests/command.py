@@ -143,6 +143,8 @@ def run_here(
         code = main([command, *arguments])
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    if _started:
+        world.engine.close()  # they may want to open it
     return subprocess.CompletedProcess([], code, out.getvalue(), err.getvalue())
 
 

@@ -111,7 +111,9 @@ def make_engine(
                     lead_to_bigquery(emulator, monkeypatch)
                     ends.callback(emulator.drop_datasets)
                     return BigQueryEngine(emulator, emulator.new_dataset())
-            return DuckDBEngine(tmp_path / "warehouse.duckdb")
+            file = DuckDBEngine(tmp_path / "warehouse.duckdb")
+            ends.callback(file.close)
+            return file
 
         yield make
 

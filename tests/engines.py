@@ -6,8 +6,8 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, ClassVar
@@ -68,6 +68,9 @@ class Engine(ABC):
     def ask(self, sql: str) -> Result:
         """Runs a statement with the engine's own client: names of columns, and rows."""
 
+    def close(self) -> None:  # noqa: B027 - most engines keep nothing
+        """Closes what `kept_open` has left open, so that another process can open it."""
+
     def keys(self, table: str) -> list[str]:
         """Columns by which the engine finds a row of a table without looking at all of them."""
         return []
@@ -92,15 +95,32 @@ class Engine(ABC):
         return self.ask(sql)[1]
 
 
-@dataclass
 class DuckDBEngine(Engine):
-    """A file."""
+    """A file, which stays open from a run to the next: each opening and closing takes 50 ms.
+
+    Whoever asks where it is, to look at it or to lead another process there, finds it closed. That
+    others can open it while a run is at work is tried by runs in a process of their own.
+    """
 
     name = "duckdb"
-    database: Path
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._kept: duckdb.DuckDBPyConnection | None = None
+
+    @property
+    def database(self) -> Path:
+        """The file, closed."""
+        self.close()
+        return self._database
+
+    def close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def destination(self) -> Destination[Any, Any]:
-        return dlt.destinations.duckdb(str(self.database))
+        return dlt.destinations.duckdb(str(self._database))
 
     def environment(self) -> dict[str, str]:
         return {"DESTINATION__DUCKDB__CREDENTIALS": str(self.database)}
@@ -116,25 +136,25 @@ class DuckDBEngine(Engine):
     def aside(self) -> Iterator[Engine]:
         """A copy: opening a file after a kill writes its log into it, which a next run must do."""
         with TemporaryDirectory(prefix="aside-") as folder:
-            for path in self.database.parent.glob(f"{self.database.name}*"):
+            for path in self._database.parent.glob(f"{self._database.name}*"):
                 shutil.copy(path, folder)
-            yield replace(self, database=Path(folder) / self.database.name)
+            copy = type(self)(Path(folder) / self._database.name)
+            copy.dataset = self.dataset
+            yield copy
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """From its first use, because each opening takes 20 ms.
-
-        That others can open it in between is tried by runs in a process of their own.
-        """
-        connect, kept = duckdb.connect, ExitStack()
+        """From its first use in this context until somebody asks for the file."""
+        connect = duckdb.connect
 
         def connect_and_keep(database: Any, **settings: Any) -> duckdb.DuckDBPyConnection:
-            connection = connect(database, **settings)
-            if str(database) == str(self.database) and not settings.get("read_only"):
-                kept.push(connect(database, **settings))
-            return connection
+            is_ours = str(database) == str(self._database) and not settings.get("read_only")
+            if is_ours and self._kept is None:
+                self._kept = connect(database, **settings)
+                self._kept.execute("SET threads = 1")  # its tables are tiny
+            return connect(database, **settings)
 
-        with kept, mock.patch("duckdb.connect", connect_and_keep):
+        with mock.patch("duckdb.connect", connect_and_keep):
             yield
 
     def back_up(self) -> Restore:
@@ -153,7 +173,7 @@ class DuckDBEngine(Engine):
         return put_back
 
     def ask(self, sql: str) -> Result:
-        with duckdb.connect(str(self.database)) as connection:
+        with duckdb.connect(str(self._database)) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             result = connection.execute(sql)
             return [column[0] for column in result.description or ()], result.fetchall()

@@ -211,7 +211,7 @@ def test_a_copy_that_cannot_be_written_leaves_the_old_one(
         load(world.pipeline())
         assert is_whole(world, copy)
     finally:
-        subprocess.run(["umount", small_disk], check=True)
+        subprocess.run(["umount", "--lazy", small_disk], check=True)
 
 
 def test_a_file_that_this_process_has_open_is_not_copied(world: World, copy: Path) -> None:

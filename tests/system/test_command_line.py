@@ -330,7 +330,7 @@ def test_a_full_disk(make_world: WorldFactory, small_disk: Path, holds: str) -> 
         assert run_here(world, **more).returncode == 0
         world.check()
     finally:
-        subprocess.run(["umount", small_disk], check=True)
+        subprocess.run(["umount", "--lazy", small_disk], check=True)
 
 
 @pytest.mark.parametrize("holds", ["warehouse", "working folder"])
@@ -351,7 +351,7 @@ def test_a_disk_that_cannot_be_written(world: World, small_disk: Path, holds: st
         assert run_here(world, **more).returncode == 0
         world.check()
     finally:
-        subprocess.run(["umount", small_disk], check=True)
+        subprocess.run(["umount", "--lazy", small_disk], check=True)
 
 
 def test_a_file_that_was_loaded_and_cannot_be_written(world: World, small_disk: Path) -> None:
@@ -372,7 +372,7 @@ def test_a_file_that_was_loaded_and_cannot_be_written(world: World, small_disk: 
         assert run_here(world).returncode == 0
         world.check()
     finally:
-        subprocess.run(["umount", small_disk], check=True)
+        subprocess.run(["umount", "--lazy", small_disk], check=True)
 
 
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)

@@ -23,6 +23,7 @@ class _HereEngine(DuckDBEngine):
     """DuckDB without a setting: the file is called like the pipeline, in the current folder."""
 
     def environment(self) -> dict[str, str]:
+        self.close()
         return {}
 
 
@@ -38,6 +39,7 @@ def follow(world: World, line: str) -> str:
         assert echo or ran.returncode == 0, ran.stderr
         code = f"exit code {ran.returncode}\n" if echo == '"exit code $?"' else ""
         return ran.stdout + ran.stderr + code
+    world.engine.close()
     path = f"PATH={Path(sys.executable).parent}:$PATH\n"
     bash = subprocess.run(["bash", "-c", path + line], capture_output=True, text=True, check=False)
     return bash.stdout + bash.stderr
