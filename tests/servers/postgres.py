@@ -73,6 +73,13 @@ class PostgresServer:
         execute(self.url(), f"CREATE DATABASE {name} STRATEGY FILE_COPY")
         return self.url(name)
 
+    def dump(self, url: str) -> str:
+        """All that is in a database, as a script for `execute`."""
+        options = ["--no-owner", "--no-privileges", "--rows-per-insert=1000", f"--dbname={url}"]
+        text = self._run("pg_dump", *options)
+        # Those with a backslash are for psql alone.
+        return "\n".join(line for line in text.splitlines() if not line.startswith("\\"))
+
     def start(self) -> None:
         """Start, again on the same port and with the same data after a `stop()`."""
         settings = {**_SETTINGS, "port": self.port}
@@ -141,7 +148,7 @@ class PostgresServer:
         end_with_us = ["setpriv", "--pdeathsig", "QUIT", "--"]
         return [*self._as_user, *end_with_us, str(self._bin / program), *arguments]
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run(self, program: str, *arguments: str) -> str:
         ran = subprocess.run(
             self._command(program, *arguments),
             env=self._environment,
@@ -151,6 +158,7 @@ class PostgresServer:
         )
         if ran.returncode:
             raise RuntimeError(ran.stdout + ran.stderr)
+        return ran.stdout
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -162,7 +170,7 @@ class PostgresServer:
 
 
 def execute(url: str, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """Runs one statement with plain psycopg2, committed at once, and returns its rows."""
+    """Runs a statement, or a script, with plain psycopg2, and returns the rows of the last one."""
     connection = psycopg2.connect(url)
     try:
         connection.autocommit = True

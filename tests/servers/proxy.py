@@ -18,17 +18,22 @@ _HOP_BY_HOP = ("connection", "keep-alive", "proxy-authorization", "transfer-enco
 class Proxy:
     """Runs until its context ends.
 
+    Args:
+        origin: Where all plain requests go to, whatever host they name; else to that.
+
     Attributes:
         asked: What it was asked for: method, and URL or host and port.
         credentials: The `Proxy-Authorization` of each request; empty without.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, origin: str = "") -> None:
         self.asked: list[tuple[str, str]] = []
         self.credentials: list[str] = []
         proxy = self
 
         class Handler(_Handler):
+            onward_to = urlsplit(origin).netloc
+
             def note(self) -> None:
                 proxy.asked.append((self.command, self.path))
                 proxy.credentials.append(self.headers.get("Proxy-Authorization", ""))
@@ -53,6 +58,7 @@ class Proxy:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    onward_to = ""
 
     def note(self) -> None:
         raise NotImplementedError
@@ -66,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         kept = {name: value for name, value in self.headers.items() if not _is_hop(name)}
-        onward = http.client.HTTPConnection(parts.netloc)
+        onward = http.client.HTTPConnection(self.onward_to or parts.netloc)
         onward.request(self.command, f"{parts.path}?{parts.query}".rstrip("?"), body, kept)
         answer = onward.getresponse()
         content = answer.read()

@@ -1,0 +1,1 @@
+"""What each released version has left: warehouses and working folders that later ones run on."""
