@@ -431,6 +431,8 @@ def new_life(seed: int, folder: Path, engine: Engine) -> Iterator[Life]:
     )
     with DemoServer(tenant) as server:
         variables = {**server.environment(), "DLT_DATA_DIR": str(folder / "dlt")}
+        if history.in_two_files:
+            variables["DATA_WRITER__FILE_MAX_ITEMS"] = "1"
         with mock.patch.dict(os.environ, variables):
             yield Life(history, World(tenant, server, folder, engine))
 

@@ -31,7 +31,7 @@ from tests.world import World, timeless
 
 MANY = int(os.environ.get("PROTIME_HISTORIES", "0"))
 FIRST = int(os.environ.get("PROTIME_FIRST_HISTORY", "0"))
-HISTORIES = {"duckdb": 8, "postgres": 6, "bigquery": 1}
+HISTORIES = {"duckdb": 5, "postgres": 4, "bigquery": 1}
 """Those of a normal run."""
 
 SLOWER = {"duckdb": 1, "postgres": 1, "bigquery": 20}
