@@ -170,7 +170,7 @@ class Status:
 
     def __str__(self) -> str:
         """Returns tables to read at a glance, and what to do."""
-        lines = [*wrap(f"{self.place[:1].upper()}{self.place[1:]}.")]
+        lines = [*wrap(f"In {self.place}.")]
         if self.published and self.published.made_at:
             made_at = minute(self.published.made_at)
             lines += wrap(f"Copy for readers {self.published.path}, of {made_at} UTC.")

@@ -63,6 +63,7 @@ def test_a_machine_that_never_ran_the_pipeline_sees_rows_success_and_expiry(worl
     assert newest.counts["soft_deleted"] == 1
     assert (first.mode, newest.mode) == ("first load", "changes")
     assert "Healthy." in shown(found)
+    assert " ".join(shown(found).split()).startswith(f"In {found.place}.")
     assert {path.name for path in elsewhere.folder.rglob("*.parquet")} == set()
 
 
