@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from protime_source.settings import __version__
+from protime_source.writeback import push as push_module
 from tests.engines import DuckDBEngine, Engine, sql_engines
-from tests.upgrades.__main__ import CIRCUMSTANCES, SETTINGS
+from tests.pushes import check, push, sent
+from tests.upgrades.__main__ import PUSHED, PUSHED_LATER, SETTINGS
 from tests.upgrades.archive import Left, unpack, versions
 from tests.upgrades.places import in_place, new_tenant, world_of
 from tests.upgrades.story import Story
@@ -71,7 +73,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 
 
 @sql_engines
-@pytest.mark.parametrize("circumstance", CIRCUMSTANCES)
+@pytest.mark.parametrize("circumstance", KINDS)
 @pytest.mark.parametrize("version", versions())
 def test_a_run_goes_on_where_an_older_version_stopped(
     engine: Engine, version: str, circumstance: str, stored: Stored, tmp_path: Path
@@ -115,6 +117,41 @@ def test_a_package_of_an_older_version_is_not_loaded_into_another_warehouse(
         summary = world.load(**SETTINGS)
         assert summary.pending == 0
         assert _newest_run(world) == ("changes", None)
+        _check(world, before)
+
+
+@sql_engines
+@pytest.mark.parametrize("version", versions())
+def test_a_push_goes_on_where_an_older_version_died(
+    engine: Engine, version: str, stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What that one has sent is neither sent again nor changed."""
+    monkeypatch.setattr(push_module, "SETTLE_SECONDS", 0)  # the tenant answers at once
+    left = stored.find(version, "pushed", engine)
+    rows = [*PUSHED, *PUSHED_LATER]
+    with _world(left, left, in_place(engine), tmp_path) as (world, _):
+        report = push(world, rows)
+        assert report.exit_code == 0, str(report)
+        assert sent(world) == [("POST", 201)] * (len(PUSHED_LATER) - 1)
+        check(world, rows)
+        world.tenant.clear_requests()
+        assert push(world, rows).counts == {"unchanged": len(rows)}
+        assert sent(world) == []
+        world.load(**SETTINGS)
+        world.check()
+
+
+@sql_engines
+@pytest.mark.parametrize("version", versions())
+def test_a_machine_without_a_working_folder_goes_on_too(
+    engine: Engine, version: str, stored: Stored, tmp_path: Path
+) -> None:
+    """From the state that the older version has committed in the warehouse."""
+    left = stored.find(version, "in_parts", engine)
+    with _world(left, left, in_place(engine), tmp_path) as (world, before):
+        world.lose_working_folder()
+        world.load(**SETTINGS)
+        assert _newest_run(world) == KINDS["in_parts"]
         _check(world, before)
 
 

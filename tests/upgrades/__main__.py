@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager
+from contextlib import ExitStack, chdir, contextmanager
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +22,7 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 from protime_source.settings import __version__
 from tests.engines import DuckDBEngine, PostgresEngine
 from tests.kill_points import run_until
+from tests.pushes import Pusher, creates, wanted
 from tests.servers.postgres import PostgresServer
 from tests.upgrades.archive import Left, archive_of, pack
 from tests.upgrades.places import DATABASE, in_place, new_tenant, world_of
@@ -34,6 +36,14 @@ SETTINGS: dict[str, Any] = {
 }
 """One that tells its changes and has a history, one whose link no new tenant knows, and one
 without a delta."""
+
+PUSHED = wanted(4, from_date=date(2090, 3, 2))
+"""Of each of them Protime has one."""
+
+PUSHED_LATER = [
+    {**row, "key": f"late-{row['key']}", "from_date": date(2090, 3, 3)} for row in PUSHED
+]
+"""Of these Protime has the first."""
 
 _DAYS = [f"2090-01-{day:02}" for day in range(1, 26)]
 """Within the window of a run in any year to come."""
@@ -75,10 +85,23 @@ def in_parts(world: World, story: Story) -> None:
     _change(story)
 
 
+def pushed(world: World, story: Story) -> None:
+    """Some assignments were pushed; a push of more was killed when Protime had created one."""
+    complete(world, story)
+    with ExitStack() as opened:
+        pusher = Pusher(world, opened)
+        pusher.push(PUSHED)
+        with pusher.killed_at(1, only=creates) as killer:
+            pusher.push([*PUSHED, *PUSHED_LATER])
+        assert killer.is_dead
+    story.catch_up()
+
+
 CIRCUMSTANCES: dict[str, Callable[[World, Story], None]] = {
     "complete": complete,
     "pending": pending,
     "in_parts": in_parts,
+    "pushed": pushed,
 }
 
 _LEVELS = [

@@ -30,7 +30,7 @@ class Story:
     def __init__(self, tenant: DemoTenant) -> None:
         self._tenant = tenant
         self.steps: list[Step] = []
-        self._ids: set[int] = set()
+        self._versions: dict[int, str] = {}
 
     @property
     def live(self) -> list[int]:
@@ -55,6 +55,17 @@ class Story:
         self._tenant.delete(id_)
         self._note(id_)
 
+    def catch_up(self) -> None:
+        """Notes what was created and updated by others, in its order."""
+        records = self._tenant.records
+        new = {
+            record["changeVersion"]: id_
+            for id_, record in records.items()
+            if self._versions.get(id_) != record["changeVersion"]
+        }
+        for version in sorted(new):
+            self._note(new[version])
+
     def delta_was_started(self) -> None:
         """Notes that somebody has started a delta."""
         self.steps.append((None, None))
@@ -70,7 +81,7 @@ class Story:
                 self._tenant.delete(id_)
             elif id_ in self._tenant.records:
                 self._tenant.update(id_, fields)
-            elif id_ in self._ids:
+            elif id_ in self._versions:
                 self._tenant.restore(id_, fields)
             else:
                 assert self._tenant.create(fields) == id_, "the tenant gives other ids"
@@ -83,7 +94,7 @@ class Story:
 
     def _note(self, id_: int) -> None:
         record = self._tenant.records.get(id_)
-        self._ids.add(id_)
+        self._versions[id_] = record["changeVersion"] if record else ""
         self.steps.append(
             (id_, record and {k: v for k, v in record.items() if k not in _OF_THE_TENANT})
         )
