@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -96,11 +96,14 @@ class Life:
     Args:
         history: What happens.
         world: An empty tenant that behaves as the history says, and an empty warehouse.
+        deletes: The setting.
     """
 
-    def __init__(self, history: steps.History, world: World) -> None:
-        self.history, self.world = history, world
-        self.truth = Truth(world)
+    def __init__(
+        self, history: steps.History, world: World, deletes: Literal["mark", "remove"]
+    ) -> None:
+        self.history, self.world, self.deletes = history, world, deletes
+        self.truth = Truth(world, deletes)
         self.hosts = [
             Host(replace(world, folder=world.folder / f"host {number}"))
             for number in range(steps.HOSTS)
@@ -300,7 +303,7 @@ class Life:
                 left -= 1
 
     def _settings(self, step: steps.Run) -> dict[str, Any]:
-        settings: dict[str, Any] = {**SETTINGS, "lock_timeout": 1.0}
+        settings: dict[str, Any] = {**SETTINGS, "deletes": self.deletes, "lock_timeout": 1.0}
         if step.full_resync:
             settings["full_resync"] = True
         if step.max_pages is not None:
@@ -434,7 +437,8 @@ def new_life(seed: int, folder: Path, engine: Engine) -> Iterator[Life]:
         if history.in_two_files:
             variables["DATA_WRITER__FILE_MAX_ITEMS"] = "1"
         with mock.patch.dict(os.environ, variables):
-            yield Life(history, World(tenant, server, folder, engine))
+            deletes: Literal["mark", "remove"] = "remove" if seed % 4 == 3 else "mark"
+            yield Life(history, World(tenant, server, folder, engine), deletes)
 
 
 def summary() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 from datetime import date, datetime, timedelta
+from typing import Literal
 
 from protime_source.verification.run import verify
 from tests.world import Row, World, as_sent, as_wanted
@@ -28,6 +29,7 @@ class Truth:
 
     Args:
         world: The tenant and the warehouse.
+        deletes: The setting.
 
     Attributes:
         left: Ids of the records that have left the window, whether or not they came back.
@@ -36,8 +38,9 @@ class Truth:
             have each version; not after two runs have written at once.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, deletes: Literal["mark", "remove"] = "mark") -> None:
         self._world = world
+        self._deletes = deletes
         self._versions: dict[int, dict[str, Row]] = {}
         self._copy: dict[int, Row] = {}
         self._written: set[Version] = set()
@@ -76,6 +79,8 @@ class Truth:
                 assert as_sent(row) == version, id_
                 assert (row["deleted_at"], row["delete_reason"]) == (None, None), id_
         last = max((row["synced_at"] for row in self._copy.values()), default=None)
+        if self._deletes == "remove":  # no copy sees that a row is gone
+            self._copy = {id_: row for id_, row in self._copy.items() if id_ in rows}
         self._copy |= {i: row for i, row in rows.items() if last is None or row["synced_at"] > last}
         if self.follows:
             assert self._copy == rows, "a copy that follows `synced_at` differs"
@@ -85,6 +90,7 @@ class Truth:
 
     def _check_soft_deleted(self, id_: int, row: Row) -> None:
         """Field by field: a delete that carries fields is laid over the last stored row."""
+        assert self._deletes == "mark", f"{id_} is there, and should have been removed"
         assert row["delete_reason"] in ("announced", "vanished"), id_
         assert row["deleted_at"] is not None, id_
         versions = self._versions[id_].values()
@@ -120,7 +126,8 @@ class Truth:
 
     def check_verified(self) -> None:
         """The table is what the plain lists of Protime show."""
-        report = verify(self._world.pipeline(), deep=True, catch_up=False, **SETTINGS)
+        settings = {**SETTINGS, "deletes": self._deletes}
+        report = verify(self._world.pipeline(), deep=True, catch_up=False, **settings)
         assert not report.differs, str(report)
 
 
