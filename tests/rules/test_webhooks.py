@@ -146,7 +146,7 @@ def test_a_webhook_is_replaced_before_it_ends(
     it: Listening = make(**switches)
     it.start()
     first = it.webhooks
-    monkeypatch.setattr("protime_source.webhooks.registration.RENEWED_AT", 1e-9)
+    monkeypatch.setattr("protime_source.webhooks.registration.RENEWED_AT", 0)
     monkeypatch.setattr("protime_source.webhooks.registration._SOONEST_RENEWAL_SECONDS", 0)
     assert it.again() == ()
     assert it.webhooks.keys() == first.keys()
