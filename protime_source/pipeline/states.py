@@ -231,7 +231,9 @@ def taken_back(
     """Returns the state that counts once loads are taken back: the one before them, with a mark.
 
     What they have merged stays in the table. So a package that was received before, and rests on
-    the state without the mark, does not know those rows, and must not be loaded.
+    the state without the mark, does not know those rows, and must not be loaded. And where they
+    began a full load, what led to it may be seen no more: the table has the column again that it
+    lacked. So the bookmark before it does not count.
 
     Args:
         load_ids: dlt's ids of the loads.
@@ -240,7 +242,13 @@ def taken_back(
         source: The source's name in dlt.
     """
     sources = before.get("sources", {})
-    marked = {"resources": {}, **sources.get(source, {}), _TAKEN_BACK: sorted(load_ids)}
+    resources = resource_states(before, source)
+    later = resource_states(state, source)
+    for table, resource in resources.items():
+        bookmark, newer = Bookmark.read(resource), Bookmark.read(later.get(table, {}))
+        if bookmark and newer and bookmark.full_load_started_at != newer.full_load_started_at:
+            bookmark.invalidated().write(resource)
+    marked = {**sources.get(source, {}), "resources": resources, _TAKEN_BACK: sorted(load_ids)}
     return {**state, "sources": {**sources, source: marked}}
 
 

@@ -25,6 +25,7 @@ from protime_source.errors import (
     ResponseError,
     TooLargeError,
     UnknownChangeError,
+    VanishedRowsError,
 )
 from protime_source.sync.bookmark import Bookmark, BookmarkScope
 from protime_source.sync.context import CollectionContext
@@ -127,6 +128,12 @@ class CollectionSync:
                     context.counts.explain("changes")
                     yield from self._follow_delta(bookmark)
                 return
+            except VanishedRowsError:
+                # What was shown is merged all the same, and makes the column that the table lacks.
+                before = Bookmark.read(context.state)
+                if before is not None and context.stored.lacks(context.builder.schema.names):
+                    before.invalidated().write(context.state)
+                raise
             except (
                 ResponseError,
                 TooLargeError,
@@ -204,7 +211,9 @@ class CollectionSync:
     def _write(self, bookmark: Bookmark) -> None:
         """Writes the bookmark, with what the rows of this run add to it."""
         context = self.context
-        bookmark = replace(bookmark, has_rows=bookmark.has_rows or context.counts.inserted > 0)
+        counts = context.counts
+        has_rows = bookmark.has_rows or counts.inserted + counts.updated > 0
+        bookmark = replace(bookmark, has_rows=has_rows)
         bookmark.synced(context.clock.latest).write(context.state)
 
     def _clear_excluded_columns(self, bookmark: Bookmark | None) -> None:
