@@ -158,6 +158,22 @@ def test_a_table_that_was_edited_by_hand_is_loaded_fully(
             assert "a full load brings what is missing" in caplog.text
 
 
+def test_a_table_with_restored_rows_alone_is_loaded_fully_once_it_is_emptied(
+    make_world: WorldFactory,
+) -> None:
+    world = make_world(rows=1)
+    [(id_, record)] = world.tenant.records.items()
+    fields = {name: record[name] for name in ("person", "from")}
+    world.run()
+    world.tenant.delete(id_)
+    world.run(full_resync=True)
+    world.tenant.restore(id_, fields)
+    world.run()
+    world.query(f"DELETE FROM {world.dataset}.assignments")
+    world.run()
+    world.check()
+
+
 def test_an_undocumented_change_type_leads_to_a_full_load(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -276,6 +276,27 @@ MUTATIONS = (
         "context.counts.resumed\n",
         "False\n",
     ),
+    Mutation(
+        "restored-rows",
+        "a table whose only rows are restored ones stays empty once it was emptied by hand",
+        f"{_ENGINE}:CollectionSync._write",
+        "counts.inserted + counts.updated",
+        "counts.inserted",
+    ),
+    Mutation(
+        "full-load-taken-back",
+        "a column that was dropped is not filled again when a load that began to is taken back",
+        "protime_source.pipeline.states:taken_back",
+        "if bookmark and newer",
+        "if False and newer",
+    ),
+    Mutation(
+        "guarded-column",
+        "a column that was dropped is not filled again when the guard stopped the full load",
+        f"{_ENGINE}:CollectionSync._decide",
+        "before.invalidated().write(context.state)",
+        "pass",
+    ),
 )
 
 REAL_ONLY = {

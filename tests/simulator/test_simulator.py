@@ -121,6 +121,41 @@ RARE = {
             Run(),
         ),
     ),
+    "restored-rows": History(
+        Behaviour(),
+        (
+            Write(1, 1),
+            Run(),
+            Delete(1),
+            Run(),
+            Run(full_resync=True),
+            Write(1, 1),
+            Run(),
+            Happen("empty the table"),
+        ),
+    ),
+    "full-load-taken-back": History(
+        Behaviour(page_size=1),
+        (
+            *THREE,
+            Run(),
+            Happen("drop a column"),
+            Run(max_pages=2),
+            Run(host=1, effects=0, counted="copy the state", dies=True),
+        ),
+    ),
+    "guarded-column": History(
+        Behaviour(),
+        (
+            *(Write(id_, 1) for id_ in range(1, 15)),
+            Run(),
+            Happen("drop a column"),
+            Happen("hide"),
+            Run(),
+        ),
+        max_vanished_share=0.3,
+        group_rows=2,
+    ),
 }
 """What must come together for a mutation to be missed that few histories of chance meet."""
 
