@@ -166,6 +166,7 @@ def test_a_table_with_restored_rows_alone_is_loaded_fully_once_it_is_emptied(
     fields = {name: record[name] for name in ("person", "from")}
     world.run()
     world.tenant.delete(id_)
+    world.run()
     world.run(full_resync=True)
     world.tenant.restore(id_, fields)
     world.run()
