@@ -53,6 +53,7 @@ from protime_source.pipeline.states import (
     restore_committed_state,
 )
 from protime_source.pipeline.summary import refusal_message
+from protime_source.pipeline.table_guards import check_table
 from protime_source.settings import Settings, invalid_setting
 from protime_source.sync.bookmark import Bookmark
 from protime_source.sync.context import CollectionContext, Limits, RunContext
@@ -289,6 +290,7 @@ def _load(
     schema = dlt.current.source_schema()
     known_columns = schema.tables.get(collection.table, {}).get("columns", {})
     stored = _stored_table(collection, run.settings, destination, known_columns)
+    check_table(stored, collection, known_columns)
     if run.settings.history and stored.exists and known_columns:  # else no load has ended yet
         record_history(destination.client, stored.dialect, schema.tables[collection.table])
     state = _state(collection, destination, stored)
@@ -369,12 +371,9 @@ def _state(collection: Collection, destination: Destination, stored: StoredTable
         bookmark = Bookmark.read(state)
         belongs_here = bookmark is None or bookmark.scope.warehouse == stored.fingerprint
         local, _ = pipeline_state(Container())
+        source = dlt.current.source_schema().name
         is_older = restore_committed_state(
-            state,
-            destination.committed,
-            local,
-            dlt.current.source_schema().name,
-            collection.table,
+            state, destination.committed, local, source, collection.table
         )
         if is_older and belongs_here:
             logger.warning(

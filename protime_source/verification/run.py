@@ -25,6 +25,7 @@ from protime_source.pipeline.states import (
     resource_states,
     stored_states,
 )
+from protime_source.pipeline.table_guards import check_columns
 from protime_source.settings import Settings
 from protime_source.sync.bookmark import Bookmark
 from protime_source.verification.compare import Differences, unchanged_ids
@@ -232,7 +233,7 @@ class _Verification:
         return _started_at(after) != _started_at(before)
 
     def _stored_table(self, collection: Collection) -> StoredTable:
-        return StoredTable(
+        stored = StoredTable(
             self._pipeline,
             self._client,
             collection.table,
@@ -241,6 +242,8 @@ class _Verification:
             is_emptied=False,
             has_history=False,
         )
+        check_columns(stored, collection)
+        return stored
 
 
 def _started_at(bookmark: Bookmark | None) -> str:

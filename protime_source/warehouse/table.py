@@ -41,6 +41,9 @@ class StoredTable:
         is_emptied: Whether the load in preparation empties or drops it first.
         has_history: Whether its versions are recorded.
 
+    Attributes:
+        column_names: All columns that the table has; none while it does not exist.
+
     Raises:
         WarehouseError: When the destination cannot be used.
     """
@@ -63,7 +66,7 @@ class StoredTable:
         with client.sql_client as sql:
             self.name, self.staging_name = sql.get_qualified_table_names(table_name)
             self._history = sql.make_qualified_table_name(history_name(table_name))
-            names = column_names(sql, self.name)
+            self.column_names = names = tuple(column_names(sql, self.name))
             # A column that somebody added by hand is unknown to dlt, and a merge ignores it.
             kinds = {name: columns.get(name, {}).get("data_type") for name in names}
             self.types = {name: kind for name, kind in kinds.items() if kind is not None}
