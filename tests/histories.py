@@ -322,7 +322,7 @@ class Life:
         if code:
             return f"run ended with {code}"
         self.lacks_column = False
-        self.truth.check_recorded()
+        self.truth.check_recorded(was_alone=host.is_alone)
         is_quiet = host.is_alone and host.knew_changes == self.changes
         if is_quiet and not is_resumed and self._is_complete(host):
             self.truth.check_complete(self._left_silently)

@@ -66,7 +66,11 @@ def redact(text: str) -> str:
     """
     # Longest first: a secret that begins with another one would be replaced only in part.
     for value in sorted({*_secrets, *_tokens}, key=len, reverse=True):
-        for spelling in (value, json.dumps(value)[1:-1], quote(value, safe="")):
+        for spelling in (
+            value,
+            json.dumps(value)[1:-1],
+            quote(value, safe="", errors="surrogatepass"),
+        ):
             text = text.replace(spelling, "***")
     for pattern in (_PRIVATE_KEY, _SECRET_PARAMETER, _SECRET_FIELD, _BEARER, _HOST_WITH_PASSWORD):
         text = pattern.sub(r"\1***", text)

@@ -56,6 +56,12 @@ def first(world: World) -> str:
     return f"{ASSIGNMENTS.path}/{next(iter(world.tenant.records))}"
 
 
+def test_a_secret_that_is_no_valid_text_is_redacted() -> None:
+    """The environment has it where a byte of it is no UTF-8."""
+    register_secret("a-secret-\udc80")
+    assert redact("no a-secret-\udc80 here") == "no *** here"
+
+
 @pytest.mark.parametrize(
     ("text", "redacted"),
     [
