@@ -8,7 +8,12 @@ import dlt
 from dlt.common.pipeline import TPipelineState
 
 from protime_source.pipeline.lock import run_client
-from protime_source.pipeline.states import StoredState, committed_state, stored_states
+from protime_source.pipeline.states import (
+    StoredState,
+    committed_state,
+    forget_schemas,
+    stored_states,
+)
 from protime_source.warehouse.dialect import Client
 from protime_source.warehouse.table import refuse_pending
 
@@ -37,8 +42,15 @@ class Destination:
 
     @cached_property
     def states(self) -> dict[str, StoredState]:
-        """The states of all pipelines that loaded into the dataset."""
-        return stored_states(self.client)
+        """The states of all pipelines that loaded into the dataset.
+
+        Without any, the dataset is new, or somebody dropped or emptied tables of dlt's. It creates
+        tables only for a schema that it has not stored, so its stored schemas are forgotten.
+        """
+        found = stored_states(self.client)
+        if not found:
+            forget_schemas(self.client)
+        return found
 
     @cached_property
     def committed(self) -> TPipelineState | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,6 +156,22 @@ def forget_old_states(client: Client, pipeline_name: str, stored: StoredState | 
             f"DELETE FROM {loads} WHERE {load} IN (SELECT {state_load} {old})", *newest_old
         )
         sql.execute_sql(f"DELETE {old}", *newest_old)
+
+
+def forget_schemas(client: Client) -> None:
+    """Deletes the versions of the source's schema that dlt has stored, if it has stored any.
+
+    Args:
+        client: A client of the destination.
+
+    Raises:
+        DestinationException: When the destination refuses.
+    """
+    sql = client.sql_client
+    versions = sql.make_qualified_table_name(client.schema.version_table_name)
+    [name] = client._norm_and_escape_columns("schema_name")
+    with sql, suppress(DatabaseUndefinedRelation):
+        sql.execute_sql(f"DELETE FROM {versions} WHERE {name} = %s", NAME)
 
 
 def states_beside(

@@ -116,3 +116,15 @@ def test_a_column_of_dlts_is_not_switched_on_or_off_for_a_table_that_exists(
     monkeypatch.setenv(variable, "true")
     world.run()
     world.check()
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "postgres"], indirect=True)
+def test_a_table_of_dlts_that_somebody_dropped_comes_back(world: World) -> None:
+    world.run()
+    for name in ("_dlt_loads", "_dlt_pipeline_state", "_dlt_version"):
+        world.query(f"DROP TABLE {world.dataset}.{name}")
+        for _ in range(2):
+            world.tenant.churn(5)
+            world.run()
+            world.check()
+        assert world.engine.holds(name)
