@@ -18,7 +18,7 @@ from protime_source.sync.bookmark import Bookmark
 from protime_source.sync.context import RunContext
 from protime_source.sync.counts import Totals
 from protime_source.warehouse.dialect import Client, dialect_of
-from protime_source.warehouse.ledger import LedgerTable
+from protime_source.warehouse.ledger import LedgerTable, Silence
 from protime_source.warehouse.own_table import Entry
 from protime_source.warehouse.table import count_live
 
@@ -49,11 +49,11 @@ class Ledger:
         self.table_names = tuple(table_names)
         self._table = LedgerTable(client, dialect_of(pipeline))
 
-    def open(self) -> bool:
+    def open(self) -> Silence:
         """Notes that the run has begun; a ledger that cannot be written fails no run.
 
         Returns:
-            Whether an earlier run may have died, or be still at work: it has not noted its end.
+            Whether earlier runs may have died, or be still at work: they have not noted their end.
         """
         now = pendulum.now("UTC")
         entries = [
@@ -71,7 +71,7 @@ class Ledger:
             return self._table.open(entries, now)
         except DestinationException as error:
             _warn(error)
-            return True
+            return "found"
 
     def close(self, run: RunContext) -> dict[str, int]:
         """Notes how the run ended.

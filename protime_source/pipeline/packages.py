@@ -28,7 +28,13 @@ from protime_source.pipeline.states import (
 )
 from protime_source.sync.clock import MonotonicClock
 from protime_source.warehouse.dialect import Client
-from protime_source.warehouse.staging import StagedRows, holds, read_staged_rows
+from protime_source.warehouse.staging import (
+    StagedRows,
+    empty_staging_tables,
+    holds,
+    holds_others,
+    read_staged_rows,
+)
 from protime_source.warehouse.table import sync_again
 
 logger = logging.getLogger(__name__)
@@ -190,11 +196,13 @@ def note_staged(
         state[_STAGED] = {"load_id": load_id, "rows": staged.to_json()}
 
 
-def staged_with(load_id: str, state: Mapping[str, Any], source: str) -> dict[str, StagedRows]:
+def staged_with(
+    load_id: str | None, state: Mapping[str, Any], source: str
+) -> dict[str, StagedRows]:
     """Returns the rows that a package put into the staging tables, by table.
 
     Args:
-        load_id: dlt's id of the package.
+        load_id: dlt's id of the package; `None` for the last that put any there.
         state: The state that it has committed.
         source: The source's name in dlt.
     """
@@ -202,7 +210,7 @@ def staged_with(load_id: str, state: Mapping[str, Any], source: str) -> dict[str
     return {
         table_name: StagedRows.from_json(each["rows"])
         for table_name, each in noted.items()
-        if isinstance(each, Mapping) and each.get("load_id") == load_id
+        if isinstance(each, Mapping) and load_id in (None, each.get("load_id"))
     }
 
 
@@ -318,18 +326,12 @@ def loads_to_take_back(
     staged = {
         name: rows for package in loaded for name, rows in package.staged.items() if rows.count
     }
-    is_merged = is_emptied_by_dlt() or _are_held(client, staged)
+    is_merged = is_emptied_by_dlt() or _holds_all(staged, read_staged_rows(client, staged))
     return [] if is_merged and not others else [*load_ids, *others]
 
 
-def _are_held(client: Client, staged: Mapping[str, StagedRows]) -> bool:
-    """Whether the staging tables hold the rows of a package, all of them."""
-    held = read_staged_rows(client, staged)
-    return holds(staged, held, dict.fromkeys(staged, True))
-
-
-def take_back_unmerged(pipeline: dlt.Pipeline, client: Client) -> bool:
-    """Takes back the newest state if the rows that it stands for may not be those merged with it.
+def take_back_unmerged(pipeline: dlt.Pipeline, client: Client, *, were_known: bool) -> bool:
+    """Takes back the newest state if the rows that it stands for may not be those in the tables.
 
     Each run looks at that after its load. This is for one that died before, or whose state another
     run must not rest on meanwhile. While the staging tables hold a package's rows, they are what
@@ -338,23 +340,32 @@ def take_back_unmerged(pipeline: dlt.Pipeline, client: Client) -> bool:
     Args:
         pipeline: The pipeline.
         client: A client of its destination.
+        were_known: Whether all runs that ended without a word were known to before the newest
+            state. One that went on since then has merged over any number of loads.
 
     Returns:
-        Whether the state before that one counts now.
+        Whether an earlier state counts now; where they were known, one that leads to full loads.
     """
     if is_emptied_by_dlt() or not pipeline.config.restore_from_destination:
         return False
     load_id, state = last_committed(pipeline, stored_states(client))
     source = dlt.current.source_schema().name
-    staged = staged_with(load_id, state, source)
-    if _are_held(client, staged):
+    staged = staged_with(None if were_known else load_id, state, source)
+    held = read_staged_rows(client, staged)
+    if not holds_others(staged, held) if were_known else _holds_all(staged, held):
         return False
-    uncommit(client, pipeline.pipeline_name, [load_id], source)
+    uncommit(client, pipeline.pipeline_name, [load_id], source, restarts=were_known)
+    empty_staging_tables(client, [name for name, rows in held.items() if rows.count])
     logger.warning(
         "An earlier run ended without a word, and the staging tables no longer hold what it"
         " received: it may not be complete in the tables, and is fetched again."
     )
     return True
+
+
+def _holds_all(staged: Mapping[str, StagedRows], held: Mapping[str, StagedRows]) -> bool:
+    """Whether the staging tables hold the rows of a package, all of them."""
+    return holds(staged, held, dict.fromkeys(staged, True))
 
 
 def take_back(client: Client, pipeline_name: str, load_ids: Sequence[str], source: str) -> None:

@@ -257,15 +257,17 @@ def _load_with_scopes(
 def _open_ledger(run: RunContext, destination: Destination, load_id: str) -> None:
     """Opens the ledger's rows of a run, once; dlt's end of the run closes them, or `load` does."""
     if run.ledger is None:
-        name = destination.pipeline.pipeline_name
+        pipeline, client = destination.pipeline, destination.client
         with suppress(DestinationException):  # the next run tries again
-            forget_old_states(destination.client, name, destination.states.get(name))
+            name = pipeline.pipeline_name
+            forget_old_states(client, name, destination.states.get(name))
         selected = dlt.current.source().selected_resources
         names = run.settings.collections if run.stops_alone else tuple(selected)
-        run.ledger = ledger = Ledger(destination.pipeline, destination.client, names)
+        run.ledger = Ledger(pipeline, client, names)
         if not run.stops_alone:
-            HOOKS.close_ledger_after(destination.pipeline, run)
-        if ledger.open() and take_back_unmerged(destination.pipeline, destination.client):
+            HOOKS.close_ledger_after(pipeline, run)
+        silence = run.ledger.open()
+        if silence and take_back_unmerged(pipeline, client, were_known=silence == "known"):
             del destination.committed, destination.states
     run.ledger.load_id = load_id
 

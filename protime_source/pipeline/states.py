@@ -203,7 +203,12 @@ def _states(
 
 
 def uncommit(
-    client: Client, pipeline_name: str, load_ids: Sequence[str], source: str
+    client: Client,
+    pipeline_name: str,
+    load_ids: Sequence[str],
+    source: str,
+    *,
+    restarts: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Takes back the states that some packages committed, so that the state before them counts.
 
@@ -214,6 +219,7 @@ def uncommit(
         pipeline_name: The pipeline.
         load_ids: dlt's ids of the packages.
         source: The source's name in dlt.
+        restarts: Whether no earlier bookmark counts, and full loads follow.
 
     Returns:
         The newest of the states that were taken back, and the one before them; empty if none.
@@ -228,7 +234,7 @@ def uncommit(
     of_load = f"WHERE {name} = %s AND {load} = %s"
     with sql:
         for load_id, state in newest:
-            marked: Any = taken_back(load_ids, state, before, source)
+            marked: Any = taken_back(load_ids, state, before, source, restarts=restarts)
             marked["_version_hash"] = generate_pipeline_state_version_hash(marked)
             sql.execute_sql(
                 f"UPDATE {states} SET {text} = %s, {version_hash} = %s {of_load}",
@@ -243,7 +249,12 @@ def uncommit(
 
 
 def taken_back(
-    load_ids: Sequence[str], state: Mapping[str, Any], before: Mapping[str, Any], source: str
+    load_ids: Sequence[str],
+    state: Mapping[str, Any],
+    before: Mapping[str, Any],
+    source: str,
+    *,
+    restarts: bool = False,
 ) -> dict[str, Any]:
     """Returns the state that counts once loads are taken back: the one before them, with a mark.
 
@@ -257,13 +268,16 @@ def taken_back(
         state: The newest state that they committed.
         before: The state before all of theirs.
         source: The source's name in dlt.
+        restarts: Whether no earlier bookmark counts, and full loads follow.
     """
     sources = before.get("sources", {})
     resources = resource_states(before, source)
     later = resource_states(state, source)
     for table, resource in resources.items():
         bookmark, newer = Bookmark.read(resource), Bookmark.read(later.get(table, {}))
-        if bookmark and newer and bookmark.full_load_started_at != newer.full_load_started_at:
+        if bookmark is None or newer is None:
+            continue
+        if restarts or bookmark.full_load_started_at != newer.full_load_started_at:
             bookmark.invalidated().write(resource)
     marked = {**sources.get(source, {}), "resources": resources, _TAKEN_BACK: sorted(load_ids)}
     return {**state, "sources": {**sources, source: marked}}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase
@@ -12,6 +12,13 @@ from dlt.destinations.sql_client import SqlClientBase
 from protime_source.warehouse.own_table import Columns, Entry, OwnTable
 
 TABLE = "sync_runs"
+
+SILENT = "The run ended without a word: it was killed, or its machine stopped."
+Silence = Literal["", "found", "known"]
+"""Whether runs have ended so: none, some that are closed now, or only some closed before."""
+
+DOUBTED_FOR = timedelta(days=7)
+"""So long may such a run only have stood still, as on a machine that was suspended, and go on."""
 
 COLUMNS: Columns = {
     "run_id": ("text", "The run; each of its collections has one row."),
@@ -43,7 +50,7 @@ class LedgerTable(OwnTable):
     table = TABLE
     columns = COLUMNS
 
-    def open(self, entries: Sequence[Entry], now: datetime) -> bool:
+    def open(self, entries: Sequence[Entry], now: datetime) -> Silence:
         """Adds the rows of a run that begins, and closes those of runs that were killed.
 
         Args:
@@ -58,23 +65,31 @@ class LedgerTable(OwnTable):
         """
         with self._sql as client:
             try:
-                has_closed = self._close_killed(client, now)
+                silence = self._close_silent(client, now)
             except DatabaseUndefinedRelation:
                 self._create(client)
-                has_closed = False
+                silence = ""
             self._insert(client, entries)
-        return has_closed
+        return silence
 
-    def _close_killed(self, client: SqlClientBase[Any], now: datetime) -> bool:
+    def _close_silent(self, client: SqlClientBase[Any], now: datetime) -> Silence:
+        """Touches those that were closed lately, too: one statement finds out about both."""
         with client.execute_query(
-            f"UPDATE {self._name} SET outcome = 'failed', ended_at = %s, error = %s"
-            " WHERE outcome = 'running'",
+            f"UPDATE {self._name} SET outcome = 'failed', ended_at = COALESCE(ended_at, %s),"
+            " error = %s WHERE outcome = 'running'"
+            " OR (outcome = 'failed' AND error = %s AND ended_at > %s)",
             now,
-            "The run ended without a word: it was killed, or its machine stopped.",
+            SILENT,
+            SILENT,
+            now - DOUBTED_FOR,
         ) as cursor:
             closed: Any = cursor
             # DuckDB returns the number as a row.
-            return bool(closed.rowcount if closed.rowcount >= 0 else closed.fetchone()[0])
+            count = closed.rowcount if closed.rowcount >= 0 else closed.fetchone()[0]
+        if not count:
+            return ""
+        found = f"SELECT 1 FROM {self._name} WHERE error = %s AND ended_at = %s LIMIT 1"
+        return "found" if client.execute_sql(found, SILENT, now) else "known"
 
     def _create(self, client: SqlClientBase[Any]) -> None:
         """Creates the table, with indexes so that no run has to read all rows."""

@@ -103,3 +103,26 @@ def holds(
         staged[name].may_be(held.get(name, StagedRows()), whole=is_whole)
         for name, is_whole in whole.items()
     )
+
+
+def holds_others(staged: Mapping[str, StagedRows], held: Mapping[str, StagedRows]) -> bool:
+    """Whether staging tables hold rows, but not those that were put there last as far as is known.
+
+    Args:
+        staged: The rows that were put there last, by table.
+        held: What the staging tables hold.
+    """
+    return any(
+        rows.count and not staged[name].may_be(rows, whole=True) for name, rows in held.items()
+    )
+
+
+def empty_staging_tables(client: Client, table_names: Collection[str]) -> None:
+    """Empties the staging tables of some tables, which exist.
+
+    Raises:
+        DestinationException: When the destination refuses.
+    """
+    sql = client.sql_client
+    with sql, sql.with_staging_dataset():
+        sql.truncate_tables(*table_names)

@@ -64,7 +64,8 @@ from protime_source.sync.context import CollectionContext, Limits, PageBatch, Ru
 from protime_source.sync.counts import Counts
 from protime_source.sync.engine import CollectionSync
 from protime_source.sync.prefetch import decode_pages
-from protime_source.warehouse.staging import StagedRows, holds
+from protime_source.warehouse.ledger import DOUBTED_FOR
+from protime_source.warehouse.staging import StagedRows, holds, holds_others
 from tests.simulator.processes import Effects, Process
 from tests.simulator.protime import COLLECTIONS, DECODERS, START, Protime
 from tests.simulator.warehouse import (
@@ -251,6 +252,7 @@ class Run:
     overlapped: bool = False
     has_lock: bool = False
     has_ledger: bool = False
+    run_id: object = field(default_factory=object)
     is_synced: bool = False
     context: RunContext = field(init=False)
     kept: dict[str, Iterator[Page]] = field(default_factory=dict)
@@ -276,7 +278,8 @@ class Run:
         self._close_ledger()
 
     def _close_ledger(self) -> None:
-        self.site.warehouse.running.discard(id(self))
+        self.site.warehouse.running.discard(self.run_id)
+        self.site.warehouse.silent.pop(self.run_id, None)
 
     def _main(self) -> None:
         if self.max_pages is not None:
@@ -468,15 +471,25 @@ class Run:
         if self.has_ledger:
             return
         self.touch("open the ledger")
-        is_doubtful, warehouse.running = bool(warehouse.running), {id(self)}
+        found = set(warehouse.running)
+        known = [run for run, at in warehouse.silent.items() if self.now() - at < DOUBTED_FOR]
+        warehouse.silent |= dict.fromkeys(found, self.now())
+        warehouse.running = {self.run_id}
         self.has_ledger = True
-        if is_doubtful and (newest := warehouse.newest_commit()):
-            self.touch("check the staging table for a run without an end")
-            staged = staged_with(newest.load_id, newest.state, SOURCE)
-            held = warehouse.staged_rows(staged)
-            if not holds(staged, held, dict.fromkeys(staged, True)):
-                self.touch("uncommit")
-                warehouse.uncommit([newest.load_id], SOURCE)
+        newest = warehouse.newest_commit()
+        if not (found or known) or newest is None:
+            return
+        self.touch("check the staging table for a run without an end")
+        staged = staged_with(newest.load_id if found else None, newest.state, SOURCE)
+        held = warehouse.staged_rows(staged)
+        is_right = not holds_others(staged, held)
+        if found:
+            is_right = holds(staged, held, dict.fromkeys(staged, True))
+        if not is_right:
+            self.touch("uncommit")
+            warehouse.uncommit([newest.load_id], SOURCE, restarts=not found)
+            self.touch("empty the staging table that is not right")
+            warehouse.staging = []
 
     def _extract(self) -> None:
         """Dlt's extraction of the source, as `pipeline.source` does it for a collection."""

@@ -277,6 +277,13 @@ MUTATIONS = (
         "False\n",
     ),
     Mutation(
+        "late-merge-of-a-silent-run",
+        "a run that stood still, and dies after a late merge, leaves rows that were deleted",
+        "protime_source.warehouse.staging:holds_others",
+        "return any(",
+        "return False and any(",
+    ),
+    Mutation(
         "restored-rows",
         "a table whose only rows are restored ones stays empty once it was emptied by hand",
         f"{_ENGINE}:CollectionSync._write",
@@ -287,8 +294,8 @@ MUTATIONS = (
         "full-load-taken-back",
         "a column that was dropped is not filled again when a load that began to is taken back",
         "protime_source.pipeline.states:taken_back",
-        "if bookmark and newer",
-        "if False and newer",
+        "if restarts or bookmark.full_load_started_at != newer.full_load_started_at:",
+        "if restarts:",
     ),
     Mutation(
         "guarded-column",

@@ -121,6 +121,18 @@ RARE = {
             Run(),
         ),
     ),
+    "late-merge-of-a-silent-run": History(
+        Behaviour(),
+        (
+            Run(),
+            Write(1, 1),
+            Run(effects=0, counted="empty the staging table"),
+            Delete(1),
+            Happen("lose locks"),
+            Run(host=1),
+            Run(effects=0, counted="write the load's record", dies=True),
+        ),
+    ),
     "restored-rows": History(
         Behaviour(),
         (

@@ -58,6 +58,7 @@ class Warehouse:
         file: Who has the file open, on DuckDB.
         refusals: Statements that the destination still refuses.
         running: The runs that have no end in the ledger.
+        silent: Those that another run has closed, and when.
     """
 
     rows: dict[int, Row] | None = None
@@ -71,7 +72,8 @@ class Warehouse:
     lock: object | None = None
     file: object | None = None
     refusals: int = 0
-    running: set[int] = field(default_factory=set)
+    running: set[object] = field(default_factory=set)
+    silent: dict[object, datetime] = field(default_factory=dict)
     keys: int = 0
 
     def copy(self) -> Warehouse:
@@ -88,6 +90,7 @@ class Warehouse:
             file=None,
             refusals=0,
             running=set(self.running),
+            silent=dict(self.silent),
         )
 
     # What dlt and our hooks ask for.
@@ -114,19 +117,19 @@ class Warehouse:
         found.sort(key=lambda each: (each.version, each.load_id), reverse=True)
         return [(each.load_id, each.state) for each in found]
 
-    def uncommit(self, load_ids: Collection[str], source: str) -> None:
+    def uncommit(self, load_ids: Collection[str], source: str, *, restarts: bool = False) -> None:
         """As `pipeline.states.uncommit`."""
         found = [s for s in self.states if s.load_id in load_ids and s.load_id in self.loads]
         before = next((state for _, state in self.states_beside(load_ids)), {})
         self.states = [each for each in self.states if each.load_id not in load_ids]
         if newest := max(found, key=lambda each: (each.version, each.load_id), default=None):
-            state = taken_back([*load_ids], newest.state, before, source)
+            state = taken_back([*load_ids], newest.state, before, source, restarts=restarts)
             state["_version_hash"] = f"without {sorted(load_ids)}"
             self.states.append(replace(newest, state=state))
 
-    def staged_rows(self, _names: Iterable[str]) -> dict[str, StagedRows]:
+    def staged_rows(self, names: Collection[str]) -> dict[str, StagedRows]:
         """What the staging table holds, as `read_staged_rows` asks for it."""
-        if self.staging is None:
+        if self.staging is None or "shifts" not in names:
             return {}
         moments = [row["synced_at"] for row in self.staging]
         first, last = min(moments, default=None), max(moments, default=None)

@@ -14,8 +14,10 @@ from unittest import mock
 from protime_source.decode import tables
 from protime_source.decode.soft_delete import Row
 from protime_source.errors import VanishedRowsError
+from protime_source.pipeline.packages import staged_with
 from protime_source.sync.reconcile import MIN_GUARDED_ROWS
-from tests.simulator.hosts import FAILURES, Folder, Host, Run, Site, read_bookmark
+from protime_source.warehouse.staging import holds_others
+from tests.simulator.hosts import FAILURES, SOURCE, Folder, Host, Run, Site, read_bookmark
 from tests.simulator.processes import Effects, Process
 from tests.simulator.protime import START, Fault, Protime, is_inside
 from tests.simulator.steps import (
@@ -379,8 +381,18 @@ class World:
             new = {i: row for i, row in rows.items() if last is None or row["synced_at"] > last}
             self.mirror |= new
             require(self.mirror == rows, "a mirror by synced_at differs")
-        if not self.is_tampered and not self.is_blinded and not self.protime.hidden:
+        if not (self.is_tampered or self.is_blinded or self.protime.hidden or self._is_in_doubt):
             self._check_bookmark(rows)
+
+    @property
+    def _is_in_doubt(self) -> bool:
+        """Whether a run has ended without a word, and the next one has to look what it merged."""
+        warehouse, newest = self.warehouse, self.warehouse.newest_commit()
+        is_silent = bool(warehouse.running or warehouse.silent)
+        if not is_silent or newest is None:
+            return False
+        staged = staged_with(None, newest.state, SOURCE)
+        return holds_others(staged, warehouse.staged_rows(staged))
 
     def _check_bookmark(self, rows: dict[int, Row]) -> None:
         """What the committed link will not show again is in the table."""

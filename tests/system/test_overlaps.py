@@ -20,6 +20,7 @@ from protime_source.demo import Behaviour
 from protime_source.pipeline.load import load
 from tests.conftest import WorldFactory
 from tests.kill_points import SteppedRun, stopped_at
+from tests.ledger import outcomes
 from tests.world import World
 
 OVERLAPS = int(os.environ.get("PROTIME_OVERLAPS", "0"))
@@ -74,6 +75,29 @@ def test_what_another_committed_before_a_late_merge_is_taken_back(
     for host in hosts:
         host.load()
     world.check()
+
+
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+def test_what_was_merged_late_by_a_run_that_died_then_is_found(make_world: WorldFactory) -> None:
+    """The other one has closed its row in the ledger, as it stood still, and has staged nothing."""
+    world = make_world(rows=20, behaviour=Behaviour(older_delta_dies=False))
+    hosts = [replace(world, folder=world.folder / name) for name in ("a", "b")]
+    for host in hosts:
+        host.load()
+    start = next(iter(world.tenant.records.values()))["from"]
+    new = world.tenant.create({"person": {"id": 7}, "from": start})
+    late = SteppedRun(hosts[0])
+    late.go_on_until("before schema update")
+    world.engine.end_locks()
+    world.tenant.delete(new)
+    hosts[1].load()
+    late.go_on_until("before load record")
+    late.kill()
+    assert not world.rows()[new]["is_deleted"]
+    hosts[1].load()
+    world.check()
+    hosts[1].load()
+    assert [mode for _, mode, _, _ in outcomes(world)][-2:] == ["full load", "changes"]
 
 
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)
