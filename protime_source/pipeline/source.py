@@ -259,8 +259,7 @@ def _open_ledger(run: RunContext, destination: Destination, load_id: str) -> Non
     if run.ledger is None:
         pipeline, client = destination.pipeline, destination.client
         with suppress(DestinationException):  # the next run tries again
-            name = pipeline.pipeline_name
-            forget_old_states(client, name, destination.states.get(name))
+            forget_old_states(client, pipeline.pipeline_name, destination.states)
         selected = dlt.current.source().selected_resources
         names = run.settings.collections if run.stops_alone else tuple(selected)
         run.ledger = Ledger(pipeline, client, names)

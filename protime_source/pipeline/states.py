@@ -127,7 +127,9 @@ def other_states(
     return {name: found.newest for name, found in states.items() if name != pipeline_name}
 
 
-def forget_old_states(client: Client, pipeline_name: str, stored: StoredState | None) -> None:
+def forget_old_states(
+    client: Client, pipeline_name: str, stored: Mapping[str, StoredState]
+) -> None:
     """Deletes states that were replaced long ago, now and then, so that no run reads them all.
 
     dlt's records of the loads that committed them go with them: there is one for each run, and a
@@ -136,12 +138,13 @@ def forget_old_states(client: Client, pipeline_name: str, stored: StoredState | 
     Args:
         client: A client of the destination.
         pipeline_name: The pipeline.
-        stored: Its states.
+        stored: Those of all pipelines.
 
     Raises:
         DestinationException: When the destination refuses.
     """
-    if stored is None or stored.count <= 2 * STATES_KEPT:
+    own = stored.get(pipeline_name)
+    if own is None or own.count <= 2 * STATES_KEPT:
         return
     sql = client.sql_client
     states = sql.make_qualified_table_name(client.schema.state_table_name)
@@ -150,7 +153,7 @@ def forget_old_states(client: Client, pipeline_name: str, stored: StoredState | 
         "pipeline_name", "version", "_dlt_load_id", "load_id"
     )
     old = f"FROM {states} WHERE {name} = %s AND {version} <= %s"
-    newest_old = (pipeline_name, stored.newest["_state_version"] - STATES_KEPT)
+    newest_old = (pipeline_name, own.newest["_state_version"] - STATES_KEPT)
     with sql:
         sql.execute_sql(
             f"DELETE FROM {loads} WHERE {load} IN (SELECT {state_load} {old})", *newest_old
