@@ -21,7 +21,7 @@ _SECRET_PARAMETER = re.compile(rf"((?:{_NAMES})=)(?:'[^']*'|[^&\s\"']+)", re.IGN
 _SECRET_FIELD = re.compile(rf"((?:{_NAMES})\\*[\"']\s*:\s*\\*[\"'])[^\"'\\]+", re.IGNORECASE)
 """A field of JSON, of JSON inside a JSON string, or of a Python dict's `repr`."""
 _BEARER = re.compile(r"(Bearer\s+)[\w.~+/=-]+", re.IGNORECASE)
-_URL_USER = re.compile(r"(//)(?:[^\s\"'<>/:@]*:(?!\d+/)[^\s\"'<>]*|[^\s\"'<>/:@]+)@")
+_URL_USER = re.compile(r"(//)(?:[^\s\"'<>/:@]*:(?!\d+/)[^\s\"'<>]{0,1000}|[^\s\"'<>/:@]+)@")
 """User and password of a URL. A password that was not escaped may contain `/`, `:` and `@`; digits
 and `/` are a port. Examples in our own messages have `<password>`, which is kept."""
 _HOST_WITH_PASSWORD = re.compile(r"(host name \")[^\"]*(?=@)")

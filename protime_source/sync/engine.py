@@ -25,7 +25,6 @@ from protime_source.errors import (
     ResponseError,
     TooLargeError,
     UnknownChangeError,
-    VanishedRowsError,
 )
 from protime_source.sync.bookmark import Bookmark, BookmarkScope
 from protime_source.sync.context import CollectionContext
@@ -81,13 +80,17 @@ class CollectionSync:
         """
         merged_with = self.ignore_live_rows_before
         table_is_known = table_is_known and self.context.stored.exists
-        for batch in self._decide():
-            if batch is None:
-                yield None
-            elif batch.num_rows:
-                merged_with = self.ignore_live_rows_before
-                self._has_rows = table_is_known = True
-                yield batch
+        try:
+            for batch in self._decide():
+                if batch is None:
+                    yield None
+                elif batch.num_rows:
+                    merged_with = self.ignore_live_rows_before
+                    self._has_rows = table_is_known = True
+                    yield batch
+        except ProtimeError:
+            self._note_rows_without_bookmark()
+            raise
         # dlt creates a table with its first row, and merges with the filter of its last batch: an
         # empty table, and the rows of a full load that was restarted, need one more row.
         if not table_is_known or merged_with != self.ignore_live_rows_before:
@@ -128,12 +131,6 @@ class CollectionSync:
                     context.counts.explain("changes")
                     yield from self._follow_delta(bookmark)
                 return
-            except VanishedRowsError:
-                # What was shown is merged all the same, and makes the column that the table lacks.
-                before = Bookmark.read(context.state)
-                if before is not None and context.stored.lacks(context.builder.schema.names):
-                    before.invalidated().write(context.state)
-                raise
             except (
                 ResponseError,
                 TooLargeError,
@@ -215,6 +212,19 @@ class CollectionSync:
         has_rows = bookmark.has_rows or counts.inserted + counts.updated > 0
         bookmark = replace(bookmark, has_rows=has_rows)
         bookmark.synced(context.clock.latest).write(context.state)
+
+    def _note_rows_without_bookmark(self) -> None:
+        """Where only this collection stops, its rows so far are merged, with the bookmark before.
+
+        They bring the column that the table lacked, so that later runs would not see that it did.
+        """
+        context = self.context
+        bookmark = Bookmark.read(context.state)
+        if bookmark is None or not self._has_rows:
+            return
+        if context.stored.lacks(context.builder.schema.names):
+            bookmark = bookmark.invalidated()
+        replace(bookmark, live_rows=None).write(context.state)
 
     def _clear_excluded_columns(self, bookmark: Bookmark | None) -> None:
         """Empties columns that are no longer to be loaded, also in rows no full load shows."""

@@ -23,6 +23,7 @@ FOUND: tuple[tuple[str, Any], ...] = (
     ("tokens", (400, b'{"error":"%s"}' % (b"x" * 10_000))),
     ("links", "\rhttp:"),
     ("links", "http://evil.example/" + "x" * 10_000),
+    ("redaction", ["//a:" * 20_000]),
     ("settings", {"external_references": {"\r": None}}),
     ("settings", {"tenant": "a" * 10_000 + "."}),
     ("environment", {"client_secret": "\udc80"}),

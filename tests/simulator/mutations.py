@@ -298,10 +298,17 @@ MUTATIONS = (
         "if restarts:",
     ),
     Mutation(
+        "rows-of-a-refused-full-load",
+        "the ledger counts live rows wrong after a full load that was refused in the middle",
+        f"{_ENGINE}:CollectionSync._note_rows_without_bookmark",
+        "replace(bookmark, live_rows=None)",
+        "bookmark",
+    ),
+    Mutation(
         "guarded-column",
         "a column that was dropped is not filled again when the guard stopped the full load",
-        f"{_ENGINE}:CollectionSync._decide",
-        "before.invalidated().write(context.state)",
+        f"{_ENGINE}:CollectionSync._note_rows_without_bookmark",
+        "bookmark = bookmark.invalidated()",
         "pass",
     ),
 )

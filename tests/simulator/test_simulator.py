@@ -11,7 +11,7 @@ from tests.simulator.__main__ import live_through_seeds, silence
 from tests.simulator.mutations import MUTATIONS, without
 from tests.simulator.protime import Behaviour
 from tests.simulator.shrink import as_code, failure_of, shrink
-from tests.simulator.steps import Delete, Happen, History, Run, SetClock, Write, make_history
+from tests.simulator.steps import Delete, Fail, Happen, History, Run, SetClock, Write, make_history
 from tests.simulator.world import Met, live_through
 
 HISTORIES = 400
@@ -155,6 +155,18 @@ RARE = {
             Run(max_pages=2),
             Run(host=1, effects=0, counted="copy the state", dies=True),
         ),
+    ),
+    "rows-of-a-refused-full-load": History(
+        Behaviour(page_size=1),
+        (
+            *(Write(id_, 1) for id_ in (1, 2, 12, 13)),
+            Happen("hide"),
+            Run(package_pages=1),
+            Happen("show"),
+            Fail(after=2, kind="forbidden"),
+            Run(full_resync=True),
+        ),
+        group_rows=2,
     ),
     "guarded-column": History(
         Behaviour(),
