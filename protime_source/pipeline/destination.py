@@ -9,6 +9,7 @@ from dlt.common.pipeline import TPipelineState
 
 from protime_source.pipeline.lock import run_client
 from protime_source.pipeline.states import (
+    NAME,
     StoredState,
     committed_state,
     forget_schemas,
@@ -49,7 +50,7 @@ class Destination:
         """
         found = stored_states(self.client)
         if not found:
-            forget_schemas(self.client)
+            forget_schemas(self.client, [NAME])
         return found
 
     @cached_property

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 
 import dlt
 from dlt.common.pipeline import TPipelineState
 from dlt.common.versioned_state import json_encode_state
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.state_sync import mark_state_extracted
 
 from protime_source.catalogue import COLLECTIONS
@@ -21,7 +19,12 @@ from protime_source.pipeline.packages import (
     pending_packages,
     to_discard,
 )
-from protime_source.pipeline.states import committed_state, resource_states, stored_states
+from protime_source.pipeline.states import (
+    committed_state,
+    forget_schemas,
+    resource_states,
+    stored_states,
+)
 from protime_source.sync.bookmark import Bookmark
 from protime_source.warehouse.dialect import Client, column_names
 from protime_source.warehouse.staging import read_staged_rows
@@ -46,17 +49,9 @@ def discard_refused(pipeline: dlt.Pipeline, patience_seconds: float) -> bool:
     packages = list(pending_packages(pipeline))
     if not any(package.refusals > 1 for package in packages):
         return False
-    _forget_schemas(run_client(pipeline, patience_seconds), packages)
+    sources = {package.source for package in packages}
+    forget_schemas(run_client(pipeline, patience_seconds), sources, in_staging=True)
     return discard_all(pipeline, patience_seconds, _REFUSED)
-
-
-def _forget_schemas(client: Client, packages: Sequence[PendingPackage]) -> None:
-    """Has dlt create missing tables: it does so only for a schema that is not noted there."""
-    with client.sql_client as sql, sql.with_staging_dataset():
-        versions = sql.make_qualified_table_name(client.schema.version_table_name)
-        for source in {package.source for package in packages}:
-            with suppress(DatabaseUndefinedRelation):
-                sql.execute_sql(f"DELETE FROM {versions} WHERE schema_name = %s", source)
 
 
 def discard_outdated(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
@@ -101,7 +96,9 @@ def discard_edited(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
     client, committed = _destination(pipeline, patience_seconds)
     if committed and any(_is_edited(pipeline, client, committed, each) for each in packages):
         if any(package.refusals for package in packages):
-            _forget_schemas(client, packages)  # the refusals are forgotten with the packages
+            # The refusals are forgotten with the packages.
+            sources = {package.source for package in packages}
+            forget_schemas(client, sources, in_staging=True)
         reason = "its table has lost its rows or a column since."
         discard(pipeline, packages, committed, reason)
 

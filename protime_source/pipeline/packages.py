@@ -352,7 +352,8 @@ def take_back_unmerged(pipeline: dlt.Pipeline, client: Client, *, were_known: bo
     source = dlt.current.source_schema().name
     staged = staged_with(None if were_known else load_id, state, source)
     held = read_staged_rows(client, staged)
-    if not holds_others(staged, held) if were_known else _holds_all(staged, held):
+    is_right = not holds_others(staged, held) if were_known else _holds_all(staged, held)
+    if is_right:
         return False
     uncommit(client, pipeline.pipeline_name, [load_id], source, restarts=were_known)
     empty_staging_tables(client, [name for name, rows in held.items() if rows.count])

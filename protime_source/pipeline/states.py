@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,20 +161,23 @@ def forget_old_states(
         sql.execute_sql(f"DELETE {old}", *newest_old)
 
 
-def forget_schemas(client: Client) -> None:
-    """Deletes the versions of the source's schema that dlt has stored, if it has stored any.
+def forget_schemas(client: Client, sources: Iterable[str], *, in_staging: bool = False) -> None:
+    """Has dlt create missing tables: it does so only for a schema that it has not stored there.
 
     Args:
         client: A client of the destination.
+        sources: The sources' names in dlt.
+        in_staging: Whether tables of the staging dataset are meant.
 
     Raises:
         DestinationException: When the destination refuses.
     """
-    sql = client.sql_client
-    versions = sql.make_qualified_table_name(client.schema.version_table_name)
     [name] = client._norm_and_escape_columns("schema_name")
-    with sql, suppress(DatabaseUndefinedRelation):
-        sql.execute_sql(f"DELETE FROM {versions} WHERE {name} = %s", NAME)
+    with client.sql_client as sql, sql.with_staging_dataset() if in_staging else nullcontext():
+        versions = sql.make_qualified_table_name(client.schema.version_table_name)
+        for source in sources:
+            with suppress(DatabaseUndefinedRelation):
+                sql.execute_sql(f"DELETE FROM {versions} WHERE {name} = %s", source)
 
 
 def states_beside(
