@@ -200,11 +200,12 @@ class Life:
             case "another consumer":
                 self.world.tenant.steal_delta()
             case "lose locks":
-                is_used = any(host.run is not None for host in self.hosts)
-                self.truth.follows &= not is_used
+                self.truth.follows &= not self._is_anybody_at_work()
                 engine.end_locks()
-            case "back up" | "put back":
-                return self._back_up() if what == "back up" else self._put_back()
+            case "back up":
+                return self._back_up()
+            case "put back":
+                return self._put_back()
             case "empty the table" if self._rows_by_hand():
                 self.world.query(f"DELETE FROM {data}.assignments WHERE id IS NOT NULL")
                 self.truth.begin_anew({})

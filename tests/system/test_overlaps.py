@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -64,11 +65,7 @@ def test_what_another_committed_before_a_late_merge_is_taken_back(
     hosts = [replace(world, folder=world.folder / name) for name in ("a", "b")]
     for host in hosts:
         host.load()
-    start = next(iter(world.tenant.records.values()))["from"]
-    new = world.tenant.create({"person": {"id": 7}, "from": start})
-    late = SteppedRun(hosts[0])
-    late.go_on_until("before schema update")
-    world.engine.end_locks()
+    late, new = _late_run(hosts[0])
     world.tenant.delete(new)
     hosts[1].load()
     late.finish()
@@ -84,11 +81,7 @@ def test_what_was_merged_late_by_a_run_that_died_then_is_found(make_world: World
     hosts = [replace(world, folder=world.folder / name) for name in ("a", "b")]
     for host in hosts:
         host.load()
-    start = next(iter(world.tenant.records.values()))["from"]
-    new = world.tenant.create({"person": {"id": 7}, "from": start})
-    late = SteppedRun(hosts[0])
-    late.go_on_until("before schema update")
-    world.engine.end_locks()
+    late, new = _late_run(hosts[0])
     world.tenant.delete(new)
     hosts[1].load()
     late.go_on_until("before load record")
@@ -107,12 +100,8 @@ def test_a_copy_gets_what_was_merged_late(make_world: WorldFactory) -> None:
     hosts = [replace(world, folder=world.folder / name) for name in ("a", "b")]
     for host in hosts:
         host.load(history=True)
-    start = next(iter(world.tenant.records.values()))["from"]
-    late_id = world.tenant.create({"person": {"id": 7}, "from": start})
-    late = SteppedRun(hosts[0], history=True)
-    late.go_on_until("before schema update")
-    world.engine.end_locks()
-    world.tenant.create({"person": {"id": 7}, "from": start})
+    late, late_id = _late_run(hosts[0], history=True)
+    _create(world)
     hosts[1].load(history=True)
     mirror = world.rows()
     last = max(row["synced_at"] for row in mirror.values())
@@ -134,11 +123,7 @@ def test_what_was_received_before_a_load_was_taken_back_is_not_loaded(
     hosts = [replace(world, folder=world.folder / name) for name in ("a", "b", "c")]
     for host in hosts:
         host.load()
-    start = next(iter(world.tenant.records.values()))["from"]
-    new = world.tenant.create({"person": {"id": 7}, "from": start})
-    late = SteppedRun(hosts[0])
-    late.go_on_until("before schema update")
-    world.engine.end_locks()
+    late, new = _late_run(hosts[0])
     world.tenant.delete(new)
     other = SteppedRun(hosts[2])
     other.go_on_until("before schema update")
@@ -203,6 +188,25 @@ def test_hosts_at_once_lose_no_row(make_world: WorldFactory, number: int) -> Non
         counted.update(trace)
     if OVERLAPS:
         print(f"{number}: {dict(sorted(counted.items()))}", file=sys.stderr, flush=True)
+
+
+def _create(world: World) -> int:
+    """Creates an assignment in the window, and returns its id."""
+    start = next(iter(world.tenant.records.values()))["from"]
+    return world.tenant.create({"person": {"id": 7}, "from": start})
+
+
+def _late_run(world: World, **settings: Any) -> tuple[SteppedRun, int]:
+    """A run that has received a new assignment, and stands still before its load without its lock.
+
+    Returns:
+        The run, and the assignment's id.
+    """
+    new = _create(world)
+    run = SteppedRun(world, **settings)
+    run.go_on_until("before schema update")
+    world.engine.end_locks()
+    return run, new
 
 
 def _work_at_once(hosts: list[World], dice: random.Random, trace: list[str]) -> None:

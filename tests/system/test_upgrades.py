@@ -81,9 +81,7 @@ def test_a_run_goes_on_where_an_older_version_stopped(
     """Nothing is asked for twice, and no pending package is thrown away."""
     left = stored.find(version, circumstance, engine)
     with _world(left, left, in_place(engine), tmp_path) as (world, before):
-        summary = world.load(**SETTINGS)
-        assert summary.pending == (circumstance == "pending")
-        assert _newest_run(world) == KINDS[circumstance]
+        _load(world, KINDS[circumstance], pending=int(circumstance == "pending"))
         requests = [each for each in world.tenant.api_requests if each.path.endswith("assignments")]
         assert {each.status for each in requests} == {200}
         _check(world, before)
@@ -100,9 +98,7 @@ def test_a_warehouse_that_was_moved_is_loaded_fully(
         (tmp_path / "moved").mkdir()
         engine = DuckDBEngine(tmp_path / "moved" / "other.duckdb")
     with _world(left, left, engine, tmp_path) as (world, before):
-        summary = world.load(**SETTINGS)
-        assert summary.pending == 1
-        assert _newest_run(world) == ("full load", "the last run was for another destination")
+        _load(world, ("full load", "the last run was for another destination"), pending=1)
         _check(world, before)
 
 
@@ -114,9 +110,7 @@ def test_a_package_of_an_older_version_is_not_loaded_into_another_warehouse(
     """Its rows are asked for again, from the bookmark that is in this warehouse."""
     left, other = (stored.find(version, name, engine) for name in ("pending", "complete"))
     with _world(left, other, in_place(engine), tmp_path) as (world, before):
-        summary = world.load(**SETTINGS)
-        assert summary.pending == 0
-        assert _newest_run(world) == ("changes", None)
+        _load(world, ("changes", None), pending=0)
         _check(world, before)
 
 
@@ -150,8 +144,7 @@ def test_a_machine_without_a_working_folder_goes_on_too(
     left = stored.find(version, "in_parts", engine)
     with _world(left, left, in_place(engine), tmp_path) as (world, before):
         world.lose_working_folder()
-        world.load(**SETTINGS)
-        assert _newest_run(world) == KINDS["in_parts"]
+        _load(world, KINDS["in_parts"], pending=0)
         _check(world, before)
 
 
@@ -173,6 +166,22 @@ def _world(
         before = Contents.of(world)
         _change(story, before)
         yield world, before
+
+
+def _load(world: World, kind: tuple[str, str | None], *, pending: int) -> None:
+    """Loads, and looks how.
+
+    Args:
+        world: What the run touches.
+        kind: Mode and reason of the load of the assignments, as the ledger has them.
+        pending: How many packages of an earlier run it loads before.
+    """
+    assert world.load(**SETTINGS).pending == pending
+    newest = world.query(
+        f"SELECT mode, reason FROM {world.dataset}.sync_runs WHERE table_name = 'assignments'"
+        " ORDER BY started_at DESC LIMIT 1"
+    )
+    assert newest == [kind]
 
 
 def _check(world: World, before: Contents) -> None:
@@ -226,15 +235,6 @@ def _change(story: Story, before: Contents) -> None:
     story.delete(other)
     story.restore(gone, **{"from": "2090-02-01"})
     story.create(**{"from": "2090-02-02"})
-
-
-def _newest_run(world: World) -> tuple[str, str | None]:
-    """Mode and reason of the last load of the assignments, as the ledger has them."""
-    [(mode, reason)] = world.query(
-        f"SELECT mode, reason FROM {world.dataset}.sync_runs WHERE table_name = 'assignments'"
-        " ORDER BY started_at DESC LIMIT 1"
-    )
-    return mode, reason
 
 
 def _read_views(world: World) -> set[str]:
