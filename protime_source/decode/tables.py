@@ -48,6 +48,7 @@ class BatchBuilder:
         collection: The collection that the rows belong to.
         undocumented: dlt's data types of the columns that the warehouse has beyond the documented.
         json_type: dlt's data type for JSON at the destination.
+        fields: Protime's names of the undocumented fields, by column.
 
     Attributes:
         schema: The documented columns, then the sync columns.
@@ -55,10 +56,15 @@ class BatchBuilder:
     """
 
     def __init__(
-        self, collection: Collection, undocumented: Mapping[str, str], json_type: str = "json"
+        self,
+        collection: Collection,
+        undocumented: Mapping[str, str],
+        json_type: str = "json",
+        fields: Mapping[str, str] | None = None,
     ) -> None:
         self._types = {python: json_type if type_ == "json" else type_ for python, type_ in _TYPES}
         self.undocumented = dict(undocumented)
+        self._fields = {} if fields is None else fields
         documented = [
             pa.field(column.name, arrow.TYPES[column.type], column.name not in NOT_NULL)
             for column in collection.columns
@@ -132,7 +138,8 @@ class BatchBuilder:
             if (value := row[name]) is not None:
                 is_new = name not in self.undocumented and name != OTHER_FIELDS
                 if is_new and len(self.undocumented) >= MAX_UNDOCUMENTED_COLUMNS:
-                    others[name] = msgspec.Raw(value.encode()) if _is_json(value) else value
+                    field = self._fields.get(name, name)
+                    others[field] = msgspec.Raw(value.encode()) if _is_json(value) else value
                 else:
                     values[self._column_for(name, value)] = value
         if others:
@@ -144,6 +151,10 @@ class BatchBuilder:
                     MAX_UNDOCUMENTED_COLUMNS,
                     OTHER_FIELDS,
                 )
+            # A deletion brings those of the stored row too.
+            before = values.get(OTHER_FIELDS, "{}").encode()
+            others = msgspec.json.decode(before, type=dict[str, msgspec.Raw]) | others
+            others = dict(sorted(others.items()))
             text = JsonText(msgspec.json.encode(others).decode())
             values[self._column_for(OTHER_FIELDS, text)] = text
         return values

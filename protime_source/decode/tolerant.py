@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from protime_source.catalogue.model import NOT_NULL, Collection, Column
 from protime_source.decode.fast import FastDecoder
 from protime_source.decode.soft_delete import SYNC_COLUMNS, Row
+from protime_source.decode.tables import OTHER_FIELDS
 from protime_source.decode.values import (
     JsonText,
     coerce,
@@ -53,9 +54,12 @@ class RecordDecoder:
         collection: The collection that the records belong to.
         normalize: dlt's naming convention, for the columns of undocumented fields.
         holds_nul: Whether the warehouse's text can hold U+0000.
+        fields: The undocumented fields that columns of the warehouse hold, by column.
+        reserved: Names that no column of an undocumented field gets.
 
     Attributes:
         fast: The decoder of documented records.
+        fields: As given, with those that were met since.
         refused_records: How many records and events were left out, because their id does not fit
             into 64 bits.
     """
@@ -66,6 +70,8 @@ class RecordDecoder:
         normalize: Callable[[str], str],
         *,
         holds_nul: bool = True,
+        fields: Mapping[str, str] | None = None,
+        reserved: Iterable[str] = (),
     ) -> None:
         self.fast = FastDecoder(collection)
         self.refused_records = 0
@@ -75,7 +81,11 @@ class RecordDecoder:
         self._paths = {column.path for column in collection.columns}
         self._parents = {path.rpartition(".")[0] for path in self._paths}
         self._excluded = {column.path.lower() for column in collection.excluded}
-        self._taken = {column.name for column in collection.columns} | SYNC_COLUMNS.keys()
+        documented = (*collection.columns, *collection.excluded)
+        self._reserved = {column.name for column in documented} | SYNC_COLUMNS.keys()
+        self._reserved |= {OTHER_FIELDS, *reserved}
+        self.fields = dict(fields or {})
+        self._columns = {path: name for name, path in self.fields.items()}
         self._decode_events = msgspec.json.Decoder(list[_Event] | None).decode
         self._warned: Counter[tuple[str, str]] = Counter()
 
@@ -132,14 +142,14 @@ class RecordDecoder:
         for key in NOT_NULL:
             if row.get(key) is None:
                 raise ProtocolError(f"A record of {self._collection.name} has no usable {key}.")
-        for path, raw in fields.items():
-            if self._is_excluded(path):
+        # Sorted, so that no order of fields decides which of two gets the name of both.
+        for path, raw in sorted(fields.items()):
+            if bytes(raw) == b"null" or self._is_excluded(path):
                 continue
-            name = self._undocumented_name(path, row)
+            name = self._undocumented_name(path)
             text = self._supported(name, raw, row["id"])
-            if (value := self._undocumented_value(text)) is not None:
-                self._warn_undocumented(name)
-                row[name] = value
+            self._warn_undocumented(name)
+            row[name] = self._undocumented_value(text)
         return row
 
     def _flatten(self, record: msgspec.Raw) -> dict[str, msgspec.Raw]:
@@ -153,7 +163,7 @@ class RecordDecoder:
                 remaining += [(f"{path}.{leaf}", value) for leaf, value in inner.items()]
             else:
                 fields[path] = raw
-        return dict(reversed(fields.items()))
+        return fields
 
     def _is_opened(self, path: str) -> bool:
         return path in self._parents or ("." not in path and path not in self._paths)
@@ -222,11 +232,13 @@ class RecordDecoder:
             )
         return supported
 
-    def _undocumented_name(self, path: str, row: Row) -> str:
-        """Returns a column name that no other field of the row has."""
-        name = self._normalize(path.replace(".", "_").strip() or "unnamed")
-        while name in self._taken or name in row:
-            name = f"protime_{name}"
+    def _undocumented_name(self, path: str) -> str:
+        """Returns the column of a field, which no other field has, and which it keeps."""
+        if (name := self._columns.get(path)) is None:
+            name = self._normalize(path.replace(".", "_").strip() or "unnamed")
+            while name in self.fields or name in self._reserved or name.startswith("_dlt"):
+                name = self._normalize(f"protime_{name}")
+            self._columns[path], self.fields[name] = name, path
         return name
 
     def _warn_undocumented(self, column: str) -> None:

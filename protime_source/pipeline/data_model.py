@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dlt
+import pyarrow as pa
 from dlt.common.data_types import TDataType
 from dlt.common.schema import Schema
 from dlt.common.schema.typing import TColumnSchema, TTableReferenceInline
@@ -15,10 +16,12 @@ from dlt.common.schema.utils import new_table
 from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import NOT_NULL, Collection, Column
 from protime_source.decode.soft_delete import SYNC_COLUMNS
+from protime_source.decode.tolerant import RecordDecoder
 from protime_source.models import MODELS
 from protime_source.models.model import Model, ModelColumn
 from protime_source.pipeline.states import NAME
 from protime_source.settings import Settings
+from protime_source.sync.context import CollectionContext
 from protime_source.warehouse import ledger
 from protime_source.warehouse.history import (
     OWN_COLUMNS,
@@ -29,6 +32,9 @@ from protime_source.warehouse.history import (
 
 MODELS_HINT = "x-protime-models"
 """A table's hint in dlt's schema: whether the models are kept in the dataset."""
+
+FIELD_HINT = "x-protime-field"
+"""A column's hint in dlt's schema: the field that it holds, where Protime does not document it."""
 
 
 def column_hints(collection: Collection, settings: Settings) -> dict[str, TColumnSchema]:
@@ -51,6 +57,43 @@ def column_hints(collection: Collection, settings: Settings) -> dict[str, TColum
     }
     sync_columns["is_deleted"]["hard_delete"] = settings.deletes == "remove"
     return hints | sync_columns
+
+
+def record_decoder(schema: Schema, collection: Collection, *, holds_nul: bool) -> RecordDecoder:
+    """Returns a collection's decoder, which puts each undocumented field where it was put before.
+
+    Args:
+        schema: The source's.
+        collection: The collection.
+        holds_nul: Whether the warehouse's text can hold U+0000.
+    """
+    columns: Any = schema.tables.get(collection.table, {}).get("columns", {})
+    return RecordDecoder(
+        collection,
+        schema.naming.normalize_identifier,
+        holds_nul=holds_nul,
+        fields={name: each[FIELD_HINT] for name, each in columns.items() if FIELD_HINT in each},
+        reserved=(*OWN_COLUMNS, *PERIOD_COLUMNS),
+    )
+
+
+def batch_hints(batch: pa.Table, context: CollectionContext, json_type: str) -> dict[str, Any]:
+    """Returns dlt's hints for the columns of a batch that are more than their types in Arrow.
+
+    Args:
+        batch: The batch.
+        context: The collection that it belongs to.
+        json_type: dlt's data type for JSON at the destination.
+    """
+    undocumented = context.builder.undocumented
+    names = [name for name, kind in undocumented.items() if kind == json_type == "json"]
+    if json_type != "json":
+        names += [column.name for column in context.collection.columns if column.type == "json"]
+    hints: dict[str, Any] = {name: {"name": name, "data_type": json_type} for name in names}
+    for name in batch.column_names:
+        if field := context.decoder.fields.get(name):
+            hints.setdefault(name, {"name": name})[FIELD_HINT] = field
+    return hints
 
 
 def describe_tables(schema: Schema, *, history: bool, models: bool) -> None:

@@ -26,7 +26,6 @@ from protime_source.catalogue import COLLECTIONS
 from protime_source.catalogue.model import Collection
 from protime_source.configuration import ConfigSections
 from protime_source.decode.tables import BatchBuilder, rechunk
-from protime_source.decode.tolerant import RecordDecoder
 from protime_source.errors import (
     ForbiddenError,
     NotFoundError,
@@ -37,7 +36,12 @@ from protime_source.errors import (
     VanishedRowsError,
 )
 from protime_source.pipeline import guards
-from protime_source.pipeline.data_model import column_hints, describe_tables
+from protime_source.pipeline.data_model import (
+    batch_hints,
+    column_hints,
+    describe_tables,
+    record_decoder,
+)
 from protime_source.pipeline.destination import Destination, destination_of
 from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, record_history, register
@@ -295,9 +299,7 @@ def _load(
     if run.settings.history and stored.exists and known_columns:  # else no load has ended yet
         record_history(destination.client, stored.dialect, schema.tables[collection.table])
     state = _state(collection, destination, stored)
-    decoder = RecordDecoder(
-        collection, schema.naming.normalize_identifier, holds_nul=stored.dialect.holds_nul
-    )
+    decoder = record_decoder(schema, collection, holds_nul=stored.dialect.holds_nul)
     context = CollectionContext(
         run=run,
         collection=collection,
@@ -310,7 +312,7 @@ def _load(
         ),
         stored=stored,
         decoder=decoder,
-        builder=BatchBuilder(collection, stored.types, stored.dialect.json_type),
+        builder=BatchBuilder(collection, stored.types, stored.dialect.json_type, decoder.fields),
         state=state,
         counts=Counts(collection.table),
     )
@@ -392,7 +394,7 @@ def _with_hints(
     staged.add(batch)
     hints = dlt.mark.make_hints(
         # Pass None, not {}: an empty dict removes the columns' hints.
-        columns=_json_columns(sync.context, stored.dialect.json_type) or None,
+        columns=batch_hints(batch, sync.context, stored.dialect.json_type) or None,
         write_disposition=_upsert(
             stored.merge_filter(
                 sync.ignore_live_rows_before, has_version=sync.context.collection.has_version
@@ -409,12 +411,3 @@ def _with_hints(
 def _upsert(source_filter: str) -> Any:
     """One MERGE statement, of the staged rows that a condition lets through."""
     return {"disposition": "merge", "strategy": "upsert", "source_filter": source_filter}
-
-
-def _json_columns(context: CollectionContext, json_type: str) -> dict[str, Any]:
-    """Columns whose type Arrow does not tell, or that this destination keeps as text."""
-    undocumented = context.builder.undocumented
-    names = [name for name, kind in undocumented.items() if kind == json_type == "json"]
-    if json_type != "json":
-        names += [column.name for column in context.collection.columns if column.type == "json"]
-    return {name: {"name": name, "data_type": json_type} for name in names}

@@ -93,6 +93,38 @@ def test_a_new_field_in_the_first_run(make_world: WorldFactory) -> None:
     world.check()
 
 
+def test_two_fields_of_one_name_have_columns_of_their_own(world: World) -> None:
+    """Whichever comes first or alone, also to a machine that has seen neither."""
+    world.run()
+    dotted: Row = {"cost": {"centre": "dotted"}}
+    camel: Row = {"costCentre": "camel"}
+    for round_, fields in enumerate([camel, {**dotted, **camel}, dotted, {**camel, **dotted}]):
+        ids = _write(world, **fields)
+        world.lose_working_folder()
+        world.run(full_resync=round_ > 1)
+        world.check()
+        for column, field, value in (
+            ("cost_centre", "costCentre", "camel"),
+            ("protime_cost_centre", "cost", "dotted"),
+        ):
+            if round_ or column == "cost_centre":
+                wanted = dict.fromkeys(ids, value) if field in fields else {}
+                assert _column(world, column) == wanted
+
+
+@every_engine
+def test_a_new_field_is_named_like_a_column_of_ours(make_world: WorldFactory) -> None:
+    """One of a history, of its view, of dlt, or the one that holds what has no column."""
+    fields = {"validFrom": 1, "recordedAt": 2, "_dlt_id": 3, "otherFields": [4]}
+    world = make_world(rows=3, behaviour=Behaviour(extra_fields=fields))
+    for _ in range(2):
+        world.run(history=True)
+        world.check()
+    names = ("valid_from", "recorded_at", "dlt_id", "other_fields")
+    for row in world.rows().values():
+        assert [row[f"protime_{name}"] for name in names] == [1, 2, 3, "[4]"]
+
+
 def test_a_known_new_field_stays_in_its_column(world: World) -> None:
     """Also when the working folder, which knows the column's type, is lost."""
     world.run()

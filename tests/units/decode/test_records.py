@@ -163,6 +163,7 @@ def test_an_empty_page_is_no_rows(decoder: RecordDecoder, nothing: str) -> None:
         ({"fromDate": "x"}, {"protime_from_date": "x"}),
         ({"person_id": 1, "person": {"id": 9}}, {"protime_person_id": 1, "person_id": 9}),
         ({"newField": 1, "new_field": 2}, {"new_field": 1, "protime_new_field": 2}),
+        ({"new_field": 2, "newField": 1}, {"new_field": 1, "protime_new_field": 2}),
         ({"": 1}, {"unnamed": 1}),
         ({"@odata.etag": "x"}, {"aodata_etag": "x"}),
         ({"empty": None, "none": {}}, {}),
@@ -175,6 +176,21 @@ def test_an_undocumented_field_gets_a_column(
 ) -> None:
     assert columns_of(decoder, [{**KEYS, **fields}]) is None
     assert row_with(decoder, **fields) == columns
+
+
+def test_an_undocumented_field_keeps_its_column(decoder: RecordDecoder) -> None:
+    """A field without a value has none yet."""
+    assert row_with(decoder, costCentre=None, **{"cost.centre": 5}) == {"cost_centre": 5}
+    assert row_with(decoder, costCentre=6) == {"protime_cost_centre": 6}
+    later = RecordDecoder(ASSIGNMENTS, str, fields=decoder.fields)
+    assert row_with(later, costCentre=7) == {"protime_cost_centre": 7}
+
+
+def test_an_undocumented_field_does_not_get_the_column_of_an_excluded_one() -> None:
+    clockings = Settings.from_config(complete=False).collection("clockings")
+    decoder = RecordDecoder(clockings, Schema("any").naming.normalize_identifier)
+    row = row_with(decoder, geolocationLatitude=5)
+    assert row == {"protime_geolocation_latitude": 5}
 
 
 @pytest.mark.parametrize(("text", "kind"), [("[1]", JsonText), ('"[1]"', str), ("1", int)])

@@ -218,6 +218,20 @@ def test_undocumented_fields_beyond_a_bound_share_one_json_column(
     first, second = (dict(row) for row in build.plain_rows(table))
     assert build.is_as_stored({**first, "c": 3, "d": JsonText('[1, "x"]')}, first)
     assert not build.is_as_stored({**second, "f": "z"}, second)
+    deleted = build.from_rows([live({**first, "a2": 7}, NOW)])
+    assert beyond(deleted)["other_fields"] == ['{"a2":7,"c":3,"d":[1, "x"]}']
+
+
+def test_two_fields_of_one_name_beyond_the_bound_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("protime_source.decode.tables.MAX_UNDOCUMENTED_COLUMNS", 0)
+    decoder = RecordDecoder(ASSIGNMENTS, Schema("any").naming.normalize_identifier)
+    build = BatchBuilder(ASSIGNMENTS, {}, fields=decoder.fields)
+    record = {**KEYS, "cost": {"centre": 1}, "costCentre": 2}
+    rows = decoder.rows(msgspec.Raw(json.dumps([record]).encode()))
+    table = build.from_rows([live(row, NOW) for row in rows])
+    assert beyond(table) == {"other_fields": ['{"cost.centre":1,"costCentre":2}']}
 
 
 def test_rows_keep_what_is_given_and_leave_the_rest_empty() -> None:
