@@ -27,7 +27,7 @@ from protime_source.pipeline.states import (
 )
 from protime_source.sync.bookmark import Bookmark
 from protime_source.warehouse.dialect import Client, column_names
-from protime_source.warehouse.staging import read_staged_rows
+from protime_source.warehouse.staging import drop_staging_tables, read_staged_rows
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _REFUSED = "the destination refused it twice. If it refuses the rows again, the 
 
 
 def discard_refused(pipeline: dlt.Pipeline, patience_seconds: float) -> bool:
-    """Throws away what the destination refused twice, and has the staging tables checked anew.
+    """Throws away what the destination refused twice, and its staging tables.
 
     dlt calls many an error transient that is not, so that the first refusal does not count.
 
@@ -49,9 +49,14 @@ def discard_refused(pipeline: dlt.Pipeline, patience_seconds: float) -> bool:
     packages = list(pending_packages(pipeline))
     if not any(package.refusals > 1 for package in packages):
         return False
-    sources = {package.source for package in packages}
-    forget_schemas(run_client(pipeline, patience_seconds), sources, in_staging=True)
+    _drop_staging_tables(run_client(pipeline, patience_seconds), packages)
     return discard_all(pipeline, patience_seconds, _REFUSED)
+
+
+def _drop_staging_tables(client: Client, packages: Sequence[PendingPackage]) -> None:
+    """Has dlt create the staging tables of some packages anew: a hand may have changed them."""
+    drop_staging_tables(client, {name for package in packages for name in package.staged})
+    forget_schemas(client, {package.source for package in packages}, in_staging=True)
 
 
 def discard_outdated(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
@@ -97,8 +102,7 @@ def discard_edited(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
     if committed and any(_is_edited(pipeline, client, committed, each) for each in packages):
         if any(package.refusals for package in packages):
             # The refusals are forgotten with the packages.
-            sources = {package.source for package in packages}
-            forget_schemas(client, sources, in_staging=True)
+            _drop_staging_tables(client, packages)
         reason = "its table has lost its rows or a column since."
         discard(pipeline, packages, committed, reason)
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pendulum
 import pyarrow as pa
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.exceptions import DatabaseException
 
 from protime_source.decode import compute as pc
-from protime_source.warehouse.dialect import Client
+from protime_source.warehouse.dialect import Client, column_names
 
 
 @dataclass
@@ -67,21 +67,23 @@ class StagedRows:
 
 
 def read_staged_rows(client: Client, table_names: Collection[str]) -> dict[str, StagedRows]:
-    """Returns what the staging tables of some tables hold; nothing if one of them is missing.
+    """Returns what the staging tables of some tables hold; nothing if one of them is not whole.
 
     Raises:
         DestinationException: When the destination refuses.
     """
     sql = client.sql_client
     with sql, sql.with_staging_dataset():
+        tables = {name: sql.make_qualified_table_name(name) for name in table_names}
         counts = [
-            f"SELECT '{name}', COUNT(*), MIN(synced_at), MAX(synced_at)"
-            f" FROM {sql.make_qualified_table_name(name)}"
-            for name in table_names
+            f"SELECT '{name}', COUNT(*), MIN(synced_at), MAX(synced_at) FROM {table}"
+            for name, table in tables.items()
         ]
         try:
             rows: Any = sql.execute_sql(" UNION ALL ".join(counts)) if counts else ()
-        except DatabaseUndefinedRelation:
+        except DatabaseException:
+            if all("synced_at" in column_names(sql, table) for table in tables.values()):
+                raise
             rows = ()
     return {
         name: StagedRows(count, *(each and pendulum.instance(each) for each in moments))
@@ -126,3 +128,14 @@ def empty_staging_tables(client: Client, table_names: Collection[str]) -> None:
     sql = client.sql_client
     with sql, sql.with_staging_dataset():
         sql.truncate_tables(*table_names)
+
+
+def drop_staging_tables(client: Client, table_names: Collection[str]) -> None:
+    """Drops the staging tables of some tables, as far as they exist.
+
+    Raises:
+        DestinationException: When the destination refuses.
+    """
+    sql = client.sql_client
+    with sql, sql.with_staging_dataset():
+        sql.drop_tables(*table_names)

@@ -120,6 +120,21 @@ def test_a_state_is_taken_back_when_its_run_died_and_others_rows_were_staged(
     world.check()
 
 
+@sql_engines
+def test_a_staging_table_without_its_column_says_nothing_of_a_run_that_died(world: World) -> None:
+    world.load()
+    world.tenant.churn(5, seed=1)
+    assert run_until("load record", "after", world)
+    world.lose_working_folder()
+    world.query(f"ALTER TABLE {world.dataset}_staging.assignments DROP COLUMN synced_at")
+    world.tenant.churn(5, seed=2)
+    with pytest.raises(PipelineStepFailed) as failed:
+        world.load()
+    assert failed.value.step == "load"
+    world.load()
+    world.check()
+
+
 @pytest.mark.parametrize(
     ("engine", "run"), [("duckdb", _run), ("postgres", _load)], indirect=["engine"]
 )
@@ -277,11 +292,13 @@ def test_dlts_own_run_throws_it_away_after_a_second_refusal(
 
 
 @sql_engines
-def test_a_staging_table_that_somebody_dropped_is_created_again(world: World) -> None:
+@pytest.mark.parametrize("lost", ["", "is_deleted", "synced_at", "comments"])
+def test_a_staging_table_that_somebody_changed_is_created_again(world: World, lost: str) -> None:
     for seed in range(2):
         world.run()
         world.tenant.churn(5, seed=seed)
-    world.query(f"DROP TABLE {world.dataset}_staging.assignments")
+    table = f"{world.dataset}_staging.assignments"
+    world.query(f"ALTER TABLE {table} DROP COLUMN {lost}" if lost else f"DROP TABLE {table}")
     with pytest.raises(PipelineStepFailed):
         world.load()
     world.load()

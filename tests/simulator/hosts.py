@@ -17,7 +17,7 @@ What is assumed of dlt 1.31, and the real test that shows it:
 - The state's row is written beside the merge, and counts only with the load's record (kills at
   `load record`).
 - A missing staging table is created only for a schema that is not noted
-  (`test_a_staging_table_that_somebody_dropped_is_created_again`).
+  (`test_a_staging_table_that_somebody_changed_is_created_again`).
 - A failed extraction leaves neither a package nor a changed state (`tests/rules/test_bookmark.py`).
 """
 
@@ -430,8 +430,7 @@ class Run:
             had_rows = bookmark is not None and bookmark.has_rows
             if had_rows and (warehouse.lacks_column or not warehouse.rows):
                 if any(package.refusals for package in packages):
-                    self.touch("forget the schema")
-                    warehouse.schema_is_noted = False
+                    self._drop_staging_table()
                 self._discard(packages)
 
     def _read_staged(self, names: Any) -> dict[str, StagedRows]:
@@ -441,9 +440,14 @@ class Run:
     def _discard_refused(self) -> bool:
         if not any(package.refusals > 1 for package in self._ours()):
             return False
+        self._drop_staging_table()
+        return self._discard_all()
+
+    def _drop_staging_table(self) -> None:
+        self.touch("drop the staging table")
+        self.site.warehouse.staging = None
         self.touch("forget the schema")
         self.site.warehouse.schema_is_noted = False
-        return self._discard_all()
 
     def _discard_all(self) -> bool:
         if packages := self._ours():
