@@ -206,7 +206,7 @@ def open_dataset(pipeline: dlt.Pipeline) -> Iterator[Dataset]:
                 last_success={
                     each["table_name"]: each["ended_at"]
                     for each in entries
-                    if each["outcome"] == "succeeded"
+                    if each["outcome"] == "succeeded" and each["ended_at"]
                 },
                 _client=sql,
                 _dialect=dialect,

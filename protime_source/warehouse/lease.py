@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 from dlt.common.destination.exceptions import DestinationException
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
 from protime_source.errors import AlreadyRunningError
-from protime_source.warehouse.dialect import Client
+from protime_source.warehouse.dialect import Client, column_names
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,11 @@ class Lease:
             if not self._sql.has_dataset():
                 self._sql.create_dataset()
             self._create("CREATE TABLE IF NOT EXISTS")
+            self._take()
+        except DatabaseException:
+            if {"holder", "deadline"} <= {*column_names(self._sql, self._table)}:
+                raise
+            self._create("CREATE OR REPLACE TABLE")  # somebody has dropped a column
             self._take()
         rows = self._rows()
         if not rows:  # somebody has emptied the table

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.warehouse.own_table import Columns, Entry, OwnTable
@@ -43,6 +43,11 @@ COLUMNS: Columns = {
     "load_id": ("text", "dlt's id of the run's last load package."),
 }
 
+_IS_WHOLE = " AND ".join(
+    f"{name} IS NOT NULL" for name in ("run_id", "table_name", "started_at", "outcome")
+)
+"""What is true of each row unless a hand has taken a column."""
+
 
 class LedgerTable(OwnTable):
     """The table of the ledger."""
@@ -69,6 +74,11 @@ class LedgerTable(OwnTable):
             except DatabaseUndefinedRelation:
                 self._create(client)
                 silence = ""
+            except DatabaseException:
+                if not self._add_columns(client):
+                    raise
+                self._create(client)  # the indexes went with their columns
+                silence = "found"  # nothing tells any more
             self._insert(client, entries)
         return silence
 
@@ -119,9 +129,9 @@ class LedgerTable(OwnTable):
             DestinationException: When the destination refuses.
         """
         return self._read(
-            "SELECT {columns} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY"
+            f"SELECT {', '.join(COLUMNS)} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY"
             " table_name, outcome ORDER BY started_at DESC) AS newest_first"
-            f" FROM {self._name}) AS r WHERE newest_first = 1"
+            f" FROM {{rows}} AS e WHERE {_IS_WHOLE}) AS r WHERE newest_first = 1"
         )
 
     def last_runs(self, count: int) -> list[Entry]:
@@ -134,7 +144,8 @@ class LedgerTable(OwnTable):
             DestinationException: When the destination refuses.
         """
         return self._read(
-            f"SELECT {{columns}} FROM {self._name} WHERE run_id IN (SELECT run_id FROM"
-            f" {self._name} GROUP BY run_id ORDER BY MIN(started_at) DESC LIMIT {int(count)})"
+            f"SELECT {', '.join(COLUMNS)} FROM {{rows}} AS e WHERE {_IS_WHOLE} AND run_id IN"
+            f" (SELECT run_id FROM {{rows}} AS r WHERE {_IS_WHOLE} GROUP BY run_id"
+            f" ORDER BY MIN(started_at) DESC LIMIT {int(count)})"
             " ORDER BY started_at DESC, run_id, table_name"
         )

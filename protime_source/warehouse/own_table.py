@@ -28,7 +28,7 @@ class OwnTable:
 
     Attributes:
         table: Its name.
-        columns: Its columns. The first is not empty in any row, and tells whose table it is.
+        columns: Its columns.
     """
 
     table: ClassVar[str]
@@ -49,11 +49,7 @@ class OwnTable:
         client.execute_sql(f"CREATE TABLE IF NOT EXISTS {self._name} ({columns})")
 
     def _insert(self, client: SqlClientBase[Any], entries: Sequence[Entry]) -> None:
-        """Adds rows, with one statement.
-
-        It names all columns, so that it fails when another version created the table without one. A
-        query for the columns would cost BigQuery a second in each run.
-        """
+        """Adds rows, with one statement, and before that the columns that the table lacks."""
         try:
             self._insert_all(client, entries)
         except DatabaseException:
@@ -72,10 +68,16 @@ class OwnTable:
         )
 
     def _add_columns(self, client: SqlClientBase[Any]) -> bool:
-        """Adds the columns that the table lacks, if it is ours; returns whether it did."""
+        """Adds the columns that the table lacks, if it is ours; returns whether it did.
+
+        Another version may have created it, or a hand taken them. It is ours if it has most columns
+        of ours. Only what fails leads here: a query for the columns would cost BigQuery a second in
+        each run.
+        """
         known = column_names(client, self._name)
-        is_ours = next(iter(self.columns)) in known
-        missing = [name for name in self.columns if name not in known] if is_ours else []
+        missing = [name for name in self.columns if name not in known]
+        if 2 * len(missing) > len(self.columns):
+            return False
         for name in missing:
             kind = self._type(self.columns[name][0])
             client.execute_sql(f"ALTER TABLE {self._name} ADD COLUMN {name} {kind}")
@@ -104,12 +106,12 @@ class OwnTable:
         )
 
     def _read(self, query: str, *parameters: object) -> list[Entry]:
-        """The result of a query for `{columns}`; one that an older version lacks is empty."""
+        """The result of a query for all columns of `{rows}`; one that is missing is empty."""
         with self._sql as client:
             if not (known := column_names(client, self._name)):
                 return []
-            columns = (name if name in known else f"NULL AS {name}" for name in self.columns)
-            text = query.format(columns=", ".join(columns))
+            columns = (c if c in known else self._typed(c, None) for c in self.columns)
+            text = query.format(rows=f"(SELECT {', '.join(columns)} FROM {self._name})")
             rows = client.execute_sql(text, *parameters) or ()
         return [dict(zip(self.columns, row, strict=True)) for row in rows]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from protime_source.errors import WarehouseError
+from protime_source.warehouse.dialect import column_names
 from protime_source.warehouse.own_table import Columns, Entry, OwnTable
 
 TABLE = "assignment_writes"
@@ -20,6 +22,9 @@ COLUMNS: Columns = {
     "ended_at": ("timestamp", "When the outcome was known (UTC)."),
     "tenant": ("text", "The tenant and its API address."),
 }
+
+_NEEDED = ("run_id", "key", "id", "action", "sent_hash", "status", "intended_at")
+"""The columns that tell what was sent."""
 
 _ENDED = ("run_id", "key", "id", "status", "reason", "ended_at")
 """The columns that an outcome fills, and those that tell whose."""
@@ -63,10 +68,19 @@ class ReceiptTable(OwnTable):
 
         Raises:
             DestinationException: When the destination refuses.
+            WarehouseError: When the table lacks a column that tells what was sent.
         """
+        with self._sql as client:
+            known = column_names(client, self._name)
+        if lacking := [name for name in _NEEDED if known and name not in known]:
+            raise WarehouseError(
+                f"{TABLE} lacks {' and '.join(lacking)}, so nothing tells what earlier pushes have"
+                " sent, and it might be created twice. Nothing was sent. Put the table back from a"
+                " backup."
+            )
         return self._read(
-            "SELECT {columns} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY key, status"
-            f" ORDER BY intended_at DESC) AS newest_first FROM {self._name}) AS r"
+            f"SELECT {', '.join(COLUMNS)} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY"
+            " key, status ORDER BY intended_at DESC) AS newest_first FROM {rows} AS e) AS r"
             " WHERE newest_first = 1 AND status <> 'failed' ORDER BY intended_at"
         )
 

@@ -12,13 +12,16 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.decode import compute as pc
 from protime_source.errors import IncompleteFullLoadError
+from protime_source.warehouse.dialect import column_names
 
 TABLE = "sync_seen_ids"
+
+_COLUMNS = ("collection", "seen_key", "previous_key", "ids")
 
 IDS_PER_ROW = 500_000
 """Ids in one row: dense ids take a byte each, so that a row stays far below BigQuery's limit."""
@@ -50,21 +53,32 @@ class SeenIds:
             The key that names all of them.
         """
         ids = ids.unique().sort()
-        columns = ("collection", "seen_key", "previous_key", "ids")
         with self._client as client:
-            definitions = ", ".join(f"{column} {self._text_type}" for column in columns)
-            client.execute_sql(f"CREATE TABLE IF NOT EXISTS {self._name} ({definitions})")
+            self._create(client)
             for first in range(0, max(len(ids), 1), IDS_PER_ROW):
                 key = uuid4().hex
-                client.execute_sql(
-                    f"INSERT INTO {self._name} ({', '.join(columns)}) VALUES (%s, %s, %s, %s)",
-                    self._table_name,
-                    key,
-                    last,
-                    _packed(ids[first : first + IDS_PER_ROW]),
-                )
+                row = self._table_name, key, last, _packed(ids[first : first + IDS_PER_ROW])
+                insert = f"INSERT INTO {self._name} ({', '.join(_COLUMNS)}) VALUES (%s, %s, %s, %s)"
+                try:
+                    client.execute_sql(insert, *row)
+                except DatabaseException:
+                    if not self._drop_if_broken(client):
+                        raise
+                    self._create(client)
+                    client.execute_sql(insert, *row)
                 last = key
         return last
+
+    def _create(self, client: SqlClientBase[Any]) -> None:
+        definitions = ", ".join(f"{column} {self._text_type}" for column in _COLUMNS)
+        client.execute_sql(f"CREATE TABLE IF NOT EXISTS {self._name} ({definitions})")
+
+    def _drop_if_broken(self, client: SqlClientBase[Any]) -> bool:
+        """Drops the table if it is missing or lacks a column; returns whether it was."""
+        is_broken = not {*_COLUMNS} <= {*column_names(client, self._name)}
+        if is_broken:
+            client.execute_sql(f"DROP TABLE IF EXISTS {self._name}")
+        return is_broken
 
     def read(self, last: str) -> pa.Array:
         """Returns all ids that a key names.
@@ -76,7 +90,9 @@ class SeenIds:
         with self._client as client:
             try:
                 found = client.execute_sql(query, self._table_name) or ()
-            except DatabaseUndefinedRelation:
+            except DatabaseException:
+                if not self._drop_if_broken(client):
+                    raise
                 found = ()
         rows = {key: (previous, ids) for key, previous, ids in found}
         parts = []
@@ -93,7 +109,13 @@ class SeenIds:
     def forget(self) -> None:
         """Removes all ids of the collection."""
         with self._client as client:
-            client.execute_sql(f"DELETE FROM {self._name} WHERE collection = %s", self._table_name)
+            try:
+                client.execute_sql(
+                    f"DELETE FROM {self._name} WHERE collection = %s", self._table_name
+                )
+            except DatabaseException:
+                if not self._drop_if_broken(client):
+                    raise
 
 
 def _packed(ids: pa.Array) -> str:

@@ -12,6 +12,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from protime_source.demo import Behaviour, Fault
 from protime_source.errors import ExpiredError, ForbiddenError
 from tests.conftest import WorldFactory
+from tests.engines import sql_engines
 from tests.memory_world import MemoryWorld
 from tests.rules.conftest import MemoryFactory
 from tests.world import Moment, World
@@ -325,3 +326,20 @@ def test_a_full_load_that_is_restarted_may_meet_the_same_links(make_world: World
     world.load()
     world.check()
     assert world.requests == 2 + 1 + 3 + 1
+
+
+@sql_engines
+@pytest.mark.parametrize("part", [1, 2, 3], ids=["adds to them", "reads them", "forgets them"])
+def test_seen_ids_that_somebody_took_a_column_from_are_asked_for_again(
+    make_world: WorldFactory, part: int
+) -> None:
+    world = make_world(rows=30, page_size=10)
+    world.run()
+    for number in range(1, 5):
+        if number == part + 1:
+            world.query(f"ALTER TABLE {world.dataset}.sync_seen_ids DROP COLUMN collection")
+        pages = None if number == 3 else 1
+        world.run(full_resync=number == 1, max_pages=pages)
+    while world.bookmark().full_load_in_progress:
+        world.run()
+    world.check()

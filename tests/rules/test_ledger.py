@@ -220,6 +220,20 @@ def test_a_ledger_of_another_version_gets_the_columns_that_it_lacks(
     assert newer == (0, world.bookmark().expires)
 
 
+@sql_engines
+def test_a_ledger_that_somebody_took_columns_from_gets_them_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.load()
+    for name in ("run_id", "outcome", "started_at", "ended_at", "error"):
+        world.query(f"ALTER TABLE {world.dataset}.sync_runs DROP COLUMN {name}")
+    assert status(world.pipeline(), runs=1).runs == ()
+    world.load()
+    assert "could not be written" not in caplog.text
+    assert [run.outcome for run in status(world.pipeline(), runs=2).runs] == ["succeeded"]
+    assert {*world.engine.ask(f"SELECT * FROM {world.dataset}.sync_runs")[0]} == {*COLUMNS}
+
+
 def test_a_ledger_that_cannot_be_written_fails_no_run(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -724,6 +724,17 @@ def test_a_push_that_breaks_off_after_a_request_says_what_to_do(
     assert raised.value.__notes__ == ["Push again: what was sent has a receipt."]
 
 
+@pytest.mark.parametrize("lost", ["key", "id"])
+def test_a_push_is_refused_when_nothing_tells_what_was_sent(
+    world: World, pusher: Pusher, lost: str
+) -> None:
+    rows = wanted(1)
+    pusher.push(rows)
+    world.query(f"ALTER TABLE {world.dataset}.assignment_writes DROP COLUMN {lost}")
+    with pytest.raises(WarehouseError, match=f"assignment_writes lacks {lost}, so nothing tells"):
+        pusher.push(rows)
+
+
 def test_an_end_before_the_start_is_warned_of(world: World, pusher: Pusher) -> None:
     """Protime does not document that it refuses it."""
     rows = wanted(1, start_time_in_minutes=990, end_time_in_minutes=480)
