@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dlt
 from dlt.common.pipeline import TPipelineState
@@ -14,6 +15,7 @@ from dlt.pipeline.state_sync import mark_state_extracted
 from protime_source.catalogue import COLLECTIONS
 from protime_source.pipeline.lock import run_client
 from protime_source.pipeline.packages import (
+    Package,
     PendingPackage,
     Snapshot,
     pending_packages,
@@ -89,8 +91,8 @@ def _destination(
 def discard_edited(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
     """Throws away pending packages whose table somebody has emptied or taken a column from.
 
-    A package of a full load holds only what differs from the rows that the table had, and no later
-    run could see that others are missing.
+    A package holds only what differs from the rows that the table had, and no later run could see
+    that others are missing.
 
     Args:
         pipeline: The pipeline that they belong to.
@@ -99,7 +101,9 @@ def discard_edited(pipeline: dlt.Pipeline, patience_seconds: float) -> None:
     if not (packages := list(pending_packages(pipeline))):
         return
     client, committed = _destination(pipeline, patience_seconds)
-    if committed and any(_is_edited(pipeline, client, committed, each) for each in packages):
+    if committed is not None and any(
+        _is_edited(pipeline, client, committed, each) for each in packages
+    ):
         if any(package.refusals for package in packages):
             # The refusals are forgotten with the packages.
             _drop_staging_tables(client, packages)
@@ -111,12 +115,11 @@ def _is_edited(
     pipeline: dlt.Pipeline, client: Client, committed: TPipelineState, package: PendingPackage
 ) -> bool:
     """Whether a table of a package is empty although it had rows, or lacks a column that it had."""
-    sql, schema = client.sql_client, pipeline.schemas.get(package.source)
-    with sql:
-        for name, state in resource_states(committed, package.source).items():
-            bookmark = Bookmark.read(state)
-            if bookmark is None or not bookmark.has_rows or schema is None:
-                continue
+    schema = pipeline.schemas.get(package.source)
+    if schema is None:
+        return False
+    with client.sql_client as sql:
+        for name in tables_with_rows(committed, package):
             table = sql.make_qualified_table_name(name)
             loaded = schema.tables[name]["columns"] if name in schema.tables else {}
             documented = {column.name for column in COLLECTIONS[name].columns} & loaded.keys()
@@ -125,6 +128,21 @@ def _is_edited(
             if not sql.execute_sql(f"SELECT 1 FROM {table} LIMIT 1"):
                 return True
     return False
+
+
+def tables_with_rows(committed: Mapping[str, Any], package: Package) -> set[str]:
+    """Returns the tables that had rows when a package was received, as far as it depends on them.
+
+    Also those of a run that died before it could commit a state, if the package has met them.
+
+    Args:
+        committed: The state that the destination has.
+        package: The package.
+    """
+    states = resource_states(committed, package.source)
+    bookmarks = {name: Bookmark.read(state) for name, state in states.items()}
+    with_rows = {name for name, found in bookmarks.items() if found and found.has_rows}
+    return with_rows | package.incomplete_tables
 
 
 def discard_all(pipeline: dlt.Pipeline, patience_seconds: float, reason: str) -> bool:

@@ -13,7 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dlt
+
 logger = logging.getLogger(__name__)
+
+PACKAGES_KEPT = 10
+"""The newest loaded packages whose folders stay when dlt is set to delete what is loaded."""
 
 _PENDING = (("normalize", "extracted"), ("load", "normalized"))
 """Where dlt keeps load packages that are not loaded yet."""
@@ -155,3 +160,18 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no object")
     return found
+
+
+def forget_loaded_packages(pipeline: dlt.Pipeline) -> None:
+    """Deletes the folders of old loaded packages, if dlt is set to delete what is loaded.
+
+    dlt deletes only the rows in them, and leaves a schema and eight folders for each run.
+
+    Args:
+        pipeline: The pipeline that loaded them.
+    """
+    storage = pipeline._get_load_storage()
+    if storage.config.delete_completed_jobs:
+        for load_id in storage.list_loaded_packages()[:-PACKAGES_KEPT]:
+            if not storage.list_failed_jobs_in_loaded_package(load_id):
+                storage.delete_loaded_package(load_id)

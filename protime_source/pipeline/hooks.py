@@ -28,7 +28,11 @@ from protime_source.pipeline.discards import (
     discard_outdated,
     discard_refused,
 )
-from protime_source.pipeline.folder import advice_on_damage, remove_unfinished
+from protime_source.pipeline.folder import (
+    advice_on_damage,
+    forget_loaded_packages,
+    remove_unfinished,
+)
 from protime_source.pipeline.lock import (
     keep_open,
     let_readers_in,
@@ -39,7 +43,6 @@ from protime_source.pipeline.lock import (
 )
 from protime_source.pipeline.packages import (
     PendingPackage,
-    forget_loaded_packages,
     loads_to_take_back,
     note_failure,
     pending_packages,

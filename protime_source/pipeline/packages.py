@@ -39,12 +39,10 @@ from protime_source.warehouse.table import sync_again
 
 logger = logging.getLogger(__name__)
 
-PACKAGES_KEPT = 10
-"""The newest loaded packages whose folders stay when dlt is set to delete what is loaded."""
-
 _BASIS = "protime_basis"
 _REFUSALS = "protime_refusals"
 _STAGED = "protime_staged"
+_LEFT_OUT = "protime_left_out"
 
 Snapshot = tuple[str | None, dict[str, str]]
 """A working folder's state and its schemas by name, as dlt writes them."""
@@ -66,6 +64,11 @@ class Package(Protocol):
     @property
     def staged(self) -> Mapping[str, StagedRows]:
         """The rows that it puts into the staging tables, by table."""
+        ...
+
+    @property
+    def incomplete_tables(self) -> set[str]:
+        """The tables that had rows of it when it was received, so that it leaves them out."""
         ...
 
     @property
@@ -119,6 +122,11 @@ class PendingPackage:
         """The rows that it puts into the staging tables, by table."""
         stored = self.state.get(_STAGED, {})
         return {name: StagedRows.from_json(each) for name, each in stored.items()}
+
+    @property
+    def incomplete_tables(self) -> set[str]:
+        """The tables that had rows of it when it was received, so that it leaves them out."""
+        return set(self.state.get(_LEFT_OUT, ()))
 
     @property
     def copied_tables(self) -> dict[str, bool]:
@@ -177,7 +185,13 @@ def rest_on(
 
 
 def note_staged(
-    package: Any, load_id: str, table_name: str, staged: StagedRows, state: dict[str, Any]
+    package: Any,
+    load_id: str,
+    table_name: str,
+    staged: StagedRows,
+    state: dict[str, Any],
+    *,
+    leaves_out: bool,
 ) -> None:
     """Notes what the package that is being extracted puts into a staging table.
 
@@ -190,7 +204,10 @@ def note_staged(
         table_name: The table.
         staged: The rows.
         state: The resource's state, which the package commits; changed in place.
+        leaves_out: Whether rows were received that it leaves out, because the table has them.
     """
+    if leaves_out:
+        package.setdefault(_LEFT_OUT, []).append(table_name)
     package.setdefault(_STAGED, {})[table_name] = staged.to_json()
     if staged.count:
         state[_STAGED] = {"load_id": load_id, "rows": staged.to_json()}
@@ -224,21 +241,6 @@ def pending_packages(pipeline: dlt.Pipeline) -> Iterator[PendingPackage]:
         state: Any = storage.get_load_package_state(load_id)
         if _BASIS in state:
             yield PendingPackage(storage, load_id, state)
-
-
-def forget_loaded_packages(pipeline: dlt.Pipeline) -> None:
-    """Deletes the folders of old loaded packages, if dlt is set to delete what is loaded.
-
-    dlt deletes only the rows in them, and leaves a schema and eight folders for each run.
-
-    Args:
-        pipeline: The pipeline that loaded them.
-    """
-    storage = pipeline._get_load_storage()
-    if storage.config.delete_completed_jobs:
-        for load_id in storage.list_loaded_packages()[:-PACKAGES_KEPT]:
-            if not storage.list_failed_jobs_in_loaded_package(load_id):
-                storage.delete_loaded_package(load_id)
 
 
 def note_failure(pipeline: dlt.Pipeline, error: BaseException | None) -> None:

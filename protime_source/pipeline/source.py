@@ -329,7 +329,14 @@ def _load(
         let_readers_in(destination.pipeline)
         yield from items
     package: Any = dlt.current.load_package_state()
-    note_staged(package["state"], package["load_id"], collection.table, staged, state)
+    note_staged(
+        package["state"],
+        package["load_id"],
+        collection.table,
+        staged,
+        state,
+        leaves_out=context.counts.unchanged > 0,
+    )
     describe_tables(schema, history=run.settings.history, models=run.settings.models)
     guards.write_tenant(run.settings, state)
     context.counts.requests = run.new_requests(session)

@@ -191,6 +191,25 @@ def test_a_package_is_discarded_when_the_table_was_edited_by_hand(
     world.check()
 
 
+@pytest.mark.parametrize(
+    ("run", "edit"),
+    [(_load, "DELETE FROM {table}"), (_run, "ALTER TABLE {table} DROP COLUMN comments")],
+    ids=["emptied", "without a column"],
+)
+def test_a_package_is_discarded_when_the_table_of_a_dead_first_load_was_edited(
+    world: World, run: Run, edit: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No state says that the table had rows; the package does, which left them out."""
+    assert run_until("load record", "before", world)
+    other = _elsewhere(world)
+    world.tenant.churn(5, seed=1)
+    _leave_a_package(other)
+    world.query(edit.format(table=f"{world.dataset}.assignments"))
+    run(other)
+    assert "lost its rows or a column" in caplog.text
+    world.check()
+
+
 @both_ways
 def test_a_package_is_loaded_when_nothing_happened_since(
     world: World, run: Run, caplog: pytest.LogCaptureFixture
@@ -327,7 +346,7 @@ def test_old_loaded_packages_leave_nothing_in_the_working_folder(
 ) -> None:
     """If dlt is set to delete what is loaded; else it keeps everything."""
     monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", deletes)
-    monkeypatch.setattr("protime_source.pipeline.packages.PACKAGES_KEPT", 2)
+    monkeypatch.setattr("protime_source.pipeline.folder.PACKAGES_KEPT", 2)
     loads = f"SELECT load_id FROM {world.dataset}._dlt_loads ORDER BY load_id"
     for _ in range(4):
         world.run()

@@ -46,6 +46,7 @@ from protime_source.errors import (
     VanishedRowsError,
     WarehouseError,
 )
+from protime_source.pipeline.discards import tables_with_rows
 from protime_source.pipeline.hooks import OVERLAP
 from protime_source.pipeline.load import load_all
 from protime_source.pipeline.packages import (
@@ -112,6 +113,7 @@ class Package:
         before: The working folder's state before it.
         knew_table: Whether dlt's schema had the table before it.
         staged: What it puts into the staging tables.
+        incomplete_tables: The tables whose rows it leaves out.
         refusals: How often the destination refused it.
         is_prepared: Whether it has created and emptied its staging table.
         copied: Which of its files dlt knows to be copied.
@@ -127,6 +129,7 @@ class Package:
     before: State
     knew_table: bool
     staged: dict[str, StagedRows] = field(default_factory=dict)
+    incomplete_tables: set[str] = field(default_factory=set)
     source: str = SOURCE
     refusals: int = 0
     is_prepared: bool = False
@@ -422,12 +425,12 @@ class Run:
             self._discard(discarded)
 
     def _discard_edited(self) -> None:
-        """As `pipeline.packages.discard_edited`."""
+        """As `pipeline.discards.discard_edited`."""
         if packages := self._ours():
             self.touch("read whether the table was edited")
             warehouse = self.site.warehouse
-            bookmark = read_bookmark(warehouse.committed())
-            had_rows = bookmark is not None and bookmark.has_rows
+            committed: Any = warehouse.committed() or {}
+            had_rows = any(tables_with_rows(committed, package) for package in packages)
             if had_rows and (warehouse.lacks_column or not warehouse.rows):
                 if any(package.refusals for package in packages):
                     self._drop_staging_table()
@@ -527,7 +530,8 @@ class Run:
                     staged.add(batch)
                     rows += _rows(batch)
                     merge_filter = MergeFilter(sync.ignore_live_rows_before)
-            note_staged(package, load_id, TABLE, staged, state)
+            leaves_out = counts.unchanged > 0
+            note_staged(package, load_id, TABLE, staged, state, leaves_out=leaves_out)
         except VanishedRowsError as error:
             if not self.context.stops_alone:
                 raise
@@ -573,6 +577,7 @@ class Run:
                         name: StagedRows.from_json(each)
                         for name, each in package_state.get("protime_staged", {}).items()
                     },
+                    set(package_state.get("protime_left_out", ())),
                     copied=[False] * len(files),
                 )
             )

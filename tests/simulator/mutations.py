@@ -311,6 +311,13 @@ MUTATIONS = (
         "bookmark = bookmark.invalidated()",
         "pass",
     ),
+    Mutation(
+        "left-out-of-a-package",
+        "a package is loaded onto an edited table whose rows, of a dead first load, it leaves out",
+        "protime_source.pipeline.discards:tables_with_rows",
+        "with_rows | package.incomplete_tables",
+        "with_rows",
+    ),
 )
 
 REAL_ONLY = {

@@ -168,6 +168,16 @@ RARE = {
         ),
         group_rows=2,
     ),
+    "left-out-of-a-package": History(
+        Behaviour(),
+        (
+            Write(1, 1),
+            Run(effects=0, counted="mark the merge", dies=True),
+            Run(host=1, effects=0, counted="open the destination", dies=True),
+            Happen("drop a column"),
+            Run(host=1),
+        ),
+    ),
     "guarded-column": History(
         Behaviour(),
         (

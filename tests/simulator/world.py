@@ -202,9 +202,7 @@ class World:
                 warehouse.rows = {}
                 self.written = set(warehouse.history)
                 self._tampered()
-            # A first load that has died after its merge, and whose rows a package that is pending
-            # found as they were, is open: nothing says that the table had the column.
-            case "drop a column" if warehouse.rows and self._can_load and warehouse.committed():
+            case "drop a column" if warehouse.rows and self._can_load:
                 rows = warehouse.rows.items()
                 warehouse.rows = {id_: {**row, "label": None} for id_, row in rows}
                 warehouse.lacks_column = True
