@@ -41,12 +41,11 @@ from protime_source.pipeline.lock import (
     run_client,
     wait_until_free,
 )
+from protime_source.pipeline.overlaps import loads_to_take_back, take_back
 from protime_source.pipeline.packages import (
     PendingPackage,
-    loads_to_take_back,
     note_failure,
     pending_packages,
-    take_back,
 )
 from protime_source.pipeline.publishing import publish
 from protime_source.pipeline.states import NAME

@@ -53,7 +53,7 @@ class Ledger:
         """Notes that the run has begun; a ledger that cannot be written fails no run.
 
         Returns:
-            Whether earlier runs may have died, or be still at work: they have not noted their end.
+            Which earlier runs may have died, or be still at work: they have not noted their end.
         """
         now = pendulum.now("UTC")
         entries = [
@@ -71,7 +71,7 @@ class Ledger:
             return self._table.open(entries, now)
         except DestinationException as error:
             _warn(error)
-            return "found"
+            return frozenset({"found"})
 
     def close(self, run: RunContext) -> dict[str, int]:
         """Notes how the run ended.

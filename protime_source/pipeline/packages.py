@@ -6,8 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, takewhile
-from operator import itemgetter
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 import dlt
@@ -20,28 +19,19 @@ from dlt.destinations.exceptions import DestinationConnectionError
 
 from protime_source.errors import causes
 from protime_source.pipeline.states import (
-    last_committed,
+    STAGED,
+    TAKEN_BACK,
     resource_states,
-    states_beside,
-    stored_states,
-    uncommit,
 )
-from protime_source.sync.clock import MonotonicClock
-from protime_source.warehouse.dialect import Client
 from protime_source.warehouse.staging import (
     StagedRows,
-    empty_staging_tables,
     holds,
-    holds_others,
-    read_staged_rows,
 )
-from protime_source.warehouse.table import sync_again
 
 logger = logging.getLogger(__name__)
 
 _BASIS = "protime_basis"
 _REFUSALS = "protime_refusals"
-_STAGED = "protime_staged"
 _LEFT_OUT = "protime_left_out"
 
 Snapshot = tuple[str | None, dict[str, str]]
@@ -120,7 +110,7 @@ class PendingPackage:
     @property
     def staged(self) -> dict[str, StagedRows]:
         """The rows that it puts into the staging tables, by table."""
-        stored = self.state.get(_STAGED, {})
+        stored = self.state.get(STAGED, {})
         return {name: StagedRows.from_json(each) for name, each in stored.items()}
 
     @property
@@ -208,9 +198,9 @@ def note_staged(
     """
     if leaves_out:
         package.setdefault(_LEFT_OUT, []).append(table_name)
-    package.setdefault(_STAGED, {})[table_name] = staged.to_json()
+    package.setdefault(STAGED, {})[table_name] = staged.to_json()
     if staged.count:
-        state[_STAGED] = {"load_id": load_id, "rows": staged.to_json()}
+        state[STAGED] = {"load_id": load_id, "rows": staged.to_json()}
 
 
 def staged_with(
@@ -219,15 +209,17 @@ def staged_with(
     """Returns the rows that a package put into the staging tables, by table.
 
     Args:
-        load_id: dlt's id of the package; `None` for the last that put any there.
+        load_id: dlt's id of the package; `None` for the last that put any there, and for no rows
+            where what it did was taken back.
         state: The state that it has committed.
         source: The source's name in dlt.
     """
-    noted = {name: each.get(_STAGED) for name, each in resource_states(state, source).items()}
+    noted = {name: each.get(STAGED) for name, each in resource_states(state, source).items()}
     return {
-        table_name: StagedRows.from_json(each["rows"])
+        table_name: StagedRows() if TAKEN_BACK in each else StagedRows.from_json(each["rows"])
         for table_name, each in noted.items()
-        if isinstance(each, Mapping) and load_id in (None, each.get("load_id"))
+        if isinstance(each, Mapping)
+        and (load_id is None or (load_id == each.get("load_id") and TAKEN_BACK not in each))
     }
 
 
@@ -300,117 +292,6 @@ def to_discard(
                 "another run has used the staging tables since its rows were copied there."
             )
     return [], ""
-
-
-def loads_to_take_back(
-    client: Client, pipeline_name: str, packages: Sequence[PendingPackage], load_ids: Sequence[str]
-) -> list[str]:
-    """Returns the loads whose states stand for more than the tables hold, after a load.
-
-    They are none unless two runs were at work at once. Then the rows that were merged may be the
-    other one's, or the other one has committed after the package was found to rest on the newest
-    state: what it learnt of a row that the package brought later is not in the table.
-
-    Args:
-        client: A client of the destination.
-        pipeline_name: The pipeline.
-        packages: The packages of the source that were pending before the load, oldest first.
-        load_ids: dlt's ids of what was loaded.
-    """
-    loaded = [package for package in packages if package.load_id in load_ids]
-    if not loaded:
-        return []
-    basis, source = loaded[0].basis, loaded[0].source
-    newest = states_beside(client, pipeline_name, load_ids, limit=1)
-    others = loads_since(newest, basis, source)
-    if others:
-        others = loads_since(states_beside(client, pipeline_name, load_ids), basis, source)
-    staged = {
-        name: rows for package in loaded for name, rows in package.staged.items() if rows.count
-    }
-    is_merged = is_emptied_by_dlt() or _holds_all(staged, read_staged_rows(client, staged))
-    return [] if is_merged and not others else [*load_ids, *others]
-
-
-def take_back_unmerged(pipeline: dlt.Pipeline, client: Client, *, were_known: bool) -> bool:
-    """Takes back the newest state if the rows that it stands for may not be those in the tables.
-
-    Each run looks at that after its load. This is for one that died before, or whose state another
-    run must not rest on meanwhile. While the staging tables hold a package's rows, they are what
-    was merged.
-
-    Args:
-        pipeline: The pipeline.
-        client: A client of its destination.
-        were_known: Whether all runs that ended without a word were known to before the newest
-            state. One that went on since then has merged over any number of loads.
-
-    Returns:
-        Whether an earlier state counts now; where they were known, one that leads to full loads.
-    """
-    if is_emptied_by_dlt() or not pipeline.config.restore_from_destination:
-        return False
-    load_id, state = last_committed(pipeline, stored_states(client))
-    source = dlt.current.source_schema().name
-    staged = staged_with(None if were_known else load_id, state, source)
-    held = read_staged_rows(client, staged)
-    is_right = not holds_others(staged, held) if were_known else _holds_all(staged, held)
-    if is_right:
-        return False
-    uncommit(client, pipeline.pipeline_name, [load_id], source, restarts=were_known)
-    empty_staging_tables(client, [name for name, rows in held.items() if rows.count])
-    logger.warning(
-        "An earlier run ended without a word, and the staging tables no longer hold what it"
-        " received: it may not be complete in the tables, and is fetched again."
-    )
-    return True
-
-
-def _holds_all(staged: Mapping[str, StagedRows], held: Mapping[str, StagedRows]) -> bool:
-    """Whether the staging tables hold the rows of a package, all of them."""
-    return holds(staged, held, dict.fromkeys(staged, True))
-
-
-def take_back(client: Client, pipeline_name: str, load_ids: Sequence[str], source: str) -> None:
-    """Takes back what loads committed while others were at work: the state before them counts.
-
-    What they merged stays. Some of it may have been merged after rows with a later `synced_at`, so
-    that a copy has passed it: all that was merged since that state gets a new one.
-
-    Args:
-        client: A client of the destination.
-        pipeline_name: The pipeline.
-        load_ids: dlt's ids of the loads.
-        source: The source's name in dlt.
-    """
-    newest, before = uncommit(client, pipeline_name, load_ids, source)
-    states = resource_states(before, source)
-    for table_name in resource_states(newest, source):
-        noted = states.get(table_name, {}).get(_STAGED, {"rows": [0, None, None]})
-        since = StagedRows.from_json(noted["rows"]).last
-        sync_again(client, table_name, since, MonotonicClock().after)
-
-
-def is_emptied_by_dlt() -> bool:
-    """Whether dlt is set to empty the staging tables itself after each load."""
-    return bool(dlt.config.get("load.truncate_staging_dataset", bool))
-
-
-def loads_since(
-    states: Sequence[tuple[str, Mapping[str, Any]]], basis: str, source: str
-) -> list[str]:
-    """Returns the loads that were committed after a state; all of them if it is not there.
-
-    Args:
-        states: Committed states with the loads that committed them, newest first.
-        basis: The hash of the state.
-        source: The source's name in dlt.
-    """
-    before_all: tuple[str, Mapping[str, Any]] = ("", {})
-    is_later = (
-        (load_id, state_hash(state, source) != basis) for load_id, state in (*states, before_all)
-    )
-    return [load_id for load_id, later in takewhile(itemgetter(1), is_later)]
 
 
 def state_hash(state: Mapping[str, Any], source: str) -> str:

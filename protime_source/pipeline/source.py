@@ -47,7 +47,8 @@ from protime_source.pipeline.failures import ledger_line
 from protime_source.pipeline.hooks import HISTORY_HINT, HOOKS, record_history, register
 from protime_source.pipeline.ledger import Ledger
 from protime_source.pipeline.lock import keep_open, let_readers_in
-from protime_source.pipeline.packages import note_staged, rest_on, take_back_unmerged
+from protime_source.pipeline.overlaps import take_back_unmerged
+from protime_source.pipeline.packages import note_staged, rest_on
 from protime_source.pipeline.publishing import check_publishing
 from protime_source.pipeline.states import (
     NAME,
@@ -270,7 +271,7 @@ def _open_ledger(run: RunContext, destination: Destination, load_id: str) -> Non
         if not run.stops_alone:
             HOOKS.close_ledger_after(pipeline, run)
         silence = run.ledger.open()
-        if silence and take_back_unmerged(pipeline, client, were_known=silence == "known"):
+        while silence and take_back_unmerged(pipeline, client, destination.states, silence):
             del destination.committed, destination.states
     run.ledger.load_id = load_id
 
@@ -329,13 +330,9 @@ def _load(
         let_readers_in(destination.pipeline)
         yield from items
     package: Any = dlt.current.load_package_state()
+    left_out = context.counts.unchanged > 0
     note_staged(
-        package["state"],
-        package["load_id"],
-        collection.table,
-        staged,
-        state,
-        leaves_out=context.counts.unchanged > 0,
+        package["state"], package["load_id"], collection.table, staged, state, leaves_out=left_out
     )
     describe_tables(schema, history=run.settings.history, models=run.settings.models)
     guards.write_tenant(run.settings, state)

@@ -26,7 +26,11 @@ NAME = "protime"
 STATES_KEPT = 100
 """The newest states of a pipeline that stay in the destination; dlt would keep them all."""
 
-_TAKEN_BACK = "protime_taken_back"
+STAGED = "protime_staged"
+"""The key of what a resource's state says of the rows that were last put into a staging table."""
+
+TAKEN_BACK = "protime_taken_back"
+"""The key of a mark, in a source's state and in these: what the loads did was taken back."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +289,10 @@ def taken_back(
             continue
         if restarts or bookmark.full_load_started_at != newer.full_load_started_at:
             bookmark.invalidated().write(resource)
-    marked = {**sources.get(source, {}), "resources": resources, _TAKEN_BACK: sorted(load_ids)}
+    for resource in resources.values():
+        if STAGED in resource:
+            resource[STAGED] = {**resource[STAGED], TAKEN_BACK: True}
+    marked = {**sources.get(source, {}), "resources": resources, TAKEN_BACK: sorted(load_ids)}
     return {**state, "sources": {**sources, source: marked}}
 
 

@@ -14,8 +14,8 @@ from protime_source.warehouse.own_table import Columns, Entry, OwnTable
 TABLE = "sync_runs"
 
 SILENT = "The run ended without a word: it was killed, or its machine stopped."
-Silence = Literal["", "found", "known"]
-"""Whether runs have ended so: none, some that are closed now, or only some closed before."""
+Silence = frozenset[Literal["found", "known"]]
+"""Which runs have ended so: some that are closed now, and some that were closed before."""
 
 DOUBTED_FOR = timedelta(days=7)
 """So long may such a run only have stood still, as on a machine that was suspended, and go on."""
@@ -63,7 +63,7 @@ class LedgerTable(OwnTable):
             now: The present time (UTC).
 
         Returns:
-            Whether there were such runs.
+            Which runs have ended without a word.
 
         Raises:
             DestinationException: When the destination refuses.
@@ -73,12 +73,12 @@ class LedgerTable(OwnTable):
                 silence = self._close_silent(client, now)
             except DatabaseUndefinedRelation:
                 self._create(client)
-                silence = ""
+                silence = frozenset()
             except DatabaseException:
                 if not self._add_columns(client):
                     raise
                 self._create(client)  # the indexes went with their columns
-                silence = "found"  # nothing tells any more
+                silence = frozenset({"found"})  # nothing tells any more
             self._insert(client, entries)
         return silence
 
@@ -97,9 +97,11 @@ class LedgerTable(OwnTable):
             # DuckDB returns the number as a row.
             count = closed.rowcount if closed.rowcount >= 0 else closed.fetchone()[0]
         if not count:
-            return ""
-        found = f"SELECT 1 FROM {self._name} WHERE error = %s AND ended_at = %s LIMIT 1"
-        return "found" if client.execute_sql(found, SILENT, now) else "known"
+            return frozenset()
+        query = f"SELECT COUNT(*) FROM {self._name} WHERE error = %s AND ended_at = %s"
+        [(found,)] = client.execute_sql(query, SILENT, now) or [(0,)]
+        silence: Silence = frozenset({"found"}) if found else frozenset()
+        return silence | {"known"} if count > found else silence
 
     def _create(self, client: SqlClientBase[Any]) -> None:
         """Creates the table, with indexes so that no run has to read all rows."""

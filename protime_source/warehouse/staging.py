@@ -108,14 +108,15 @@ def holds(
 
 
 def holds_others(staged: Mapping[str, StagedRows], held: Mapping[str, StagedRows]) -> bool:
-    """Whether staging tables hold rows, but not those that were put there last as far as is known.
+    """Whether staging tables hold anything but what was put there last, as far as is known.
 
     Args:
         staged: The rows that were put there last, by table.
         held: What the staging tables hold.
     """
     return any(
-        rows.count and not staged[name].may_be(rows, whole=True) for name, rows in held.items()
+        not rows.may_be(found, whole=True) if rows.count else bool(found.count)
+        for rows, found in ((staged[name], found) for name, found in held.items())
     )
 
 

@@ -15,7 +15,8 @@ from protime_source import (
     status,
 )
 from protime_source.demo import Behaviour, Fault
-from protime_source.warehouse.ledger import COLUMNS
+from protime_source.warehouse.dialect import client_of, dialect_of
+from protime_source.warehouse.ledger import COLUMNS, LedgerTable, Silence
 from tests.conftest import WorldFactory
 from tests.engines import every_engine, sql_engines
 from tests.kill_points import run_until
@@ -191,6 +192,20 @@ def test_a_run_that_was_killed_is_running_until_the_next_one_closes_it(world: Wo
     assert (killed["run_id"], killed["outcome"]) == (row["run_id"], "failed")
     assert "killed" in killed["error"]
     assert {other["outcome"] for other in others} == {"succeeded"}
+
+
+@sql_engines
+def test_a_run_learns_of_those_that_died_now_and_before(world: World) -> None:
+    pipeline, now = world.pipeline(), pendulum.now("UTC")
+    table = LedgerTable(client_of(pipeline), dialect_of(pipeline))
+
+    def opened(run_id: str, hours: int) -> Silence:
+        return table.open([{"run_id": run_id, "outcome": "running"}], now.add(hours=hours))
+
+    assert [opened("a", 0), opened("b", 1)] == [set(), {"found"}]
+    assert opened("c", 2) == {"found", "known"}
+    world.query(f"UPDATE {world.dataset}.sync_runs SET outcome = 'succeeded' WHERE run_id = 'c'")
+    assert [opened("d", 3), opened("e", 999)] == [{"known"}, {"found"}]
 
 
 def test_steps_of_a_run_that_are_called_alone_are_one_row(world: World) -> None:

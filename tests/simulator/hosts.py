@@ -49,8 +49,8 @@ from protime_source.errors import (
 from protime_source.pipeline.discards import tables_with_rows
 from protime_source.pipeline.hooks import OVERLAP
 from protime_source.pipeline.load import load_all
+from protime_source.pipeline.overlaps import find_unmerged, loads_since
 from protime_source.pipeline.packages import (
-    loads_since,
     note_staged,
     rest_on,
     staged_with,
@@ -65,8 +65,8 @@ from protime_source.sync.context import CollectionContext, Limits, PageBatch, Ru
 from protime_source.sync.counts import Counts
 from protime_source.sync.engine import CollectionSync
 from protime_source.sync.prefetch import decode_pages
-from protime_source.warehouse.ledger import DOUBTED_FOR
-from protime_source.warehouse.staging import StagedRows, holds, holds_others
+from protime_source.warehouse.ledger import DOUBTED_FOR, Silence
+from protime_source.warehouse.staging import StagedRows, holds
 from tests.simulator.processes import Effects, Process
 from tests.simulator.protime import COLLECTIONS, DECODERS, START, Protime
 from tests.simulator.warehouse import (
@@ -257,6 +257,7 @@ class Run:
     has_ledger: bool = False
     run_id: object = field(default_factory=object)
     is_synced: bool = False
+    newest: CommittedState | None = None
     context: RunContext = field(init=False)
     kept: dict[str, Iterator[Page]] = field(default_factory=dict)
 
@@ -483,28 +484,35 @@ class Run:
         warehouse.silent |= dict.fromkeys(found, self.now())
         warehouse.running = {self.run_id}
         self.has_ledger = True
-        newest = warehouse.newest_commit()
-        if not (found or known) or newest is None:
-            return
-        self.touch("check the staging table for a run without an end")
-        staged = staged_with(newest.load_id if found else None, newest.state, SOURCE)
-        held = warehouse.staged_rows(staged)
-        is_right = not holds_others(staged, held)
-        if found:
-            is_right = holds(staged, held, dict.fromkeys(staged, True))
-        if not is_right:
+        silence: Silence = frozenset({"found"}) if found else frozenset()
+        silence |= {"known"} if known else frozenset()
+        while silence:
+            newest = self.newest
+            self.touch("check the staging table for a run without an end")
+            if newest is None:
+                return
+            held = warehouse.staged_rows(staged_with(None, newest.state, SOURCE))
+            finding = find_unmerged(silence, newest.load_id, newest.state, SOURCE, held)
+            if finding == "right":
+                return
             self.touch("uncommit")
-            warehouse.uncommit([newest.load_id], SOURCE, restarts=not found)
+            warehouse.uncommit([newest.load_id], SOURCE, restarts=finding == "late")
             self.touch("empty the staging table that is not right")
             warehouse.staging = []
+            self._read_newest()
+
+    def _read_newest(self) -> None:
+        """Reads the state that this run rests on."""
+        self.touch("read the committed state")
+        self.newest = self.site.warehouse.newest_commit()
 
     def _extract(self) -> None:
         """Dlt's extraction of the source, as `pipeline.source` does it for a collection."""
         folder, site = self.host.folder, self.site
         self.acquire_lock()
+        self._read_newest()
         self._open_ledger()
-        self.touch("read the committed state")
-        committed: Any = site.warehouse.committed() or {}
+        committed: Any = self.newest.state if self.newest else {}
         package: dict[str, Any] = {}
         load_id = f"{self.now().timestamp():.6f}"
         local: Any = writable(folder.state)
@@ -645,6 +653,8 @@ class Run:
                 package.copied[number] = True
         if package.files and not package.is_merged:
             self.touch("merge")
+            if warehouse.lacks_column:  # dropped after the schema was updated for the package
+                raise RefusedError
             if warehouse.refusals:
                 warehouse.refusals -= 1
                 raise RefusedError

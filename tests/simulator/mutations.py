@@ -55,7 +55,7 @@ MUTATIONS = (
     Mutation(
         "late-merge",
         "rows are merged after another run has ignored their deletion",
-        f"{_PACKAGES}:loads_since",
+        "protime_source.pipeline.overlaps:loads_since",
         "return [",
         "return [] and [",
     ),
@@ -63,7 +63,7 @@ MUTATIONS = (
         "taken-back-without-a-mark",
         "a package received before is loaded onto rows that a load left that was taken back",
         "protime_source.pipeline.states:taken_back",
-        ", _TAKEN_BACK: sorted(load_ids)",
+        ", TAKEN_BACK: sorted(load_ids)",
         "",
     ),
     Mutation(
@@ -310,6 +310,27 @@ MUTATIONS = (
         f"{_ENGINE}:CollectionSync._note_rows_without_bookmark",
         "bookmark = bookmark.invalidated()",
         "pass",
+    ),
+    Mutation(
+        "merge-of-emptied-tables",
+        "a run that stood still commits rows that the next one had taken from the staging table",
+        "protime_source.warehouse.staging:holds_others",
+        "not rows.may_be(found, whole=True) if rows.count else bool(found.count)",
+        "bool(found.count) and not rows.may_be(found, whole=True)",
+    ),
+    Mutation(
+        "looked-at-once",
+        "a run rests on a state that was committed after it looked at the one before",
+        f"{_HOSTS}:Run._open_ledger",
+        "while silence:",
+        "for _ in range(len(silence)):",
+    ),
+    Mutation(
+        "late-merge-beside-a-death",
+        "a late merge is taken for the death of another run",
+        "protime_source.pipeline.overlaps:find_unmerged",
+        '"known" in silence and',
+        'silence == {"known"} and',
     ),
     Mutation(
         "left-out-of-a-package",

@@ -168,6 +168,49 @@ RARE = {
         ),
         group_rows=2,
     ),
+    "merge-of-emptied-tables": History(
+        Behaviour(),
+        (
+            Write(1, 1),
+            Run(),
+            Write(1, 1),
+            Run(host=1, effects=0, counted="merge"),
+            Happen("lose locks"),
+            Run(effects=8),
+            Run(host=1, effects=3, dies=True),
+        ),
+    ),
+    "looked-at-once": History(
+        Behaviour(),
+        (
+            Write(1, 1),
+            Run(),
+            Write(1, 1),
+            Run(host=1, effects=0, counted="merge"),
+            Happen("lose locks"),
+            Run(effects=7),
+            Run(host=1, effects=3, dies=True),
+            Write(2, 1),
+        ),
+    ),
+    "late-merge-beside-a-death": History(
+        Behaviour(),
+        (
+            Run(),
+            Write(1, 1),
+            Run(effects=0, counted="empty the staging table"),
+            Delete(1),
+            Happen("lose locks"),
+            Run(host=1),
+            Run(effects=0, counted="write the load's record", dies=True),
+            Run(
+                host=1,
+                effects=0,
+                counted="check the staging table for a run without an end",
+                dies=True,
+            ),
+        ),
+    ),
     "left-out-of-a-package": History(
         Behaviour(),
         (
