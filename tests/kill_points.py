@@ -115,7 +115,7 @@ OVERLAP_POINTS: dict[str, KillPoint] = {
     "request": KillPoint("protime_source.api.http.ApiSession", "get"),
     "committed state": KillPoint(f"{_PIPELINE}.destination", "committed_state"),
     "committed state of a pending package": KillPoint(f"{_PIPELINE}.discards", "committed_state"),
-    "staged rows": KillPoint(f"{_PIPELINE}.packages", "read_staged_rows"),
+    "staged rows": KillPoint(f"{_PIPELINE}.overlaps", "read_staged_rows"),
     "commit taken back": KillPoint(f"{_PIPELINE}.hooks", "take_back"),
 }
 """Those, and where a run looks at what another one may have done, or changes it."""
