@@ -52,6 +52,11 @@ take_shortcuts()
 WorldFactory = Callable[..., World]
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are cores: a test often waits for a server or a process."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
 def pytest_collection_finish() -> None:
     """What is imported by now stays, and a run makes little: to look for garbage takes a tenth."""
     gc.freeze()

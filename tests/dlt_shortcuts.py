@@ -1,6 +1,7 @@
 """Shortcuts through dlt's search for settings, and through its checks: it finds the same.
 
-For each setting dlt looks under the name of every section, and works out what its type means.
+For each setting dlt looks under the name of every section, and works out what its type means. For
+each connection to BigQuery it reads the same private key, and Google's library checks it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dlt.common.configuration.specs.base_configuration import BaseConfiguration
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.common.schema import utils
 from dlt.destinations.impl.duckdb import configuration
+from google.auth.crypt import RSASigner
 
 _OF_TYPES = (
     (base_configuration, "extract_inner_hint"),
@@ -49,6 +51,7 @@ def take_shortcuts() -> None:
     BaseConfiguration.__iter__ = lambda self: iter(_names(type(self)))  # type: ignore[method-assign]
     BaseConfiguration.__len__ = lambda self: len(_names(type(self)))  # type: ignore[method-assign]
     _validate_once()
+    RSASigner.from_string = staticmethod(cache(RSASigner.from_string))  # type: ignore[method-assign]
     if not os.path.exists(os.path.dirname(environ.SECRET_STORAGE_PATH)):
         _look_for_what_is_set()
 
