@@ -23,11 +23,13 @@ from tests.dlt_shortcuts import take_shortcuts
 from tests.engines import (
     BigQueryEngine,
     DuckDBEngine,
+    DuckLakeEngine,
     Engine,
     PostgresEngine,
     lead_to_bigquery,
 )
 from tests.servers.bigquery import BigQueryServer
+from tests.servers.ducklake import lead_to_ducklake
 from tests.servers.postgres import PostgresServer
 from tests.world import World
 
@@ -116,6 +118,14 @@ def make_engine(
                     lead_to_bigquery(emulator, monkeypatch)
                     ends.callback(emulator.drop_datasets)
                     return BigQueryEngine(emulator, emulator.new_dataset())
+                case "ducklake":
+                    lead_to_ducklake(monkeypatch)
+                    server = request.getfixturevalue("postgres_server")
+                    return DuckLakeEngine(server.create_database(), tmp_path / "lake")
+                case "ducklake_sqlite":
+                    lead_to_ducklake(monkeypatch)
+                    catalog = f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+                    return DuckLakeEngine(catalog, tmp_path / "lake")
             file = DuckDBEngine(tmp_path / "warehouse.duckdb")
             ends.callback(file.close)
             return file

@@ -1,7 +1,8 @@
-"""The three engines that the source loads into, as the tests use them."""
+"""The engines that the source loads into, as the tests use them."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -18,19 +19,30 @@ import duckdb
 import psycopg2  # type: ignore[import-untyped]
 import pytest
 from dlt.common.destination import Destination
+from dlt.destinations.impl.ducklake.configuration import DuckLakeCredentials
 from google.api_core.exceptions import NotFound
 from psycopg2.extras import register_default_json  # type: ignore[import-untyped]
 
 from protime_source.warehouse import lease
 from tests.servers.bigquery import BigQueryServer
+from tests.servers.ducklake import connect_to_lake, lake_settings
 
 ENGINES = ("duckdb", "postgres", "bigquery")
 
-every_engine = pytest.mark.parametrize("engine", ENGINES, indirect=True)
+LAKES = ("ducklake", "ducklake_sqlite")
+"""DuckLake with its catalog in Postgres and in SQLite."""
+
+ALSO_LAKES = LAKES if os.environ.get("PROTIME_LAKES") else ()
+"""All rules run on them by `PROTIME_LAKES=1 uv run pytest -k ducklake`; they are slow."""
+
+every_engine = pytest.mark.parametrize("engine", ENGINES + ALSO_LAKES, indirect=True)
 """For the rules that must hold anywhere. A run on BigQuery takes seconds: its jobs are polled."""
 
-sql_engines = pytest.mark.parametrize("engine", ENGINES[:2], indirect=True)
+sql_engines = pytest.mark.parametrize("engine", ENGINES[:2] + ALSO_LAKES, indirect=True)
 """For the many ways in which a rule can be tried."""
+
+lakes = pytest.mark.parametrize("engine", LAKES, indirect=True)
+"""For what is DuckLake's own."""
 
 Result = tuple[list[str], list[tuple[Any, ...]]]
 Restore = Callable[[], None]
@@ -242,6 +254,42 @@ class PostgresEngine(Engine):
             yield connection
         finally:
             connection.close()
+
+
+@dataclass
+class DuckLakeEngine(Engine):
+    """A lake in a folder of a test's own, with its catalog in a database of the test's own."""
+
+    name = "ducklake"
+    catalog: str
+    files: Path
+
+    def destination(self) -> Destination[Any, Any]:
+        credentials = DuckLakeCredentials(catalog=self.catalog, storage=str(self.files))
+        return dlt.destinations.ducklake(credentials)
+
+    def environment(self) -> dict[str, str]:
+        return {"DESTINATION_TYPE": "ducklake", **lake_settings(self.catalog, self.files)}
+
+    def holds(self, table: str) -> bool:
+        found = self.query(
+            "SELECT count(*) FROM information_schema.tables"
+            f" WHERE table_schema = '{self.dataset}' AND table_name = '{table}'"
+        )
+        return found != [(0,)]
+
+    def ask(self, sql: str) -> Result:
+        with connect_to_lake(self.catalog, self.files) as connection:
+            result = connection.execute(sql)
+            return [column[0] for column in result.description or ()], result.fetchall()
+
+    def end_locks(self) -> None:
+        """In Postgres its connections are cut, in SQLite the locked file is replaced."""
+        if self.catalog.startswith("postgresql"):
+            PostgresEngine(self.catalog).end_locks()
+        else:
+            for path in self.files.parent.glob(".*.lock"):
+                path.unlink()
 
 
 def lead_to_bigquery(server: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> None:

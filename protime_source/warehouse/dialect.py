@@ -339,9 +339,10 @@ def dialects() -> dict[str, Dialect]:
     # Imported here because each of these modules imports this one.
     from protime_source.warehouse.bigquery import BigQuery
     from protime_source.warehouse.duckdb import DuckDB
+    from protime_source.warehouse.ducklake import DuckLake
     from protime_source.warehouse.postgres import Postgres
 
-    return {dialect.name: dialect for dialect in (DuckDB(), Postgres(), BigQuery())}
+    return {each.name: each for each in (DuckDB(), Postgres(), BigQuery(), DuckLake())}
 
 
 def dialect_of(pipeline: dlt.Pipeline) -> Dialect:

@@ -52,16 +52,35 @@ _NOT_WRITABLE = (
 )
 
 
-class DuckDB(Dialect):
-    """DuckDB, in a file."""
+class DuckDBSql(Dialect):
+    """DuckDB's SQL, wherever the tables lie."""
 
-    name = "duckdb"
-    is_file = True
     spares_merge_filter = True
     requires = ("duckdb",)
     drivers = ("duckdb",)
     definitions_query = _DEFINITIONS
     comments_query = _COMMENTS
+
+    def row_key(self, row: str) -> str:
+        """Returns the row's number, which differs even between equal rows."""
+        return f"{row}.rowid"
+
+    def read_arrow(self, client: SqlClientBase[Any], query: str, schema: pa.Schema) -> pa.Table:
+        """Returns the result of a query; DuckDB makes Arrow itself."""
+        found = client.native_connection.execute(query).to_arrow_table()
+        return found.rename_columns(schema.names).cast(schema)
+
+    def _entries(self, column: str) -> str:
+        return f"LATERAL (SELECT UNNEST(TRY_CAST({column} AS JSON[])) AS entry) l"
+
+    def _entry_value(self, path: str, kind: str) -> str:
+        return f"TRY_CAST(l.entry ->> '{json_path(path)}' AS {kind})"
+
+class DuckDB(DuckDBSql):
+    """DuckDB, in a file."""
+
+    name = "duckdb"
+    is_file = True
     error_advice = (
         (
             _LOCKED,
@@ -166,21 +185,6 @@ class DuckDB(Dialect):
         pattern = r'"(/[^"]*/)(?:\.([^"/]+)\.[^."/]+|([^."/][^"/]*))"(?!, line)'
         found = re.search(pattern, error_text)
         return f"{found[1]}{found[2] or found[3]}" if found else ""
-
-    def row_key(self, row: str) -> str:
-        """Returns the row's number, which differs even between equal rows."""
-        return f"{row}.rowid"
-
-    def read_arrow(self, client: SqlClientBase[Any], query: str, schema: pa.Schema) -> pa.Table:
-        """Returns the result of a query; DuckDB makes Arrow itself."""
-        found = client.native_connection.execute(query).to_arrow_table()
-        return found.rename_columns(schema.names).cast(schema)
-
-    def _entries(self, column: str) -> str:
-        return f"LATERAL (SELECT UNNEST(TRY_CAST({column} AS JSON[])) AS entry) l"
-
-    def _entry_value(self, path: str, kind: str) -> str:
-        return f"TRY_CAST(l.entry ->> '{json_path(path)}' AS {kind})"
 
 
 def check_file_name(path: Path, dataset: str) -> None:

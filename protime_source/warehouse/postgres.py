@@ -244,7 +244,7 @@ class Postgres(Dialect):
 
     def one_run(self, client: Client, holder: str) -> AbstractContextManager[None]:
         """Returns a context that holds an advisory lock, which ends with its session."""
-        return _advisory_lock(client)
+        return advisory_lock(client.sql_client)
 
     def named_obstacle(self, error_text: str) -> str:
         """Returns the object that depends on a table, or the parameter that is unknown."""
@@ -378,12 +378,20 @@ def _connection_kept(sql: SqlClientBase[Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _advisory_lock(client: Client) -> Iterator[None]:
-    """Holds the lock of the dataset in this database, in a session of its own."""
-    name = client.sql_client.dataset_name
-    digest = hashlib.sha256(f"protime|{name}".encode()).digest()
+def advisory_lock(client: SqlClientBase[Any], place: str = "") -> Iterator[None]:
+    """Holds the lock of the dataset in this database, in a session of its own.
+
+    Args:
+        client: A client that nothing else uses meanwhile.
+        place: Tells datasets of the same name in the database from each other.
+
+    Raises:
+        AlreadyRunningError: When another run holds it.
+    """
+    name = client.dataset_name
+    digest = hashlib.sha256(f"protime|{place}{name}".encode()).digest()
     key = int.from_bytes(digest[:8], signed=True)
-    with client.sql_client as sql:
+    with client as sql:
         sql.execute_sql(_KEEP_ALIVE)
         for attempt in range(_LOCK_ATTEMPTS):
             if sql.execute_sql("SELECT pg_try_advisory_lock(%s)", key) == [(True,)]:
