@@ -118,19 +118,22 @@ def make_engine(
                     lead_to_bigquery(emulator, monkeypatch)
                     ends.callback(emulator.drop_datasets)
                     return BigQueryEngine(emulator, emulator.new_dataset())
-                case "ducklake":
-                    lead_to_ducklake(monkeypatch)
+                case "ducklake_postgres":
                     server = request.getfixturevalue("postgres_server")
-                    return DuckLakeEngine(server.create_database(), tmp_path / "lake")
+                    return _lake(server.create_database(), tmp_path, monkeypatch)
                 case "ducklake_sqlite":
-                    lead_to_ducklake(monkeypatch)
                     catalog = f"sqlite:///{tmp_path / 'catalog.sqlite'}"
-                    return DuckLakeEngine(catalog, tmp_path / "lake")
+                    return _lake(catalog, tmp_path, monkeypatch)
             file = DuckDBEngine(tmp_path / "warehouse.duckdb")
             ends.callback(file.close)
             return file
 
         yield make
+
+
+def _lake(catalog: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> DuckLakeEngine:
+    lead_to_ducklake(monkeypatch, catalog, folder / "lake")
+    return DuckLakeEngine(catalog, folder / "lake")
 
 
 @pytest.fixture

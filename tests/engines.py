@@ -29,7 +29,7 @@ from tests.servers.ducklake import connect_to_lake, lake_settings
 
 ENGINES = ("duckdb", "postgres", "bigquery")
 
-LAKES = ("ducklake", "ducklake_sqlite")
+LAKES = ("ducklake_postgres", "ducklake_sqlite")
 """DuckLake with its catalog in Postgres and in SQLite."""
 
 ALSO_LAKES = LAKES if os.environ.get("PROTIME_LAKES") else ()
@@ -42,6 +42,13 @@ sql_engines = pytest.mark.parametrize("engine", ENGINES[:2] + ALSO_LAKES, indire
 """For the many ways in which a rule can be tried."""
 
 lakes = pytest.mark.parametrize("engine", LAKES, indirect=True)
+"""For the few rules that are tried on them always."""
+
+_only_lakes = pytest.mark.skipif(not ALSO_LAKES, reason="PROTIME_LAKES is not set")
+
+all_lakes = pytest.mark.parametrize(
+    "engine", [pytest.param(name, marks=_only_lakes) for name in LAKES], indirect=True
+)
 """For what is DuckLake's own."""
 
 Result = tuple[list[str], list[tuple[Any, ...]]]
@@ -282,6 +289,13 @@ class DuckLakeEngine(Engine):
         with connect_to_lake(self.catalog, self.files) as connection:
             result = connection.execute(sql)
             return [column[0] for column in result.description or ()], result.fetchall()
+
+    def exists(self) -> bool:
+        """Whether there is a lake."""
+        if self.catalog.startswith("sqlite"):
+            return Path(self.catalog.removeprefix("sqlite:///")).exists()
+        schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'ducklake'"
+        return PostgresEngine(self.catalog).query(schemas) == [(1,)]
 
     def end_locks(self) -> None:
         """In Postgres its connections are cut, in SQLite the locked file is replaced."""

@@ -25,7 +25,7 @@ from protime_source.pipeline.failures import explain
 from protime_source.pipeline.load import load
 from protime_source.pipeline.recovery import load_pending
 from tests.circumstances import Circumstances
-from tests.engines import BigQueryEngine, DuckDBEngine, Engine, PostgresEngine
+from tests.engines import BigQueryEngine, DuckDBEngine, DuckLakeEngine, Engine, PostgresEngine
 from tests.processes import CONTEXT, fork
 from tests.world import World
 
@@ -394,6 +394,6 @@ def _destination(engine: Engine) -> tuple[str, tuple[str, ...]]:
             return engine.name, (str(engine.database),)
         case PostgresEngine():
             return engine.name, (engine.url,)
-        case BigQueryEngine():
+        case BigQueryEngine() | DuckLakeEngine():  # its environment leads there
             return engine.name, ()
     raise TypeError(engine)

@@ -87,8 +87,8 @@ def add_pipeline(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--destination",
         metavar="NAME",
-        help="duckdb, postgres or bigquery; by default, what dlt's setting `destination_type`"
-        " names, or duckdb",
+        help="duckdb, ducklake, postgres or bigquery; by default, what dlt's setting"
+        " `destination_type` names, or duckdb",
     )
     add_dataset(group)
 

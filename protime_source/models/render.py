@@ -56,7 +56,7 @@ def render(
 
     Args:
         model: The model.
-        engine: The engine's name, which is sqlglot's too.
+        engine: Sqlglot's name of the engine's SQL.
         existing: The tables and views that are there; of those that the model merely uses, the
             others are taken for empty.
         qualified: Returns the quoted, qualified name of a table.

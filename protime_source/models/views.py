@@ -78,7 +78,7 @@ def _replaced(
             elif failed := [each for each in model.needs if each not in existing]:
                 yield ModelOutcome(name, "failed", f"It needs {failed[0]}, which failed.")
             else:
-                rendered = render(model, dialect.name, existing, client.make_qualified_table_name)
+                rendered = render(model, dialect.sql, existing, client.make_qualified_table_name)
                 existing.add(name)
                 if definition is not None and rendered.mark in definition:
                     yield ModelOutcome(name, "unchanged")

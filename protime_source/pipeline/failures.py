@@ -31,6 +31,7 @@ _FORMS = {
     "Postgres": "[destination.postgres] credentials as"
     " postgresql://<user>:<password>@<host>:5432/<database>",
     "DuckDb": "[destination.duckdb] credentials as the path of a file",
+    "DuckLake": "[destination.ducklake.credentials] with catalog and storage",
     "Gcp": "[destination.bigquery.credentials] as in the JSON of a service account",
 }
 """How credentials are written, by what the names of dlt's classes for them begin with."""
@@ -109,7 +110,7 @@ def _known(cause: BaseException) -> Failure | None:
         case UnknownDestinationModule(ref=name):
             text = (
                 f"The setting destination_type is {name!r}, which is no destination of dlt."
-                " Nothing was changed. Set it to duckdb, postgres or bigquery."
+                " Nothing was changed. Set it to duckdb, ducklake, postgres or bigquery."
             )
             return Failure(text, SettingsError.exit_code)
         case InvalidNativeValue(spec=spec):

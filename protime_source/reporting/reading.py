@@ -66,7 +66,7 @@ class Dataset:
 
     Attributes:
         name: Its name.
-        engine: dlt's short name of the destination.
+        engine: Sqlglot's name of the engine's SQL.
         tables: The tables and views that it has, of those that are read here.
         last_success: When each table was last loaded successfully (UTC).
     """
@@ -201,7 +201,7 @@ def open_dataset(pipeline: dlt.Pipeline) -> Iterator[Dataset]:
             names = (read | COLLECTIONS.keys() | {TABLE}) - MODELS.keys()
             yield Dataset(
                 name=str(sql.dataset_name),
-                engine=dialect.name,
+                engine=dialect.sql,
                 tables=frozenset(dialect.definitions(sql, names)),
                 last_success={
                     each["table_name"]: each["ended_at"]

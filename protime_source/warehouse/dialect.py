@@ -83,6 +83,11 @@ class Dialect(ABC):
     error_advice: ClassVar[tuple[tuple[str, str], ...]] = ()
     drivers: ClassVar[tuple[str, ...]]
 
+    @property
+    def sql(self) -> str:
+        """Sqlglot's name of its SQL."""
+        return self.name
+
     def check_credentials(self, client: Client) -> None:  # noqa: B027
         """Refuses credentials that no driver could use, by a `SettingsError`; does not connect."""
 
@@ -342,7 +347,7 @@ def dialects() -> dict[str, Dialect]:
     from protime_source.warehouse.ducklake import DuckLake
     from protime_source.warehouse.postgres import Postgres
 
-    return {each.name: each for each in (DuckDB(), Postgres(), BigQuery(), DuckLake())}
+    return {each.name: each for each in (DuckDB(), DuckLake(), Postgres(), BigQuery())}
 
 
 def dialect_of(pipeline: dlt.Pipeline) -> Dialect:

@@ -61,6 +61,11 @@ class DuckDBSql(Dialect):
     definitions_query = _DEFINITIONS
     comments_query = _COMMENTS
 
+    @property
+    def sql(self) -> str:
+        """Sqlglot's name of its SQL."""
+        return "duckdb"
+
     def row_key(self, row: str) -> str:
         """Returns the row's number, which differs even between equal rows."""
         return f"{row}.rowid"
@@ -75,6 +80,7 @@ class DuckDBSql(Dialect):
 
     def _entry_value(self, path: str, kind: str) -> str:
         return f"TRY_CAST(l.entry ->> '{json_path(path)}' AS {kind})"
+
 
 class DuckDB(DuckDBSql):
     """DuckDB, in a file."""

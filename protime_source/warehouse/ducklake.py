@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlt.destinations.sql_client import SqlClientBase
 from filelock import FileLock, Timeout
@@ -14,7 +14,9 @@ from filelock import FileLock, Timeout
 from protime_source.errors import AlreadyRunningError, SettingsError, WarehouseError
 from protime_source.warehouse.dialect import Client
 from protime_source.warehouse.duckdb import DuckDBSql
-from protime_source.warehouse.postgres import advisory_lock
+
+if TYPE_CHECKING:
+    from protime_source.warehouse.ducklake_catalog import Catalog
 
 _CATALOG = "[destination.ducklake.credentials] catalog"
 
@@ -35,8 +37,6 @@ _COMMENTS = """
         WHERE database_name = current_database() AND schema_name = $1
 """
 
-_TABLES = "SELECT to_regclass(%s) IS NOT NULL"
-
 
 class DuckLake(DuckDBSql):
     """A lake. A statement is one snapshot; snapshots are made one after the other."""
@@ -46,7 +46,7 @@ class DuckLake(DuckDBSql):
     error_advice = (
         (
             r'(?:download|install) extension "(\w+)"|Extension "[^"]*/(\w+)\.duckdb_extension" not',
-            "DuckDB has no extension \\1\\2 on this machine, and could not download it. Let it reach"
+            "DuckDB lacks its extension \\1\\2, and could not download it. Let this machine reach"
             " extensions.duckdb.org once, as the user that runs this, or install it from a file.",
         ),
         (
@@ -55,18 +55,24 @@ class DuckLake(DuckDBSql):
             " changed. Name that one in [destination.ducklake.credentials] storage.",
         ),
         (
-            r"(?i)(?=.*DuckLake)(?s:.*)(?:conflict|database is locked)",
+            r"(?s)DuckLake.*(?:[Cc]onflict|database is locked)",
             "Another program has changed the lake while this run was writing to it, so DuckLake"
             " refused a statement of this run. No row is half written. Run again, and compact or"
             " expire files when no run is at work.",
         ),
         (
-            r"(?s)DuckLake meta.*?(?:Postgres at \S+ |\": )((?:connection|could not|Unable)[^\n]*)",
+            r'(?s)DuckLake.*Postgres at "[^"]*": (connection to server[^\n]*[^\n.])',
             f"The catalog of the DuckLake cannot be opened: \\1. Check {_CATALOG}.",
         ),
         (
-            r"(?m)^.*?(Failed to [^\n]*DuckLake[^\n]*[^\n.])",
-            f"The DuckLake refused: \\1. Check {_CATALOG} and storage.",
+            r"(?s)DuckLake.*permission denied",
+            "The Postgres user may not create or change the catalog of the DuckLake, so this run"
+            " stopped. Ask an administrator to run GRANT CREATE ON DATABASE <database> TO <user>,"
+            " or for the rights on the catalog's schema and tables.",
+        ),
+        (
+            r"(?m)(Failed to [^\n]*DuckLake[^\n]*[^\n.])",
+            f"The DuckLake cannot be used: \\1. Check {_CATALOG} and storage.",
         ),
     )
 
@@ -91,7 +97,7 @@ class DuckLake(DuckDBSql):
             )
 
     def check(self, client: Client) -> None:
-        """Refuses a lake that is called like the dataset, and a catalog in a missing folder."""
+        """Refuses a lake that is called like the dataset, and a catalog that cannot be opened."""
         credentials: Any = client.config.credentials
         dataset = client.sql_client.dataset_name
         if credentials.ducklake_name.lower() == dataset.lower():
@@ -101,7 +107,10 @@ class DuckLake(DuckDBSql):
                 " ducklake_name in [destination.ducklake.credentials]."
             )
         file = _catalog_file(client)
-        if file is not None and not file.parent.is_dir():
+        if file is None:
+            with _catalog(client):
+                return
+        if not file.parent.is_dir():
             raise WarehouseError(
                 f"The catalog {file} cannot be created, because its folder does not exist. Name"
                 f" another file in {_CATALOG}."
@@ -115,7 +124,7 @@ class DuckLake(DuckDBSql):
         """Returns a context that holds a lock where the catalog is."""
         if file := _catalog_file(client):
             return _file_locked(file, client.sql_client.dataset_name)
-        return advisory_lock(_catalog_client(client), f"{_schema(client)}|")
+        return _catalog(client).lock()
 
     def location(self, client: Client) -> str:
         """Returns the catalog, without user and password."""
@@ -139,32 +148,19 @@ def _catalog_file(client: Client) -> Path | None:
     return Path(credentials.catalog.database).absolute() if is_file else None
 
 
-def _schema(client: Client) -> str:
-    """The schema of a catalog in Postgres."""
-    credentials: Any = client.config.credentials
-    return str(credentials.metadata_schema or credentials.ducklake_name)
+def _catalog(client: Client) -> Catalog:
+    """A catalog in Postgres."""
+    # Imported here because it needs psycopg2, which a catalog in SQLite does not.
+    from protime_source.warehouse.ducklake_catalog import Catalog
 
-
-def _catalog_client(client: Client) -> SqlClientBase[Any]:
-    """A client of the database in which the catalog is."""
-    # Imported here because these need psycopg2, which a catalog in SQLite does not.
-    from dlt.destinations.impl.postgres.configuration import PostgresCredentials
-    from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
-
-    credentials: Any = client.config.credentials
-    sql = client.sql_client
-    url = credentials.catalog.to_native_representation()
-    return Psycopg2SqlClient(
-        sql.dataset_name, sql.staging_dataset_name, PostgresCredentials(url), sql.capabilities
-    )
+    return Catalog(client)
 
 
 def _exists(client: Client) -> bool:
     """Whether there is a lake."""
     if file := _catalog_file(client):
         return file.exists()
-    with _catalog_client(client) as sql:
-        return sql.execute_sql(_TABLES, f'"{_schema(client)}".ducklake_metadata') == [(True,)]
+    return _catalog(client).exists()
 
 
 @contextmanager

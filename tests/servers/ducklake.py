@@ -12,8 +12,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from dlt.destinations.impl.ducklake.sql_client import DuckLakeSqlClient
 from dlt.common.configuration.specs.connection_string_credentials import ConnectionStringCredentials
+from dlt.destinations.impl.ducklake.sql_client import DuckLakeSqlClient
 
 from tests.servers.cache import cache_folder, only_one
 
@@ -23,13 +23,14 @@ _CREDENTIALS = "DESTINATION__DUCKLAKE__CREDENTIALS"
 _connect = duckdb.connect
 
 
-def lead_to_ducklake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leads DuckDB to its extensions, for the whole test.
+def lead_to_ducklake(monkeypatch: pytest.MonkeyPatch, catalog: str, files: Path) -> None:
+    """Leads dlt to a lake, for the whole test.
 
     DuckDB verifies an extension's signature whenever an instance loads it, which takes a quarter of
     a second; those in memory, as dlt opens them for a lake, here do without.
     """
-    monkeypatch.setenv(f"{_CREDENTIALS}__GLOBAL_CONFIG", _global_config())
+    for name, value in lake_settings(catalog, files).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(duckdb, "connect", _connect_unverified)
 
 
@@ -38,7 +39,10 @@ def lake_settings(catalog: str, files: Path) -> dict[str, str]:
     return {
         f"{_CREDENTIALS}__CATALOG": catalog,
         f"{_CREDENTIALS}__STORAGE": str(files),
-        f"{_CREDENTIALS}__GLOBAL_CONFIG": _global_config(),
+        # Its tables are tiny.
+        f"{_CREDENTIALS}__GLOBAL_CONFIG": json.dumps(
+            {"extension_directory": str(_extensions()), "threads": 1}
+        ),
     }
 
 
@@ -62,10 +66,6 @@ def _connect_unverified(database: Any = ":memory:", **settings: Any) -> duckdb.D
         unverified = {"allow_unsigned_extensions": "true"}
         settings["config"] = {**(settings.get("config") or {}), **unverified}
     return _connect(database, **settings)
-
-
-def _global_config() -> str:
-    return json.dumps({"extension_directory": str(_extensions())})
 
 
 @cache

@@ -253,7 +253,7 @@ def test_a_file_named_like_the_dataset_is_refused(world: World) -> None:
     ("destination", "words"),
     [
         ("nonsense", "is no destination"),
-        ("filesystem", "is not supported, only duckdb, postgres, bigquery"),
+        ("filesystem", "is not supported, only duckdb, ducklake, postgres, bigquery"),
     ],
 )
 def test_another_destination_is_refused(world: World, destination: str, words: str) -> None:

@@ -40,6 +40,43 @@ from protime_source.warehouse.postgres import ServerFacts, problem_of
             "Write %40 for an @ in the password, and %2F for a slash.",
         ),
         ("cannot execute CREATE TABLE in a read-only transaction", "name the primary server"),
+        (
+            'IO Error: Failed to download extension "ducklake" at URL "http://extensions.example"',
+            "DuckDB lacks its extension ducklake, and could not download it.",
+        ),
+        (
+            'DATA_PATH parameter "/new/" does not match existing data path in the catalog "/old/".'
+            "\nYou can override the DATA_PATH by setting OVERRIDE_DATA_PATH to True.",
+            'This DuckLake keeps its files in "/old/"',
+        ),
+        (
+            "TransactionContext Error: Failed to commit: Failed to commit DuckLake transaction.\n"
+            'Transaction conflict - attempting to insert into table with index "2" - but another'
+            " transaction has deleted from it",
+            "Another program has changed the lake while this run was writing to it",
+        ),
+        (
+            "TransactionContext Error: Failed to commit: Failed to commit DuckLake transaction.\n"
+            "Failed to flush changes into DuckLake: database is locked",
+            "Another program has changed the lake while this run was writing to it",
+        ),
+        (
+            "IO Error: Failed to query most recent snapshot for DuckLake: Unable to connect to"
+            ' Postgres at "postgres://***@127.0.0.1/lake": connection to server at "127.0.0.1",'
+            " port 5432 failed: Connection refused\n\tIs the server running on that host",
+            'cannot be opened: connection to server at "127.0.0.1", port 5432 failed: Connection'
+            " refused. Check [destination.ducklake.credentials] catalog.",
+        ),
+        (
+            'Failed to initialize DuckLake: Failed to execute query "CREATE SCHEMA  IF NOT EXISTS'
+            '"lake"": ERROR:  permission denied for database planning',
+            "may not create or change the catalog of the DuckLake",
+        ),
+        (
+            'Failed to probe DuckLake metadata: Unable to open database "/lake": unable to open'
+            " database file",
+            "The DuckLake cannot be used: Failed to probe DuckLake metadata",
+        ),
         ("OSError: [Errno 28] No space left on device", "Make room, then run again."),
         (
             'No space left on device\n  File "/site-packages/dlt/pipeline.py", line 7',
