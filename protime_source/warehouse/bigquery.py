@@ -20,6 +20,7 @@ class BigQuery(Dialect):
     """BigQuery. It has no row id, and takes no JSON from Parquet, so JSON is stored as text."""
 
     name = "bigquery"
+    sql = "bigquery"
     json_type = "text"
     requires = ("google.cloud.bigquery",)
     drivers = ("google.",)

@@ -50,6 +50,7 @@ class Dialect(ABC):
 
     Attributes:
         name: dlt's short name of the destination.
+        sql: sqlglot's name of its SQL.
         json_type: dlt's data type for columns that hold JSON.
         is_file: Whether it is a file, which one program at a time can have open.
         holds_nul: Whether text can contain U+0000.
@@ -69,6 +70,7 @@ class Dialect(ABC):
     """
 
     name: ClassVar[str]
+    sql: ClassVar[str]
     json_type: ClassVar[ColumnType] = "json"
     is_file: ClassVar[bool] = False
     holds_nul: ClassVar[bool] = True
@@ -82,11 +84,6 @@ class Dialect(ABC):
     comments_query: ClassVar[str] = ""
     error_advice: ClassVar[tuple[tuple[str, str], ...]] = ()
     drivers: ClassVar[tuple[str, ...]]
-
-    @property
-    def sql(self) -> str:
-        """Sqlglot's name of its SQL."""
-        return self.name
 
     def check_credentials(self, client: Client) -> None:  # noqa: B027
         """Refuses credentials that no driver could use, by a `SettingsError`; does not connect."""
@@ -114,11 +111,7 @@ class Dialect(ABC):
         """
 
     def kept_open(self, client: Client) -> AbstractContextManager[None]:
-        """Returns a context in which the destination stays open, so that connecting is cheap.
-
-        Args:
-            client: dlt's client of the destination.
-        """
+        """Returns a context in which the destination stays open, so that connecting is cheap."""
         return nullcontext()
 
     def sessions(self, pipeline: dlt.Pipeline) -> AbstractContextManager[Sessions | None]:
@@ -408,10 +401,8 @@ def column_names(client: SqlClientBase[Any], name: str) -> list[str]:
 def advice_on(error_text: str) -> str | None:
     """Returns what an engine's error message means and what to do; None when it is unknown."""
     engines = dialects().values()
-    for pattern, advice in (
-        *COMMON_ERROR_ADVICE,
-        *(known for engine in engines for known in engine.error_advice),
-    ):
+    known = (each for engine in engines for each in engine.error_advice)
+    for pattern, advice in (*COMMON_ERROR_ADVICE, *known):
         if found := re.search(pattern, error_text):
             advice = found.expand(advice)
             named = next(filter(None, (e.named_obstacle(error_text) for e in engines)), "")

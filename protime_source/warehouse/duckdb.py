@@ -55,16 +55,12 @@ _NOT_WRITABLE = (
 class DuckDBSql(Dialect):
     """DuckDB's SQL, wherever the tables lie."""
 
+    sql = "duckdb"
     spares_merge_filter = True
     requires = ("duckdb",)
     drivers = ("duckdb",)
     definitions_query = _DEFINITIONS
     comments_query = _COMMENTS
-
-    @property
-    def sql(self) -> str:
-        """Sqlglot's name of its SQL."""
-        return "duckdb"
 
     def row_key(self, row: str) -> str:
         """Returns the row's number, which differs even between equal rows."""

@@ -154,6 +154,7 @@ class Postgres(Dialect):
     """Postgres. Rows are told apart by `ctid`; text compares by the database's collation."""
 
     name = "postgres"
+    sql = "postgres"
     holds_nul = False
     requires = ("psycopg2", "adbc_driver_postgresql")
     drivers = ("psycopg2", "adbc_driver")

@@ -24,17 +24,17 @@ import pytest
 from protime_source.pipeline.load import load
 from tests.command import SCRIPT, environment, run_here
 from tests.conftest import WorldFactory
-from tests.engines import ENGINES, Engine, sql_engines
+from tests.engines import ALSO_LAKES, ENGINES, Engine, sql_engines
 from tests.histories import counted, new_life, summary
 from tests.kill_points import KILL_POINTS, MOMENTS, Moment, run_until
 from tests.world import World, timeless
 
 MANY = int(os.environ.get("PROTIME_HISTORIES", "0"))
 FIRST = int(os.environ.get("PROTIME_FIRST_HISTORY", "0"))
-HISTORIES = {"duckdb": 5, "postgres": 4, "bigquery": 1}
+HISTORIES = {"duckdb": 5, "postgres": 4, "bigquery": 1, **dict.fromkeys(ALSO_LAKES, 10)}
 """Those of a normal run."""
 
-SLOWER = {"duckdb": 1, "postgres": 1, "bigquery": 20}
+SLOWER = {"duckdb": 1, "postgres": 1, "bigquery": 20, **dict.fromkeys(ALSO_LAKES, 10)}
 SITUATIONS = ("first load", "delta", "resync")
 FOLDERS = ("kept", "lost")
 BIGQUERY_PLACES: tuple[tuple[str, Moment], ...] = (
@@ -55,7 +55,7 @@ def _told() -> Iterator[None]:
 
 
 def _seeds() -> Iterator[Any]:
-    for name in ENGINES:
+    for name in ENGINES + ALSO_LAKES:
         count = MANY // SLOWER[name] if MANY else HISTORIES[name]
         yield from (
             pytest.param(name, seed, id=f"{name}-{seed}")
@@ -81,6 +81,8 @@ def _places() -> Iterator[Any]:
         else:
             situation, folder = SITUATIONS[(2 * p + m) % 3], FOLDERS[(p // 2 + m) % 2]
             yield _place(ENGINES[(p + m) % 2], point, moment, situation, folder)
+            for lake in ALSO_LAKES[(p + m) % 2 :: 2]:
+                yield _place(lake, point, moment, situation, folder)
     for point, moment in BIGQUERY_PLACES if MANY else BIGQUERY_PLACES[:1]:
         yield _place("bigquery", point, moment, "resync", "lost")
 

@@ -11,7 +11,7 @@ import pytest
 
 from protime_source.settings import __version__
 from protime_source.writeback import push as push_module
-from tests.engines import DuckDBEngine, Engine, sql_engines
+from tests.engines import ENGINES, DuckDBEngine, Engine
 from tests.pushes import check, push, sent
 from tests.upgrades.__main__ import PUSHED, PUSHED_LATER, SETTINGS
 from tests.upgrades.archive import Left, unpack, versions
@@ -25,6 +25,9 @@ KINDS = {
     "in_parts": ("full load", "resumed"),
 }
 """Mode and reason of the run that goes on."""
+
+released_engines = pytest.mark.parametrize("engine", ENGINES[:2], indirect=True)
+"""Those that a released version was told to leave something in."""
 
 CHANGES = ("inserted", "updated", "soft_deleted")
 """Columns of the ledger."""
@@ -72,7 +75,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     return Stored({}, tmp_path_factory.mktemp)
 
 
-@sql_engines
+@released_engines
 @pytest.mark.parametrize("circumstance", KINDS)
 @pytest.mark.parametrize("version", versions())
 def test_a_run_goes_on_where_an_older_version_stopped(
@@ -87,7 +90,7 @@ def test_a_run_goes_on_where_an_older_version_stopped(
         _check(world, before)
 
 
-@sql_engines
+@released_engines
 @pytest.mark.parametrize("version", versions())
 def test_a_warehouse_that_was_moved_is_loaded_fully(
     engine: Engine, version: str, stored: Stored, tmp_path: Path
@@ -102,7 +105,7 @@ def test_a_warehouse_that_was_moved_is_loaded_fully(
         _check(world, before)
 
 
-@sql_engines
+@released_engines
 @pytest.mark.parametrize("version", versions())
 def test_a_package_of_an_older_version_is_not_loaded_into_another_warehouse(
     engine: Engine, version: str, stored: Stored, tmp_path: Path
@@ -114,7 +117,7 @@ def test_a_package_of_an_older_version_is_not_loaded_into_another_warehouse(
         _check(world, before)
 
 
-@sql_engines
+@released_engines
 @pytest.mark.parametrize("version", versions())
 def test_a_push_goes_on_where_an_older_version_died(
     engine: Engine, version: str, stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -135,7 +138,7 @@ def test_a_push_goes_on_where_an_older_version_died(
         world.check()
 
 
-@sql_engines
+@released_engines
 @pytest.mark.parametrize("version", versions())
 def test_a_machine_without_a_working_folder_goes_on_too(
     engine: Engine, version: str, stored: Stored, tmp_path: Path
