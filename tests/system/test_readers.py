@@ -16,8 +16,9 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from protime_source import protime
 from protime_source.pipeline.load import load
-from tests.engines import PostgresEngine, every_engine
+from tests.engines import ALSO_LAKES, DuckLakeEngine, Engine, PostgresEngine, every_engine
 from tests.processes import fork
+from tests.servers.ducklake import connect_to_lake
 from tests.world import Moment, World
 
 _WRITES = (
@@ -73,15 +74,15 @@ class Reader:
     """Reads the table over and over, on a connection of its own.
 
     Args:
-        url: The database.
+        engine: Where.
 
     Attributes:
         seen: Every state of the table that it saw.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.seen: set[Look] = set()
-        self._url = url
+        self._engine = engine
         self._has_looked, self._may_end = Event(), Event()
 
     @contextmanager
@@ -103,22 +104,37 @@ class Reader:
             self._has_looked.wait(1)
 
     def _read(self) -> None:
-        with closing(psycopg2.connect(self._url)) as connection, connection.cursor() as cursor:
-            connection.autocommit = True
+        with _connected(self._engine) as ask:
             while not self._may_end.is_set():
-                cursor.execute(_TABLE)
-                self.seen.add(frozenset(cursor.fetchall()))
+                self.seen.add(frozenset(ask(_TABLE)))
                 self._has_looked.set()
 
 
-@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+@contextmanager
+def _connected(engine: Engine) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
+    """A connection, which is kept, as what asks there."""
+    if isinstance(engine, DuckLakeEngine):
+        with connect_to_lake(engine.catalog, engine.files) as lake:
+            yield lambda sql: lake.execute(sql).fetchall()
+        return
+    assert isinstance(engine, PostgresEngine)
+    with closing(psycopg2.connect(engine.url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+
+        def ask(sql: str) -> list[tuple[Any, ...]]:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+        yield ask
+
+
+@pytest.mark.parametrize("engine", ["postgres", *ALSO_LAKES], indirect=True)
 def test_a_reader_sees_the_old_table_or_the_new_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert isinstance(world.engine, PostgresEngine)
     world.run()
     _change(world)
-    reader = Reader(world.engine.url)
+    reader = Reader(world.engine)
     _after_each_statement(world, monkeypatch, lambda _: reader.look())
     old = frozenset(world.query(_TABLE))
     with reader.at_work():
