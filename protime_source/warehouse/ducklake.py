@@ -126,6 +126,10 @@ class DuckLake(DuckDBSql):
             return _file_locked(file, client.sql_client.dataset_name)
         return _catalog(client).lock()
 
+    def location(self, client: Client) -> str:
+        """Returns the catalog, without user and password."""
+        return f"DuckLake {super().location(client)}"
+
     def probe(self, client: Client) -> None:
         """Refuses a lake that cannot be opened; opening one that is missing would create it."""
         self.check(client)

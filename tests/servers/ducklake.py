@@ -38,7 +38,7 @@ def lake_settings(catalog: str, files: Path) -> dict[str, str]:
     """What leads the command line to a lake."""
     return {
         f"{_CREDENTIALS}__CATALOG": catalog,
-        f"{_CREDENTIALS}__STORAGE": str(files),
+        f"{_CREDENTIALS}__STORAGE__BUCKET_URL": str(files),
         # Its tables are tiny.
         f"{_CREDENTIALS}__GLOBAL_CONFIG": json.dumps(
             {"extension_directory": str(_extensions()), "threads": 1}
