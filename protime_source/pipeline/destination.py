@@ -7,7 +7,10 @@ from functools import cached_property, lru_cache
 import dlt
 from dlt.common.pipeline import TPipelineState
 
+from protime_source.catalogue import COLLECTIONS
 from protime_source.pipeline.lock import run_client
+from protime_source.pipeline.overlaps import is_emptied_by_dlt
+from protime_source.pipeline.packages import staged_with
 from protime_source.pipeline.states import (
     NAME,
     StoredState,
@@ -15,7 +18,13 @@ from protime_source.pipeline.states import (
     forget_schemas,
     stored_states,
 )
-from protime_source.warehouse.dialect import Client
+from protime_source.warehouse.dialect import Client, dialect_of
+from protime_source.warehouse.staging import (
+    StagedRows,
+    empty_staging_tables,
+    holds_others,
+    read_staged_rows,
+)
 from protime_source.warehouse.table import refuse_pending
 
 
@@ -57,6 +66,49 @@ class Destination:
     def committed(self) -> TPipelineState | None:
         """The pipeline's state that it has."""
         return committed_state(self.pipeline, self.states)
+
+    @cached_property
+    def staged(self) -> dict[str, StagedRows]:
+        """What the staging tables of the selected collections hold; nothing is asked if it costs.
+
+        Raises:
+            DestinationException: When the destination refuses.
+        """
+        if dialect_of(self.pipeline).is_billed:
+            return {}
+        selected = sorted(dlt.current.source().selected_resources.keys() & COLLECTIONS.keys())
+        return {
+            **{name: StagedRows() for name in selected},
+            **read_staged_rows(self.client, selected),
+        }
+
+    @cached_property
+    def tables_ahead(self) -> set[str]:
+        """The tables that may have rows of a run that died before it could commit its state."""
+        if self.committed is None:
+            return set()
+        staged = staged_with(None, self.committed, NAME)
+        return {
+            name
+            for name in staged.keys() & self.staged.keys()
+            if self.staged[name].count or not is_emptied_by_dlt()
+            if holds_others(staged, {name: self.staged[name]})
+        }
+
+    def empty_tables_ahead(self) -> None:
+        """Takes from a run that is thought dead what it has copied, so that it cannot merge it.
+
+        Raises:
+            DestinationException: When the destination refuses.
+        """
+        if tables := [name for name in self.tables_ahead if self.staged[name].count]:
+            empty_staging_tables(self.client, tables)
+            self.staged.update(dict.fromkeys(tables, StagedRows()))
+
+    def forget(self) -> None:
+        """Has all be asked for again, after a state was taken back."""
+        for name in ("states", "committed", "staged", "tables_ahead"):
+            self.__dict__.pop(name, None)
 
 
 @lru_cache(maxsize=4)

@@ -15,6 +15,7 @@ import dlt
 
 from protime_source.pipeline.packages import PendingPackage, staged_with, state_hash
 from protime_source.pipeline.states import (
+    NAME,
     STAGED,
     StoredState,
     last_committed,
@@ -96,12 +97,11 @@ def take_back_unmerged(
     if is_emptied_by_dlt() or not pipeline.config.restore_from_destination:
         return False
     load_id, state = last_committed(pipeline, states)
-    source = dlt.current.source_schema().name
-    held = read_staged_rows(client, staged_with(None, state, source))
-    finding = find_unmerged(silence, load_id, state, source, held)
+    held = read_staged_rows(client, staged_with(None, state, NAME))
+    finding = find_unmerged(silence, load_id, state, NAME, held)
     if finding == "right":
         return False
-    uncommit(client, pipeline.pipeline_name, [load_id], source, restarts=finding == "late")
+    uncommit(client, pipeline.pipeline_name, [load_id], NAME, restarts=finding == "late")
     empty_staging_tables(client, [name for name, rows in held.items() if rows.count])
     logger.warning(
         "An earlier run ended without a word, and the staging tables no longer hold what it"

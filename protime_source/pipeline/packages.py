@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 _BASIS = "protime_basis"
 _REFUSALS = "protime_refusals"
 _LEFT_OUT = "protime_left_out"
+_MET = "protime_met"
 
 Snapshot = tuple[str | None, dict[str, str]]
 """A working folder's state and its schemas by name, as dlt writes them."""
@@ -59,6 +60,11 @@ class Package(Protocol):
     @property
     def incomplete_tables(self) -> set[str]:
         """The tables that had rows of it when it was received, so that it leaves them out."""
+        ...
+
+    @property
+    def met(self) -> Mapping[str, StagedRows]:
+        """What the staging tables held when it was received, by table, as far as is known."""
         ...
 
     @property
@@ -110,8 +116,15 @@ class PendingPackage:
     @property
     def staged(self) -> dict[str, StagedRows]:
         """The rows that it puts into the staging tables, by table."""
-        stored = self.state.get(STAGED, {})
-        return {name: StagedRows.from_json(each) for name, each in stored.items()}
+        return self._noted(STAGED)
+
+    @property
+    def met(self) -> dict[str, StagedRows]:
+        """What the staging tables held when it was received, by table, as far as is known."""
+        return self._noted(_MET)
+
+    def _noted(self, key: str) -> dict[str, StagedRows]:
+        return {name: StagedRows.from_json(each) for name, each in self.state.get(key, {}).items()}
 
     @property
     def incomplete_tables(self) -> set[str]:
@@ -157,7 +170,11 @@ class PendingPackage:
 
 
 def rest_on(
-    committed: TPipelineState | None, package: Any, local: TPipelineState, source: str
+    committed: TPipelineState | None,
+    package: Any,
+    local: TPipelineState,
+    source: str,
+    met: Mapping[str, StagedRows],
 ) -> None:
     """Makes the package that is being extracted rest on a committed state.
 
@@ -166,10 +183,12 @@ def rest_on(
         package: dlt's state of the package; changed in place.
         local: The working folder's state; changed in place.
         source: The source's name in dlt.
+        met: What the staging tables hold, as far as is known.
     """
     if committed is None:
         return
     package[_BASIS] = {"source": source, "committed": state_hash(committed, source)}
+    package[_MET] = {name: rows.to_json() for name, rows in met.items()}
     # The highest version is the newest, so what this package commits must have a higher one.
     local["_state_version"] = max(local["_state_version"], committed.get("_state_version", 0))
 
@@ -210,17 +229,18 @@ def staged_with(
 
     Args:
         load_id: dlt's id of the package; `None` for the last that put any there, and for no rows
-            where what it did was taken back.
+            where none did, or what it did was taken back.
         state: The state that it has committed.
         source: The source's name in dlt.
     """
-    noted = {name: each.get(STAGED) for name, each in resource_states(state, source).items()}
-    return {
-        table_name: StagedRows() if TAKEN_BACK in each else StagedRows.from_json(each["rows"])
-        for table_name, each in noted.items()
-        if isinstance(each, Mapping)
-        and (load_id is None or (load_id == each.get("load_id") and TAKEN_BACK not in each))
-    }
+    staged = {}
+    for table_name, resource in resource_states(state, source).items():
+        noted = resource.get(STAGED)
+        if not isinstance(noted, Mapping) or TAKEN_BACK in noted:
+            noted = {"rows": StagedRows().to_json()}
+        if load_id is None or load_id == noted.get("load_id"):
+            staged[table_name] = StagedRows.from_json(noted["rows"])
+    return staged
 
 
 def pending_packages(pipeline: dlt.Pipeline) -> Iterator[PendingPackage]:
@@ -263,7 +283,8 @@ def to_discard(
     the destination. A package that was loaded in part rests on the same state still, and one that
     was loaded and not put away has committed its own: both are loaded to their end. But dlt does
     not copy into the staging tables again what it has copied: a package whose rows another run has
-    replaced there must not be loaded either.
+    replaced there must not be loaded either. Nor one that another run has copied rows there since:
+    it may have merged them and died, and the package does not know those rows.
 
     Args:
         packages: The pending packages, oldest first.
@@ -285,13 +306,28 @@ def to_discard(
             " backup, or loaded from another working folder since."
         )
     for package in packages:
+        if package.basis != state_hash(committed, package.source):
+            continue  # it is merged
         copied = package.copied_tables
-        is_not_committed = package.basis == state_hash(committed, package.source)
-        if copied and is_not_committed and not holds(package.staged, read_staged(copied), copied):
+        held = read_staged(copied.keys() | package.met.keys())
+        if not holds(package.staged, held, copied):
             return packages, (
                 "another run has used the staging tables since its rows were copied there."
             )
+        if any(_holds_others(package, name, held) for name in package.met.keys() - copied.keys()):
+            return packages, "another run has used the staging tables since it was received."
     return [], ""
+
+
+def _holds_others(package: Package, table_name: str, held: Mapping[str, StagedRows]) -> bool:
+    """Whether a staging table holds neither what a package met there nor rows of its own.
+
+    It may have its own before dlt knows that they were copied.
+    """
+    found = held.get(table_name, StagedRows())
+    own = package.staged.get(table_name, StagedRows())
+    is_own = not found.count or (own.count > 0 and own.may_be(found, whole=False))
+    return not is_own and found != package.met[table_name]
 
 
 def state_hash(state: Mapping[str, Any], source: str) -> str:

@@ -220,7 +220,7 @@ def _extract(
     _open_ledger(run, destination, load_id)
     package: Any = dlt.current.load_package_state()["state"]
     local, _ = pipeline_state(Container())
-    rest_on(destination.committed, package, local, dlt.current.source_schema().name)
+    rest_on(destination.committed, package, local, NAME, destination.staged)
     run.tables_in_extraction.add(table_name)
     try:
         yield from _load_with_scopes(collection, run, destination)
@@ -272,13 +272,15 @@ def _open_ledger(run: RunContext, destination: Destination, load_id: str) -> Non
             HOOKS.close_ledger_after(pipeline, run)
         silence = run.ledger.open()
         while silence and take_back_unmerged(pipeline, client, destination.states, silence):
-            del destination.committed, destination.states
+            destination.forget()
+        if silence:
+            destination.empty_tables_ahead()
     run.ledger.load_id = load_id
 
 
 def _check_tenant(settings: Settings, destination: Destination) -> None:
     state = destination.committed or destination.pipeline.state
-    states = resource_states(state, dlt.current.source_schema().name)
+    states = resource_states(state, NAME)
     # dlt's `refresh`: the load drops these tables before the merge.
     package: Any = dlt.current.load_package_state()["state"]
     for dropped in package.get("dropped_tables", ()):
@@ -316,6 +318,7 @@ def _load(
         builder=BatchBuilder(collection, stored.types, stored.dialect.json_type, decoder.fields),
         state=state,
         counts=Counts(collection.table),
+        may_be_ahead=collection.table in destination.tables_ahead,
     )
     run.package[collection.table] = context.counts
     context.counts.announce()
@@ -378,9 +381,8 @@ def _state(collection: Collection, destination: Destination, stored: StoredTable
         bookmark = Bookmark.read(state)
         belongs_here = bookmark is None or bookmark.scope.warehouse == stored.fingerprint
         local, _ = pipeline_state(Container())
-        source = dlt.current.source_schema().name
         is_older = restore_committed_state(
-            state, destination.committed, local, source, collection.table
+            state, destination.committed, local, NAME, collection.table
         )
         if is_older and belongs_here:
             logger.warning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dlt
@@ -285,10 +285,12 @@ def taken_back(
     later = resource_states(state, source)
     for table, resource in resources.items():
         bookmark, newer = Bookmark.read(resource), Bookmark.read(later.get(table, {}))
-        if bookmark is None or newer is None:
+        if bookmark is None:
             continue
-        if restarts or bookmark.full_load_started_at != newer.full_load_started_at:
-            bookmark.invalidated().write(resource)
+        began = newer and newer.full_load_started_at != bookmark.full_load_started_at
+        if restarts or began:
+            bookmark = bookmark.invalidated()
+        replace(bookmark, live_rows=None).write(resource)
     for resource in resources.values():
         if STAGED in resource:
             resource[STAGED] = {**resource[STAGED], TAKEN_BACK: True}

@@ -310,6 +310,8 @@ class CollectionContext:
         state: Its state, which is committed together with the rows.
         counts: What the run did to it.
         clock: The clock of the run.
+        may_be_ahead: Whether a run has used the staging table that committed nothing: what it has
+            merged is in no bookmark.
     """
 
     run: RunContext
@@ -321,3 +323,4 @@ class CollectionContext:
     state: MutableMapping[str, Any]
     counts: Counts
     clock: MonotonicClock = field(default_factory=MonotonicClock)
+    may_be_ahead: bool = False

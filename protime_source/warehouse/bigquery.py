@@ -22,6 +22,7 @@ class BigQuery(Dialect):
     name = "bigquery"
     sql = "bigquery"
     json_type = "text"
+    is_billed = True
     requires = ("google.cloud.bigquery",)
     drivers = ("google.",)
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "INT64", "text": "STRING"}

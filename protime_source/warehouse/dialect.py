@@ -53,6 +53,7 @@ class Dialect(ABC):
         sql: sqlglot's name of its SQL.
         json_type: dlt's data type for columns that hold JSON.
         is_file: Whether it is a file, which one program at a time can have open.
+        is_billed: Whether each query costs.
         holds_nul: Whether text can contain U+0000.
         requires: Modules that loading needs.
         types: The SQL types of a view's columns.
@@ -73,6 +74,7 @@ class Dialect(ABC):
     sql: ClassVar[str]
     json_type: ClassVar[ColumnType] = "json"
     is_file: ClassVar[bool] = False
+    is_billed: ClassVar[bool] = False
     holds_nul: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]]
     types: ClassVar[dict[ColumnType, str]] = {"bigint": "BIGINT", "text": "VARCHAR"}

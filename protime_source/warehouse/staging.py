@@ -15,6 +15,7 @@ from typing import Any
 import pendulum
 import pyarrow as pa
 from dlt.destinations.exceptions import DatabaseException
+from dlt.destinations.sql_client import SqlClientBase
 
 from protime_source.decode import compute as pc
 from protime_source.warehouse.dialect import Client, column_names
@@ -67,7 +68,7 @@ class StagedRows:
 
 
 def read_staged_rows(client: Client, table_names: Collection[str]) -> dict[str, StagedRows]:
-    """Returns what the staging tables of some tables hold; nothing if one of them is not whole.
+    """Returns what the staging tables of some tables hold, but for those that are not whole.
 
     Raises:
         DestinationException: When the destination refuses.
@@ -75,20 +76,28 @@ def read_staged_rows(client: Client, table_names: Collection[str]) -> dict[str, 
     sql = client.sql_client
     with sql, sql.with_staging_dataset():
         tables = {name: sql.make_qualified_table_name(name) for name in table_names}
-        counts = [
-            f"SELECT '{name}', COUNT(*), MIN(synced_at), MAX(synced_at) FROM {table}"
-            for name, table in tables.items()
-        ]
         try:
-            rows: Any = sql.execute_sql(" UNION ALL ".join(counts)) if counts else ()
+            rows = _count(sql, tables)
         except DatabaseException:
-            if all("synced_at" in column_names(sql, table) for table in tables.values()):
+            whole = {
+                n: table for n, table in tables.items() if "synced_at" in column_names(sql, table)
+            }
+            if len(whole) == len(tables):
                 raise
-            rows = ()
+            rows = _count(sql, whole)
     return {
         name: StagedRows(count, *(each and pendulum.instance(each) for each in moments))
-        for name, count, *moments in rows or ()
+        for name, count, *moments in rows
     }
+
+
+def _count(sql: SqlClientBase[Any], tables: Mapping[str, str]) -> Sequence[Any]:
+    """Name, number of rows, lowest and highest `synced_at` of each table."""
+    counts = [
+        f"SELECT '{name}', COUNT(*), MIN(synced_at), MAX(synced_at) FROM {table}"
+        for name, table in tables.items()
+    ]
+    return (sql.execute_sql(" UNION ALL ".join(counts)) or ()) if counts else ()
 
 
 def holds(

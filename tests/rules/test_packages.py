@@ -87,13 +87,33 @@ def test_a_package_is_discarded_when_others_rows_were_staged_since(
     world.load()
     other.load()
     world.tenant.churn(5, seed=1)
-    assert run_until("extract commit", "after", other)
-    world.tenant.churn(5, seed=2)
     assert run_until("staging load's completion", "after", world)
+    world.tenant.churn(5, seed=2)
     assert run_until("staging load's completion", "after", other)
     world.load()
-    assert "another run has used the staging tables" in caplog.text
+    assert "another run has used the staging tables since its rows were copied" in caplog.text
     other.load()
+    world.check()
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "postgres"], indirect=True)
+def test_a_package_is_discarded_when_a_run_has_merged_since_and_died(
+    make_world: WorldFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The package ignores the deletion of a row that it did not find, and that is merged then."""
+    world = make_world(rows=20, behaviour=Behaviour(older_delta_dies=False))
+    other = _elsewhere(world)
+    world.load()
+    other.load()
+    start = next(iter(world.tenant.records.values()))["from"]
+    new = world.tenant.create({"person": {"id": 7}, "from": start})
+    _leave_a_package(other)
+    world.tenant.delete(new)
+    world.tenant.churn(2, seed=1)
+    _leave_a_package(world)
+    assert run_until("load record", "before", other)
+    world.load()
+    assert "another run has used the staging tables since it was received" in caplog.text
     world.check()
 
 

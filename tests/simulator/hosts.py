@@ -66,7 +66,7 @@ from protime_source.sync.counts import Counts
 from protime_source.sync.engine import CollectionSync
 from protime_source.sync.prefetch import decode_pages
 from protime_source.warehouse.ledger import DOUBTED_FOR, Silence
-from protime_source.warehouse.staging import StagedRows, holds
+from protime_source.warehouse.staging import StagedRows, holds, holds_others
 from tests.simulator.processes import Effects, Process
 from tests.simulator.protime import COLLECTIONS, DECODERS, START, Protime
 from tests.simulator.warehouse import (
@@ -114,6 +114,7 @@ class Package:
         knew_table: Whether dlt's schema had the table before it.
         staged: What it puts into the staging tables.
         incomplete_tables: The tables whose rows it leaves out.
+        met: What the staging tables held when it was received.
         refusals: How often the destination refused it.
         is_prepared: Whether it has created and emptied its staging table.
         copied: Which of its files dlt knows to be copied.
@@ -130,6 +131,7 @@ class Package:
     knew_table: bool
     staged: dict[str, StagedRows] = field(default_factory=dict)
     incomplete_tables: set[str] = field(default_factory=set)
+    met: dict[str, StagedRows] = field(default_factory=dict)
     source: str = SOURCE
     refusals: int = 0
     is_prepared: bool = False
@@ -258,6 +260,7 @@ class Run:
     run_id: object = field(default_factory=object)
     is_synced: bool = False
     newest: CommittedState | None = None
+    silence: Silence = frozenset()
     context: RunContext = field(init=False)
     kept: dict[str, Iterator[Page]] = field(default_factory=dict)
 
@@ -486,6 +489,7 @@ class Run:
         self.has_ledger = True
         silence: Silence = frozenset({"found"}) if found else frozenset()
         silence |= {"known"} if known else frozenset()
+        self.silence = silence
         while silence:
             newest = self.newest
             self.touch("check the staging table for a run without an end")
@@ -516,7 +520,15 @@ class Run:
         package: dict[str, Any] = {}
         load_id = f"{self.now().timestamp():.6f}"
         local: Any = writable(folder.state)
-        rest_on(committed, package, local, SOURCE)
+        self.touch("read what the staging table holds")
+        held = {TABLE: StagedRows()} | site.warehouse.staged_rows([TABLE])
+        noted = staged_with(None, committed, SOURCE)
+        may_be_ahead = TABLE in noted and holds_others(noted, held)
+        if may_be_ahead and self.silence:
+            self.touch("empty the staging table of a dead run")
+            site.warehouse.staging = []
+            held = site.warehouse.staged_rows([TABLE])
+        rest_on(committed, package, local, SOURCE, held)
         stored = StoredRows(site.warehouse, self)
         if stored.exists:
             self.touch("record the history")
@@ -527,7 +539,7 @@ class Run:
         counts = Counts(TABLE)
         self.context.package[TABLE] = counts
         self.counts.append(counts)
-        sync = self._sync(stored, state, counts)
+        sync = self._sync(stored, state, counts, may_be_ahead=may_be_ahead)
         rows: list[Row] = []
         staged, merge_filter = StagedRows(), MergeFilter(None)
         try:
@@ -581,11 +593,9 @@ class Run:
                     document,
                     before,
                     knew_table,
-                    {
-                        name: StagedRows.from_json(each)
-                        for name, each in package_state.get("protime_staged", {}).items()
-                    },
+                    _noted(package_state, "protime_staged"),
                     set(package_state.get("protime_left_out", ())),
+                    _noted(package_state, "protime_met"),
                     copied=[False] * len(files),
                 )
             )
@@ -697,7 +707,9 @@ class Run:
         """The effects of `StoredRows` are on the warehouse."""
         self.touch(name)
 
-    def _sync(self, stored: StoredRows, state: State, counts: Counts) -> CollectionSync:
+    def _sync(
+        self, stored: StoredRows, state: State, counts: Counts, *, may_be_ahead: bool
+    ) -> CollectionSync:
         kind = self.site.protime.behaviour.kind
         return CollectionSync(
             CollectionContext(
@@ -710,6 +722,7 @@ class Run:
                 state=state,
                 counts=counts,
                 clock=MonotonicClock(self.now),
+                may_be_ahead=may_be_ahead,
             )
         )
 
@@ -753,6 +766,11 @@ def _one_ahead(pages: Iterator[Page]) -> Iterator[Page]:
         yield from pages
 
     return following()
+
+
+def _noted(package_state: dict[str, Any], key: str) -> dict[str, StagedRows]:
+    """As `PendingPackage._noted`."""
+    return {name: StagedRows.from_json(each) for name, each in package_state.get(key, {}).items()}
 
 
 def _rows(batch: pa.Table) -> Iterator[Row]:

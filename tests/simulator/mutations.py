@@ -294,15 +294,8 @@ MUTATIONS = (
         "full-load-taken-back",
         "a column that was dropped is not filled again when a load that began to is taken back",
         "protime_source.pipeline.states:taken_back",
-        "if restarts or bookmark.full_load_started_at != newer.full_load_started_at:",
+        "if restarts or began:",
         "if restarts:",
-    ),
-    Mutation(
-        "rows-of-a-refused-full-load",
-        "the ledger counts live rows wrong after a full load that was refused in the middle",
-        f"{_ENGINE}:CollectionSync._note_rows_without_bookmark",
-        "replace(bookmark, live_rows=None)",
-        "bookmark",
     ),
     Mutation(
         "guarded-column",
@@ -338,6 +331,27 @@ MUTATIONS = (
         "protime_source.pipeline.discards:tables_with_rows",
         "with_rows | package.incomplete_tables",
         "with_rows",
+    ),
+    Mutation(
+        "merged-under-a-package",
+        "a pending package is loaded onto rows that a run has merged since, which died",
+        f"{_PACKAGES}:_holds_others",
+        "return not is_own and",
+        "return False and",
+    ),
+    Mutation(
+        "late-merge-of-what-was-copied",
+        "a run that is thought dead merges what it has copied after another has read the table",
+        f"{_HOSTS}:Run._extract",
+        "if may_be_ahead and self.silence:",
+        "if False:",
+    ),
+    Mutation(
+        "live-rows-of-a-dead-run",
+        "the ledger counts live rows wrong after a run has merged, and died",
+        f"{_ENGINE}:CollectionSync._follow_delta",
+        "context.may_be_ahead or _is_ahead",
+        "_is_ahead",
     ),
 )
 

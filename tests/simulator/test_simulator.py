@@ -11,7 +11,7 @@ from tests.simulator.__main__ import live_through_seeds, silence
 from tests.simulator.mutations import MUTATIONS, without
 from tests.simulator.protime import Behaviour
 from tests.simulator.shrink import as_code, failure_of, shrink
-from tests.simulator.steps import Delete, Fail, Happen, History, Run, SetClock, Write, make_history
+from tests.simulator.steps import Delete, Happen, History, Run, SetClock, Write, make_history
 from tests.simulator.world import Met, live_through
 
 HISTORIES = 400
@@ -32,6 +32,27 @@ QUICK = (
 
 
 THREE = (Write(1, 1), Write(2, 1), Write(3, 1))
+
+
+def _late_merge(before: str) -> History:
+    """A run stands still without its lock, and merges and dies after another has read the table."""
+    return History(
+        Behaviour(),
+        (
+            Run(),
+            Run(),
+            Write(1, 1),
+            Run(host=1, effects=0, counted=before),
+            Happen("lose locks"),
+            Delete(1),
+            Write(2, 1),
+            Run(effects=0, counted="open the destination", dies=True),
+            Run(host=1, effects=0, counted="write the load's record", dies=True),
+            Run(),
+        ),
+    )
+
+
 RARE = {
     "no-lock": History(
         Behaviour(),
@@ -41,12 +62,10 @@ RARE = {
         Behaviour(),
         (
             Write(1, 1),
-            Run(),
-            Write(1, 2),
-            Run(effects=0, counted="open the destination", dies=True),
-            Write(1, 3),
-            Run(host=1, effects=0, counted="write the load's record", dies=True),
-            Run(),
+            Run(effects=0, counted="empty the staging table"),
+            Happen("lose locks"),
+            Write(1, 1),
+            Run(host=1),
         ),
     ),
     "restarted-full-load": History(
@@ -96,14 +115,8 @@ RARE = {
     ),
     "snapshot-without-a-state": History(
         Behaviour(kind="snapshot"),
-        (
-            Write(1, 1),
-            Run(),
-            Write(2, 1),
-            Run(effects=0, counted="open the destination", dies=True),
-            Run(host=1),
-            Run(),
-        ),
+        (Write(1, 1), Run(effects=0, counted="request"), Run(host=1)),
+        is_file=True,
     ),
     "resumed-full-load-alone": History(
         Behaviour(page_size=1),
@@ -156,18 +169,6 @@ RARE = {
             Run(host=1, effects=0, counted="copy the state", dies=True),
         ),
     ),
-    "rows-of-a-refused-full-load": History(
-        Behaviour(page_size=1),
-        (
-            *(Write(id_, 1) for id_ in (1, 2, 12, 13)),
-            Happen("hide"),
-            Run(package_pages=1),
-            Happen("show"),
-            Fail(after=2, kind="forbidden"),
-            Run(full_resync=True),
-        ),
-        group_rows=2,
-    ),
     "merge-of-emptied-tables": History(
         Behaviour(),
         (
@@ -219,6 +220,25 @@ RARE = {
             Run(host=1, effects=0, counted="open the destination", dies=True),
             Happen("drop a column"),
             Run(host=1),
+        ),
+    ),
+    "merged-under-a-package": _late_merge(before="empty the staging table"),
+    "late-merge-of-what-was-copied": _late_merge(before="merge"),
+    "live-rows-of-a-dead-run": History(
+        Behaviour(leaving="silent"),
+        (
+            Write(1, 1),
+            Run(),
+            Run(),
+            Write(1, -3),
+            Run(
+                host=1,
+                effects=0,
+                counted="write the load's record",
+                dies=True,
+                full_resync=True,
+            ),
+            Run(),
         ),
     ),
     "guarded-column": History(
@@ -321,5 +341,20 @@ def test_synced_at_grows_past_what_a_killed_part_of_a_full_load_has_merged() -> 
                 Run(effects=2, counted="mark the copy", dies=True, package_pages=1),
                 Run(host=1),
             ),
+        )
+    )
+
+
+def test_a_first_load_without_rows_ends_what_another_has_merged_before_it_died() -> None:
+    live_through(
+        History(
+            Behaviour(),
+            (
+                Write(1, 1),
+                Run(effects=0, counted="request"),
+                Run(host=1, effects=0, counted="mark the merge", dies=True),
+                Delete(1),
+            ),
+            is_file=True,
         )
     )

@@ -14,9 +14,10 @@ from unittest import mock
 from protime_source.decode import tables
 from protime_source.decode.soft_delete import Row
 from protime_source.errors import VanishedRowsError
+from protime_source.pipeline.overlaps import find_unmerged
 from protime_source.pipeline.packages import staged_with
 from protime_source.sync.reconcile import MIN_GUARDED_ROWS
-from protime_source.warehouse.staging import holds_others
+from protime_source.warehouse.ledger import Silence
 from tests.simulator.hosts import FAILURES, SOURCE, Folder, Host, Run, Site, read_bookmark
 from tests.simulator.processes import Effects, Process
 from tests.simulator.protime import START, Fault, Protime, is_inside
@@ -386,11 +387,12 @@ class World:
     def _is_in_doubt(self) -> bool:
         """Whether a run has ended without a word, and the next one has to look what it merged."""
         warehouse, newest = self.warehouse, self.warehouse.newest_commit()
-        is_silent = bool(warehouse.running or warehouse.silent)
-        if not is_silent or newest is None:
+        if newest is None:
             return False
-        staged = staged_with(None, newest.state, SOURCE)
-        return holds_others(staged, warehouse.staged_rows(staged))
+        silence: Silence = frozenset({"found"}) if warehouse.running else frozenset()
+        silence |= {"known"} if warehouse.silent else frozenset()
+        held = warehouse.staged_rows(staged_with(None, newest.state, SOURCE))
+        return find_unmerged(silence, newest.load_id, newest.state, SOURCE, held) != "right"
 
     def _check_bookmark(self, rows: dict[int, Row]) -> None:
         """What the committed link will not show again is in the table."""

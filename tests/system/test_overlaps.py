@@ -44,7 +44,7 @@ def test_what_was_merged_of_anothers_rows_is_taken_back(make_world: WorldFactory
     other.load()
     earlier, later = ExitStack(), ExitStack()
     world.tenant.churn(5, seed=1)
-    assert earlier.enter_context(stopped_at("extract commit", "after", other))
+    assert earlier.enter_context(stopped_at("staging load", "before", other))
     world.engine.end_locks()
     world.tenant.churn(5, seed=2)
     assert later.enter_context(stopped_at("merge statement", "before", world))
