@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -66,15 +67,17 @@ def redact(text: str) -> str:
     """
     # Longest first: a secret that begins with another one would be replaced only in part.
     for value in sorted({*_secrets, *_tokens}, key=len, reverse=True):
-        for spelling in (
-            value,
-            json.dumps(value)[1:-1],
-            quote(value, safe="", errors="surrogatepass"),
-        ):
+        for spelling in _spellings(value):
             text = text.replace(spelling, "***")
     for pattern in (_PRIVATE_KEY, _SECRET_PARAMETER, _SECRET_FIELD, _BEARER, _HOST_WITH_PASSWORD):
         text = pattern.sub(r"\1***", text)
     return _URL_USER.sub(r"\1***@", text)
+
+
+@lru_cache(maxsize=256)
+def _spellings(value: str) -> tuple[str, ...]:
+    """A secret as it is, in JSON and in a URL."""
+    return value, json.dumps(value)[1:-1], quote(value, safe="", errors="surrogatepass")
 
 
 def redacted(value: Any) -> Any:
