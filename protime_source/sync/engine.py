@@ -216,13 +216,14 @@ class CollectionSync:
     def _note_rows_without_bookmark(self) -> None:
         """Where only this collection stops, its rows so far are merged, with the bookmark before.
 
-        They bring the column that the table lacked, so that later runs would not see that it did.
+        They bring the table, the column or the first rows that were missing, so that later runs
+        would not see that others are.
         """
         context = self.context
         bookmark = Bookmark.read(context.state)
         if bookmark is None or not self._has_rows:
             return
-        if context.stored.lacks(context.builder.schema.names):
+        if not context.stored.exists or self._damage(bookmark):
             bookmark = bookmark.invalidated()
         replace(bookmark, live_rows=None).write(context.state)
 
@@ -250,15 +251,19 @@ class CollectionSync:
         changes = bookmark.scope_changes(self._scope(), start_is_default=start_is_default)
         if changes:
             return f"the last run was for another {' and '.join(changes)}"
-        reason = ""
-        if context.stored.lacks(context.builder.schema.names):
-            reason = "the table lacks a column"
-        elif bookmark.has_rows and context.stored.is_empty():
-            reason = "the table has lost its rows"
-        if reason:
+        if reason := self._damage(bookmark):
             logger.warning("%s: %s; a full load brings what is missing.", self._table_name, reason)
             self._warned_of = reason
         return reason
+
+    def _damage(self, bookmark: Bookmark) -> str:
+        """What somebody has done to the table since the last run, in words; empty if nothing."""
+        stored = self.context.stored
+        if stored.lacks(self.context.builder.schema.names):
+            return "the table lacks a column"
+        if bookmark.has_rows and stored.is_empty():
+            return "the table has lost its rows"
+        return ""
 
     def _warn(self, reason: str) -> None:
         """Says why a full load follows; advice that holds for several collections once a run."""

@@ -188,15 +188,15 @@ MUTATIONS = (
     Mutation(
         "emptied-table",
         "a table that was emptied by hand stays so",
-        f"{_ENGINE}:CollectionSync._reason_for_full_load",
-        "elif bookmark.has_rows and context.stored.is_empty():",
-        "elif False:",
+        f"{_ENGINE}:CollectionSync._damage",
+        "if bookmark.has_rows and stored.is_empty():",
+        "if False:",
     ),
     Mutation(
         "dropped-column",
         "a column that was dropped by hand stays empty",
-        f"{_ENGINE}:CollectionSync._reason_for_full_load",
-        "if context.stored.lacks(context.builder.schema.names):",
+        f"{_ENGINE}:CollectionSync._damage",
+        "if stored.lacks(self.context.builder.schema.names):",
         "if False:",
     ),
     Mutation(
@@ -303,6 +303,13 @@ MUTATIONS = (
         f"{_ENGINE}:CollectionSync._note_rows_without_bookmark",
         "bookmark = bookmark.invalidated()",
         "pass",
+    ),
+    Mutation(
+        "emptied-table-of-a-refused-full-load",
+        "rows of a table that was emptied stay away when the full load was refused in the middle",
+        f"{_ENGINE}:CollectionSync._note_rows_without_bookmark",
+        "or self._damage(bookmark)",
+        "or context.stored.lacks(context.builder.schema.names)",
     ),
     Mutation(
         "merge-of-emptied-tables",

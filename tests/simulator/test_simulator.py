@@ -11,7 +11,7 @@ from tests.simulator.__main__ import live_through_seeds, silence
 from tests.simulator.mutations import MUTATIONS, without
 from tests.simulator.protime import Behaviour
 from tests.simulator.shrink import as_code, failure_of, shrink
-from tests.simulator.steps import Delete, Happen, History, Run, SetClock, Write, make_history
+from tests.simulator.steps import Delete, Fail, Happen, History, Run, SetClock, Write, make_history
 from tests.simulator.world import Met, live_through
 
 HISTORIES = 400
@@ -168,6 +168,17 @@ RARE = {
             Run(max_pages=2),
             Run(host=1, effects=0, counted="copy the state", dies=True),
         ),
+    ),
+    "emptied-table-of-a-refused-full-load": History(
+        Behaviour(page_size=1),
+        (
+            *THREE,
+            Run(),
+            Happen("empty the table"),
+            Fail(after=2, kind="forbidden"),
+            Run(),
+        ),
+        group_rows=2,
     ),
     "merge-of-emptied-tables": History(
         Behaviour(),
