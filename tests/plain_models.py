@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from tests.world import Row, World
 
 DAY = timedelta(days=1)
+BRUSSELS = ZoneInfo("Europe/Brussels")
 
 
 class PlainModels:
@@ -18,13 +19,12 @@ class PlainModels:
 
     Args:
         world: The tenant; of the warehouse, only the history and the times of writing are read.
-        today: The database's day.
     """
 
-    def __init__(self, world: World, today: date) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self._tenant = world.tenant
-        self._today = today
+        self._today = datetime.now(BRUSSELS).date()
         self._people = self._if_loaded("people", "people")
         self._departments = self._if_loaded("departments", "departments")
         self._periods = self._if_loaded("department_histories", "department-histories")
@@ -312,7 +312,7 @@ def _noticed(change: str, new: Row, old: Row | None) -> Row:
         + timedelta(minutes=each["start_time_in_minutes"] or 0)
         for each in affected
     )
-    recorded = new["recorded_at"].astimezone(UTC).astimezone(ZoneInfo("Europe/Brussels"))
+    recorded = new["recorded_at"].astimezone(UTC).astimezone(BRUSSELS)
     recorded = recorded.replace(tzinfo=None, second=0, microsecond=0)
     lead = round((start - recorded).total_seconds() / 60)
     between = (start.date() - recorded.date()).days - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protime_source.models.model import PERSON, Model, ModelColumn
+from protime_source.models.model import PERSON, TODAY, Model, ModelColumn
 
 _GROUP = (
     ModelColumn(
@@ -176,9 +176,7 @@ BRADFORD_FACTOR = Model(
         PERSON,
         *_GROUP,
         ModelColumn("first_day", "date", "First day of the 52 weeks."),
-        ModelColumn(
-            "last_day", "date", "Last of the 52 weeks' days: today, by the database's clock."
-        ),
+        ModelColumn("last_day", "date", "Last of the 52 weeks' days: today (in Brussels)."),
         ModelColumn("spells", "bigint", "S: the spells with a day in the 52 weeks."),
         ModelColumn("days", "double", "D: their days of absence in the 52 weeks."),
         ModelColumn("bradford_factor", "double", "S times S times D."),
@@ -209,15 +207,15 @@ WITH days AS ({_DAYS_BY_GROUP}), in_window AS (
     ON d.person_id = s.person_id
     AND COALESCE(d.absence_group_id, 0) = COALESCE(s.absence_group_id, 0)
     AND d.day BETWEEN s.first_day AND s.last_day
-  WHERE DATE_DIFF(CURRENT_DATE(), d.day, DAY) BETWEEN 0 AND 52 * 7 - 1
+  WHERE DATE_DIFF({TODAY}, d.day, DAY) BETWEEN 0 AND 52 * 7 - 1
   GROUP BY s.person_id, s.absence_group_id, s.absence_group
 )
 SELECT
   w.person_id,
   w.absence_group_id,
   w.absence_group,
-  DATE_SUB(CURRENT_DATE(), INTERVAL 52 * 7 - 1 DAY) AS first_day,
-  CURRENT_DATE() AS last_day,
+  DATE_SUB({TODAY}, INTERVAL 52 * 7 - 1 DAY) AS first_day,
+  {TODAY} AS last_day,
   w.spells,
   w.days,
   w.spells * w.spells * w.days AS bradford_factor

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from protime_source.models.model import ASSIGNMENT, Model, ModelColumn
-
-TIME_ZONE = "Europe/Brussels"
-"""The zone in which a moment is compared with local times; Protime's documentation names none."""
+from protime_source.models.model import ASSIGNMENT, TIME_ZONE, Model, ModelColumn
 
 _COMPARED = (
     "person_id",

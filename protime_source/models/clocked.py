@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protime_source.models.model import PERSON, Model, ModelColumn
+from protime_source.models.model import PERSON, TODAY, Model, ModelColumn
 
 PLANNED_VS_CLOCKED = Model(
     name="planned_vs_clocked",
@@ -63,7 +63,7 @@ SELECT person_id, day, clocked_minutes
 FROM protime_data.planned_vs_clocked
 WHERE status = 'clocked without plan' AND day BETWEEN DATE '2026-02-01' AND DATE '2026-02-28'
 """,
-    query="""
+    query=f"""
 WITH ordered AS (
   SELECT
     k.person_id,
@@ -107,7 +107,7 @@ SELECT
   CASE
     WHEN d.assignments IS NULL THEN 'clocked without plan'
     WHEN d.clockings IS NOT NULL THEN 'planned and clocked'
-    WHEN d.day >= CURRENT_DATE() THEN 'to come'
+    WHEN d.day >= {TODAY} THEN 'to come'
     WHEN a.day IS NOT NULL THEN 'absent'
     ELSE 'not clocked'
   END AS status,

@@ -55,6 +55,12 @@ class Model:
     query: str
 
 
+TIME_ZONE = "Europe/Brussels"
+"""The zone of today, and of local times beside a moment; Protime's documentation names none."""
+
+TODAY = f"CURRENT_DATE('{TIME_ZONE}')"
+"""The present day: the same for every reader, whatever zone the server or the session has."""
+
 ASSIGNMENT = ModelColumn("assignment_id", "bigint", "The assignment.", refers="assignments")
 PERSON = ModelColumn("person_id", "bigint", "The person.", refers="people")
 ACTIVITY = (

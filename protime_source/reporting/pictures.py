@@ -296,7 +296,8 @@ def _by_week(found: Sequence[Row]) -> list[Row]:
     minutes: Counter[str] = Counter()
     for row in found:
         minutes[row["group"]] += row["minutes"]
-    named = [group for group, _ in minutes.most_common() if group != UNKNOWN]
+    # Of as many minutes, by name: the engines return rows in any order, and a colour should stay.
+    named = sorted(minutes.keys() - {UNKNOWN}, key=lambda group: (-minutes[group], group))
     most = _MOST_GROUPS if len(named) > _MOST_GROUPS else len(named)
     places = {group: place for place, group in enumerate([*named[:most], OTHERS, UNKNOWN])}
     weeks: Counter[tuple[date, str]] = Counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from protime_source.reporting.reading import Selection, open_dataset
 from tests.command import fits, reason, run_here
 from tests.conftest import WorldFactory
 from tests.engines import sql_engines
+from tests.plain_models import BRUSSELS
 from tests.world import World
 
 COLLECTIONS = (
@@ -33,7 +34,7 @@ COLLECTIONS = (
     "departments",
     "department_histories",
 )
-TODAY = datetime.now(UTC).date()
+TODAY = datetime.now(BRUSSELS).date()
 SELECTION = Selection.around(TODAY)
 DAYS = SELECTION.days
 
