@@ -636,12 +636,12 @@ class Run:
         warehouse, effects = self.site.warehouse, self.site.effects
         if not package.is_prepared:
             self.touch("update the schema")
-            if not warehouse.schema_is_noted:
-                warehouse.staging = warehouse.staging if warehouse.staging is not None else []
-                warehouse.rows = warehouse.rows if warehouse.rows is not None else {}
-                warehouse.schema_is_noted = True
-            warehouse.lacks_column = False
-            if package.files:
+            if package.files:  # dlt looks at the tables alone that the package has rows for
+                if not warehouse.schema_is_noted:
+                    warehouse.staging = warehouse.staging if warehouse.staging is not None else []
+                    warehouse.rows = warehouse.rows if warehouse.rows is not None else {}
+                    warehouse.schema_is_noted = True
+                warehouse.lacks_column = False
                 self.touch("empty the staging table")
                 if warehouse.staging is None:
                     raise RefusedError
