@@ -247,12 +247,11 @@ def pending_packages(pipeline: dlt.Pipeline) -> Iterator[PendingPackage]:
     """Yields the pending packages of this source, oldest first; not those of other sources."""
     normalized = pipeline._get_load_storage().normalized_packages
     extracted = pipeline._get_normalize_storage().extracted_packages
-    found = [(normalized, load_id) for load_id in pipeline.list_normalized_load_packages()]
-    found += [(extracted, load_id) for load_id in pipeline.list_extracted_load_packages()]
-    for storage, load_id in found:
-        state: Any = storage.get_load_package_state(load_id)
-        if _BASIS in state:
-            yield PendingPackage(storage, load_id, state)
+    for storage in (normalized, extracted):
+        for load_id in storage.list_packages() if storage.storage.has_folder(".") else ():
+            state: Any = storage.get_load_package_state(load_id)
+            if _BASIS in state:
+                yield PendingPackage(storage, load_id, state)
 
 
 def note_failure(pipeline: dlt.Pipeline, error: BaseException | None) -> None:
