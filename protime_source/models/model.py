@@ -58,7 +58,7 @@ class Model:
 TIME_ZONE = "Europe/Brussels"
 """The zone of today, and of local times beside a moment; Protime's documentation names none."""
 
-TODAY = f"CURRENT_DATE('{TIME_ZONE}')"
+TODAY = f"CAST(DATETIME(CURRENT_TIMESTAMP(), '{TIME_ZONE}') AS DATE)"
 """The present day: the same for every reader, whatever zone the server or the session has."""
 
 ASSIGNMENT = ModelColumn("assignment_id", "bigint", "The assignment.", refers="assignments")

@@ -108,12 +108,7 @@ def _column_types(name: str) -> dict[str, str]:
 
 
 def _for_postgres(node: exp.Expr) -> exp.Expr:
-    """Rewrites what sqlglot leaves.
-
-    Postgres has no `DATETIME`, no day of a zone, and its series are rows already.
-    """
-    if isinstance(node, exp.CurrentDate) and node.this:
-        return exp.cast(exp.AtTimeZone(this=exp.CurrentTimestamp(), zone=node.this), "date")
+    """Rewrites what sqlglot leaves: Postgres has no `DATETIME`, and its series are rows already."""
     if isinstance(node, exp.Datetime):
         return exp.AtTimeZone(this=node.this, zone=node.expression)
     if isinstance(node, exp.Unnest):

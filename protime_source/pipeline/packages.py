@@ -248,7 +248,9 @@ def pending_packages(pipeline: dlt.Pipeline) -> Iterator[PendingPackage]:
     normalized = pipeline._get_load_storage().normalized_packages
     extracted = pipeline._get_normalize_storage().extracted_packages
     for storage in (normalized, extracted):
-        for load_id in storage.list_packages() if storage.storage.has_folder(".") else ():
+        if not storage.storage.has_folder("."):
+            continue  # no run was here yet
+        for load_id in storage.list_packages():
             state: Any = storage.get_load_package_state(load_id)
             if _BASIS in state:
                 yield PendingPackage(storage, load_id, state)

@@ -12,14 +12,14 @@ __generated_with = "0.25.2"
 app = marimo.App(width="medium", app_title="Protime: plan and work")
 
 with app.setup:
-    import marimo as mo
-    import pendulum
+    from datetime import UTC, datetime
 
-    from protime_source.models.model import TIME_ZONE
+    import marimo as mo
+
     from protime_source.pipeline.opening import looked_at
     from protime_source.reporting.charts import chart_of, config
     from protime_source.reporting.pictures import all_pictures
-    from protime_source.reporting.reading import Selection, open_dataset
+    from protime_source.reporting.reading import Selection, day_of, open_dataset
 
     DEFAULT_WAREHOUSE = ("protime", None, "protime_data")
 
@@ -32,7 +32,7 @@ def _():
         str(arguments.get("destination") or "") or DEFAULT_WAREHOUSE[1],
         str(arguments.get("dataset") or DEFAULT_WAREHOUSE[2]),
     )
-    today = pendulum.today(TIME_ZONE).date()
+    today = day_of(datetime.now(UTC))
     around = Selection.around(today)
     with looked_at(*warehouse) as _pipeline, open_dataset(_pipeline) as _dataset:
         people = _dataset.people_by_name()
@@ -91,7 +91,7 @@ def _(pictures):
 @app.function
 def test_each_picture_agrees_with_its_sql():
     """The SQL that is shown to be copied finds something exactly where its picture does."""
-    today = pendulum.today(TIME_ZONE).date()
+    today = day_of(datetime.now(UTC))
     with looked_at(*DEFAULT_WAREHOUSE) as pipeline, open_dataset(pipeline) as dataset:
         for picture in all_pictures(dataset, Selection.around(today), today):
             found = dataset.rows(picture.sql) if picture.sql else []

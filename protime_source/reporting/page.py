@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from html import escape
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import altair as alt
 import dlt
 import vl_convert
 
-from protime_source.models.model import TIME_ZONE
 from protime_source.reporting.charts import WIDTH, Drawn, chart_of, config, title_of
 from protime_source.reporting.pictures import Picture, all_pictures
-from protime_source.reporting.reading import OF_PEOPLE, Selection, open_dataset
+from protime_source.reporting.reading import OF_PEOPLE, Selection, day_of, open_dataset
 
 TITLE = "Protime: plan and work"
 
@@ -95,7 +93,7 @@ def report(pipeline: dlt.Pipeline, now: datetime | None = None) -> Report:
         DestinationException: When the destination refuses; `explain` says why.
     """
     now = now or datetime.now(UTC)
-    today = now.astimezone(ZoneInfo(TIME_ZONE)).date()
+    today = day_of(now)
     selection = Selection.around(today)
     with open_dataset(pipeline) as dataset:
         pictures = all_pictures(dataset, selection, today)

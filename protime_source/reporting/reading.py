@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dlt
 import sqlglot
@@ -18,6 +19,7 @@ from protime_source.api.redaction import redacted_errors
 from protime_source.catalogue import COLLECTIONS
 from protime_source.errors import WarehouseError
 from protime_source.models import MODELS
+from protime_source.models.model import TIME_ZONE
 from protime_source.models.render import render
 from protime_source.models.views import missing_tables
 from protime_source.warehouse.dialect import Dialect, client_of, dialect_of
@@ -29,6 +31,11 @@ OF_PEOPLE = ("assignments", "clockings", "absences")
 """The tables of which a selection of people takes a part."""
 
 _WEEKS_BEFORE, _WEEKS_AFTER = 8, 4
+
+
+def day_of(moment: datetime) -> date:
+    """Returns the day that the models call today at a moment (with a zone)."""
+    return moment.astimezone(ZoneInfo(TIME_ZONE)).date()
 
 
 @dataclass(frozen=True)
